@@ -1,0 +1,196 @@
+"""
+What can be set: seconds (`Timeouts`), octets and counts (`Limits`), and behaviour (`Policy`).
+
+Frozen values, checked once when they are made. Standard library only; every layer reads them, none changes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from math import isfinite
+
+
+def _number(owner: object, name: str, value: object, *, whole: bool = False) -> None:
+    kinds = (int,) if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        wanted = "a whole number" if whole else "a number"
+        raise ValueError(f"{type(owner).__name__}.{name} must be {wanted}, not {value!r}")
+    if not isfinite(value) or value < 0:
+        raise ValueError(f"{type(owner).__name__}.{name} must not be negative or infinite: {value!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """
+    Every timer of a connection, in seconds; fractions are allowed and 0 switches a timer off.
+
+    :raises ValueError: for a negative, infinite or non-numeric value, and for a grace that is not
+        shorter than the idle time-out it belongs to.
+    """
+
+    #: From the accepted connection to the first octet of a request; None: the same as `idle`.
+    firstRequest: float | None = None
+    #: Between requests. 75 s is what nginx and Apache's neighbours settled on, and longer than the
+    #: 60 s after which common balancers drop a connection of their own accord.
+    idle: float = 75.0
+    #: By how much the advertised time is shorter than the enforced one; None: 5 s, at most idle / 5.
+    idleGrace: float | None = None
+    #: From the first octet of a request to the end of its header section; dripping does not extend it.
+    header: float = 10.0
+    #: Longest silence while a request body is awaited.
+    body: float = 30.0
+    #: How long a body may come slower than `Limits.minBodyRate` before its average is judged.
+    bodyGrace: float = 30.0
+    #: Longest time without progress while a response is being sent.
+    write: float = 30.0
+    #: How long the application may ponder an expectation before 100 goes out (ledger X-05).
+    expectation: float = 1.0
+    #: How long the unread rest of a body is read away in order to keep the connection.
+    unread: float = 5.0
+    #: How long the peer is listened to after our side was closed; 0: close at once (ledger P-11).
+    linger: float = 5.0
+    #: Deadline of a graceful shutdown; 0: as long as it takes.
+    drain: float = 30.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None or field.name not in ("firstRequest", "idleGrace"):
+                _number(self, field.name, value)
+        if self.idleGrace is not None and self.idle and self.idleGrace >= self.idle:
+            raise ValueError(
+                f"Timeouts.idleGrace ({self.idleGrace}) must be shorter than Timeouts.idle ({self.idle})"
+            )
+
+    @property
+    def first(self) -> float:
+        """The effective time-out before the first request, in seconds; 0: none."""
+        return self.idle if self.firstRequest is None else self.firstRequest
+
+    @property
+    def advertised(self) -> int | None:
+        """The whole seconds promised in ``Keep-Alive: timeout=``; None when there is nothing to promise."""
+        if not self.idle:
+            return None
+        grace = min(5.0, self.idle / 5) if self.idleGrace is None else self.idleGrace
+        return int(self.idle - grace)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """
+    Bounds on what a peer can make the server hold, in octets unless said otherwise; 0: no limit.
+
+    :raises ValueError: for a negative or non-numeric value, and for a limit that has to exist but is 0.
+    """
+
+    #: Longest request line; RFC 9112 3 recommends at least 8000.
+    maxLine: int = 8192
+    #: Longest method token; no registered method is longer than 17.
+    maxMethod: int = 32
+    #: All fields of one header section together.
+    maxHeaderBytes: int = 16384
+    #: Number of fields in one header section.
+    maxHeaderFields: int = 100
+    #: Largest request body accepted.
+    maxBodyBytes: int = 0
+    #: Seconds for Retry-After on a 413 by `maxBodyBytes`; 0: the limit is permanent (ledger L-32).
+    bodyRetryAfter: int = 0
+    #: Octets per second that a body has to average once `Timeouts.bodyGrace` has passed.
+    minBodyRate: float = 240.0
+    #: One chunk-size line with its extensions.
+    maxChunkLine: int = 1024
+    #: All chunk extensions of one message together.
+    maxChunkExtensions: int = 16384
+    #: One trailer section.
+    maxTrailerBytes: int = 8192
+    #: Number of fields in one trailer section.
+    maxTrailerFields: int = 32
+    #: Empty lines skipped ahead of a request line.
+    blankLines: int = 8
+    #: Unread body that is read away in order to keep a connection.
+    unread: int = 65536
+    #: Received but not yet parsed or wanted; past it reading pauses.
+    readAhead: int = 65536
+    #: Responses held back behind an unfinished earlier one; past it reading pauses.
+    maxHeldBytes: int = 262144
+    #: Requests in service at once on one connection.
+    pipelineDepth: int = 16
+    #: Requests served on one connection.
+    maxRequests: int = 0
+    #: Age of a connection in seconds past which its next response closes it.
+    maxAge: float = 0.0
+    #: Connections held at once.
+    maxConnections: int = 10000
+    #: Connections held at once from one address.
+    maxConnectionsPerPeer: int = 0
+    #: Read away after our side was closed, before a peer that never stops is reset. A client that
+    #: sends its whole body before it reads must get this far to see a 413, hence more than one window.
+    lingerBytes: int = 64 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            fraction = field.name in ("minBodyRate", "maxAge")
+            _number(self, field.name, getattr(self, field.name), whole=not fraction)
+        for name in ("maxLine", "maxMethod", "maxHeaderBytes", "maxHeaderFields", "readAhead",
+                     "maxChunkLine", "maxTrailerBytes", "pipelineDepth"):
+            if not getattr(self, name):
+                raise ValueError(f"Limits.{name} must be at least 1: it bounds what a peer can make us hold")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Behaviour that the standards leave to the server."""
+
+    #: Offer more than one exchange a connection at all (ledger P-01).
+    persistent: bool = True
+    #: Keep a connection for an HTTP/1.0 client that asks for it (ledger K-01).
+    keepAlive10: bool = True
+    #: Send bodies of unknown length in chunks to HTTP/1.1 clients; otherwise close ends them.
+    chunkedResponses: bool = True
+    #: Accept an empty Host field: a site for requests without a name exists (ledger H-20).
+    emptyHost: bool = False
+    #: Refuse chunked request bodies with 411 (ledger L-09).
+    lengthRequired: bool = False
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if not isinstance(getattr(self, field.name), bool):
+                raise ValueError(f"Policy.{field.name} must be True or False")
+
+
+@dataclass(frozen=True, slots=True)
+class TcpKeepAlive:
+    """
+    The kernel's keep-alive probes (RFC 1122 4.2.3.6, RFC 9293 3.8.4), switched on.
+
+    :raises ValueError: for an interval below one second, or fewer than two probes: one unanswered
+        probe proves nothing (ledger T-06).
+    """
+
+    #: Seconds of silence before the first probe; RFC 1122 asks for two hours by default.
+    idle: int = 7200
+    #: Seconds between probes.
+    interval: int = 75
+    #: Unanswered probes after which the connection is lost.
+    count: int = 9
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            _number(self, field.name, getattr(self, field.name), whole=True)
+        if self.idle < 1 or self.interval < 1:
+            raise ValueError("TCP keep-alive idle and interval must be at least 1 second")
+        if self.count < 2:
+            raise ValueError("TCP keep-alive needs a count of at least 2 probes")
+
+    @classmethod
+    def fromString(cls, text: str) -> TcpKeepAlive:
+        """
+        Read ``IDLE[:INTERVAL[:COUNT]]``, in whole seconds and probes.
+
+        :raises ValueError: when the text is anything else.
+        """
+        parts = text.split(":")
+        if not 1 <= len(parts) <= 3 or not all(part.isascii() and part.isdigit() for part in parts):
+            raise ValueError(f"TCP keep-alive is written IDLE[:INTERVAL[:COUNT]], not {text!r}")
+        return cls(*map(int, parts))

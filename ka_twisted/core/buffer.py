@@ -1,0 +1,46 @@
+"""Octets received and not yet consumed."""
+
+from __future__ import annotations
+
+
+class ReceiveBuffer:
+    """
+    A window on received octets: `data` from `position` on.
+
+    A segment that arrives when nothing is left over is kept as it is, so that large bodies pass without a copy. Parsers
+    read the two attributes and move `position`.
+    """
+
+    __slots__ = ("data", "position")
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.position = 0
+
+    def __len__(self) -> int:
+        return len(self.data) - self.position
+
+    def append(self, data: bytes) -> None:
+        """Add a segment behind what is left."""
+        if self.position == len(self.data):
+            self.data = data
+        else:
+            self.data = self.data[self.position :] + data
+        self.position = 0
+
+    def take(self, count: int) -> bytes:
+        """Up to so many octets, consumed; the very segment where it is wanted whole."""
+        start = self.position
+        if start == 0 and count >= len(self.data):
+            taken, self.data = self.data, b""
+            return taken
+        taken = self.data[start : start + count]
+        self.position = start + len(taken)
+        if self.position == len(self.data):
+            self.clear()
+        return taken
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.data = b""
+        self.position = 0

@@ -1,0 +1,30 @@
+"""
+The names of the deadlines. The core says which one is running; the Twisted side owns the clock.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from .reasons import CloseReason
+
+
+class Deadline(Enum):
+    """What a connection can be late with, and the reason for its close when it is."""
+
+    FIRST_REQUEST = ("the first request", CloseReason.FIRST_REQUEST_TIMEOUT)
+    IDLE = ("the next request", CloseReason.IDLE_TIMEOUT)
+    HEADER = ("the end of a request head", CloseReason.HEADER_TIMEOUT)
+    BODY = ("more of a request body", CloseReason.BODY_TIMEOUT)
+    UNREAD = ("the rest of an unread body", CloseReason.UNREAD_TIMEOUT)
+    EXPECTATION = ("the application's answer to an expectation", None)
+    WRITE = ("progress in sending", CloseReason.WRITE_TIMEOUT)
+    LINGER = ("the peer's close", None)
+
+    __hash__ = object.__hash__
+
+    def __init__(self, awaits: str, reason: CloseReason | None) -> None:
+        #: What is awaited.
+        self.awaits = awaits
+        #: Why the connection ends when it does not come; None where it does not end by it.
+        self.reason = reason

@@ -1,0 +1,61 @@
+"""What can go wrong, and whose fault it is."""
+
+from __future__ import annotations
+
+from .reasons import CloseReason
+
+
+class ProtocolError(Exception):
+    """HTTP was broken, by the peer (`RemoteProtocolError`) or by this side's caller (`LocalProtocolError`)."""
+
+
+class LocalProtocolError(ProtocolError):
+    """The caller asked for something that HTTP does not allow in this state. A bug on this side."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """
+    The peer sent something that is not HTTP within the limits.
+
+    :ivar status: the status that answers it, 400 to 599.
+    :ivar clause: the rule that was broken, by RFC and section.
+    :ivar reason: the `CloseReason` of the connection if it ends by this.
+    :ivar row: the ledger row, or an empty string.
+    :ivar retry_after: seconds for a Retry-After field; 0: none.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        clause: str,
+        *,
+        row: str = "",
+        reason: CloseReason = CloseReason.BAD_REQUEST,
+        retry_after: int = 0,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.clause = clause
+        self.reason = reason
+        self.row = row
+        self.retry_after = retry_after
+
+
+class BodyTooLarge(RemoteProtocolError):
+    """A request body exceeds a limit: 413 unless somebody knows better."""
+
+    def __init__(self, limit: int, *, row: str = "D2-16", retry_after: int = 0) -> None:
+        super().__init__(
+            413,
+            f"the request body is larger than {limit} octets",
+            "RFC 9110 15.5.14",
+            row=row,
+            reason=CloseReason.BODY_TOO_LARGE,
+            retry_after=retry_after,
+        )
+        self.limit = limit
+
+
+class IncompleteBody(RemoteProtocolError):
+    """The peer closed, or fell silent, inside a request body (RFC 9112 8)."""

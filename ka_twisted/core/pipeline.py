@@ -1,0 +1,167 @@
+"""
+One exchange, and the order in which exchanges share their connection.
+
+Responses leave in the order of their requests, always. Light requests (safe, without a body or an Upgrade) run side by
+side; any other waits until all before it are answered, and those behind it wait for it (RFC 9112 9.3.2, ledger N-02).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .errors import RemoteProtocolError
+from .expectation import Expected
+from .framing import Framing
+from .headers import Headers
+from .messages import SAFE_METHODS, RequestFields
+from .persistence import Persistence
+from .readers import NO_TRAILERS, BodyReader
+from .states import Answer, Body, Expectation
+from .writers import BodyWriter
+
+
+class Exchange:
+    """
+    A request and what becomes of it.
+
+    Written to by its `server.ServerConnection` alone, but for `owner` and `flowing`.
+    """
+
+    # Class attributes are the initial values: an ordinary exchange sets few of them.
+
+    #: How the request body ends.
+    framing: Framing
+    #: Who takes the request body.
+    body: Body = Body.ABSENT
+    #: The 100-continue handshake.
+    handshake: Expectation = Expectation.NONE
+    #: How far the response is.
+    answer: Answer = Answer.AWAITED
+    #: Whether the application can take octets of the body now.
+    flowing: bool = False
+    reader: BodyReader | None = None
+    writer: BodyWriter | None = None
+    #: The final status, once decided.
+    status: int | None = None
+    #: How the response ends, once decided.
+    response_framing: Framing | None = None
+    #: What becomes of the connection, once decided.
+    persistence: Persistence | None = None
+    #: Why the connection answered by itself.
+    error: RemoteProtocolError | None = None
+    #: Octets of the response body handed over.
+    bytes_sent: int = 0
+    #: Output that waits for earlier responses; None: it goes out directly.
+    held: list[bytes] | None = None
+    #: Whatever the connection's owner keeps with it.
+    owner: Any = None
+    #: When the owner saw it, by the owner's clock.
+    started: float = 0.0
+
+    def __init__(self, number: int, method: bytes, target: bytes, http11: bool, fields: RequestFields | None) -> None:
+        #: 1 for the first request of its connection.
+        self.number = number
+        self.method = method
+        self.target = target
+        self.http11 = http11
+        #: None where the header section could not be read.
+        self.fields = fields
+
+    @property
+    def headers(self) -> Headers:
+        """The fields that the application sees."""
+        return NO_TRAILERS if self.fields is None else self.fields.headers
+
+    @property
+    def trailers(self) -> Headers:
+        """The trailer section of a complete body."""
+        return NO_TRAILERS if self.reader is None else self.reader.trailers
+
+    @property
+    def expected(self) -> Expected | None:
+        """What the client expected before it sends the body."""
+        return None if self.fields is None else self.fields.expected
+
+    @property
+    def light(self) -> bool:
+        """Whether it may run beside other light ones."""
+        return self.fields is not None and self.fields.light and self.method in SAFE_METHODS
+
+    @property
+    def answered(self) -> bool:
+        """Whether a final response has begun, or is not wanted any more."""
+        return self.answer is not Answer.AWAITED
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will be written."""
+        return self.answer is not Answer.AWAITED and self.answer is not Answer.STREAMING
+
+    def __repr__(self) -> str:
+        return f"<Exchange {self.number} {self.method!r} {self.target!r} {self.answer.name}>"
+
+
+class Pipeline:
+    """
+    The exchanges in service, oldest first, and the octets of their responses in the order of their requests.
+
+    :ivar output: octets that may leave now.
+    """
+
+    __slots__ = ("_held_bytes", "exchanges", "output")
+
+    def __init__(self) -> None:
+        self.exchanges: list[Exchange] = []
+        self.output: list[bytes] = []
+        self._held_bytes = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Octets that wait for earlier responses."""
+        return self._held_bytes
+
+    def add(self, exchange: Exchange) -> None:
+        """Take an exchange into service, behind the others."""
+        if self.exchanges:
+            exchange.held = []
+        self.exchanges.append(exchange)
+
+    def admits(self, exchange: Exchange, depth: int) -> bool:
+        """Whether the exchange may start beside those in service."""
+        exchanges = self.exchanges
+        return not exchanges or (len(exchanges) < depth and exchanges[-1].light and exchange.light)
+
+    def write(self, exchange: Exchange, parts: list[bytes]) -> None:
+        """Add octets to the response of an exchange."""
+        if exchange.held is None:
+            self.output += parts
+        else:
+            exchange.held += parts
+            self._held_bytes += sum(map(len, parts))
+
+    def next_first(self) -> Exchange | None:
+        """Remove the oldest exchange, which is over; the next one's octets may leave."""
+        exchanges = self.exchanges
+        del exchanges[0]
+        if not exchanges:
+            return None
+        first = exchanges[0]
+        if first.held is not None:
+            self._held_bytes -= sum(map(len, first.held))
+            self.output += first.held
+            first.held = None
+        return first
+
+    def drop_behind(self, exchange: Exchange) -> list[Exchange]:
+        """Take out the exchanges behind this one."""
+        index = self.exchanges.index(exchange) + 1
+        dropped = self.exchanges[index:]
+        del self.exchanges[index:]
+        self._held_bytes -= sum(len(part) for other in dropped for part in other.held or ())
+        return dropped
+
+    def take(self) -> list[bytes]:
+        """The octets that may leave now, handed over."""
+        output = self.output
+        self.output = []
+        return output

@@ -1,0 +1,864 @@
+"""
+The server side of one HTTP/1 connection: octets in, exchanges and events out; answers in, octets out.
+
+The owner feeds `ServerConnection.receive` and `ServerConnection.receive_eof`, pulls `ServerConnection.next_event` until it
+gives None, answers through `ServerConnection.respond` or `start` .. `write` .. `finish`, sends what `take_output` gives,
+arms a timer for `deadline` and tells `expire` when one has passed, and ends the transport once `ending` is set and
+everything is sent. Nothing here knows of sockets or clocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NoReturn
+
+from ..config import Limits, Policy, Timeouts
+from . import framing, grammar, messages, persistence, states
+from .buffer import ReceiveBuffer
+from .deadlines import Deadline
+from .errors import IncompleteBody, LocalProtocolError, RemoteProtocolError
+from .events import BodyComplete, BodyFailed, BodyReceived, Ending, Event, ExchangeCancelled, RequestRefused
+from .expectation import Expected
+from .framing import Delimiter, Framing
+from .headers import NO_FIELDS, ResponseFields, encode_field
+from .messages import RequestFields
+from .persistence import Persistence, Rest, Signal
+from .pipeline import Exchange, Pipeline
+from .readers import FieldSectionReader, body_reader
+from .reasons import CloseReason
+from .states import Answer, Body, BodyEvent, Expectation, Handshake, Input, Output, Reading
+from .writers import body_writer
+
+#: Asked about every decision before it is carried out.
+Review = Callable[[Exchange, Persistence], Persistence]
+
+_EMPTY_LINE = b"\r\n"
+
+
+class Terms:
+    """
+    What all connections of a server have in common.
+
+    :ivar preamble: field lines that every final response carries, e.g. Date; the owner keeps it current.
+    """
+
+    __slots__ = ("advertised", "limits", "policy", "preamble")
+
+    def __init__(
+        self, limits: Limits | None = None, policy: Policy | None = None, timeouts: Timeouts | None = None
+    ) -> None:
+        self.limits = limits or Limits()
+        self.policy = policy or Policy()
+        #: Whole seconds promised in Keep-Alive (ledger K-06); None: no promise.
+        self.advertised = (timeouts or Timeouts()).advertised
+        self.preamble = b""
+
+
+class ServerConnection:
+    """
+    One connection, as its server sees it.
+
+    :ivar ending: set once, when the connection is over but for what `take_output` still gives.
+    :ivar request_count: requests taken up so far.
+    :ivar overloaded: set to answer the first request with this error and close (ledger P-15).
+    :ivar aged: set when the connection has passed its `Limits.maxAge`.
+    """
+
+    __slots__ = (
+        "_blank_lines", "_buffer", "_departure", "_events", "_incoming", "_line", "_memo", "_memo_block", "_memo_http11", "_pipeline",
+        "_reading", "_section", "_terms", "_unread", "_waiting", "aged", "draining", "ending", "eof", "overloaded",
+        "request_count",
+    )
+
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+        self._buffer = ReceiveBuffer()
+        self._pipeline = Pipeline()
+        self._reading = Reading.UNUSED
+        self._blank_lines = 0
+        #: A request line whose fields are not complete yet, and the reader that has some of them.
+        self._line: tuple[bytes, bytes, bool] | None = None
+        self._section: FieldSectionReader | None = None
+        #: The last field block, what it meant, and for which version.
+        self._memo_block: bytes | None = None
+        self._memo_http11 = True
+        self._memo: RequestFields | None = None
+        #: The exchange whose body is being read, and one that waits for those in service.
+        self._incoming: Exchange | None = None
+        self._waiting: Exchange | None = None
+        self._unread = 0
+        self._events: list[Event] | None = None
+        self.request_count = 0
+        self.eof = False
+        self._departure = CloseReason.PEER_CLOSED_IDLE
+        self.draining = False
+        self.aged = False
+        self.overloaded: RemoteProtocolError | None = None
+        self.ending: Ending | None = None
+
+    # -- what the owner can see ------------------------------------------------------------------------------------
+
+    @property
+    def reading(self) -> Reading:
+        """What the next octet is taken for."""
+        return self._reading
+
+    @property
+    def in_service(self) -> tuple[Exchange, ...]:
+        """The exchanges whose responses are not over, oldest first."""
+        return tuple(self._pipeline.exchanges)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is in progress: being answered, or its body being read."""
+        return bool(self._pipeline.exchanges) or self._incoming is not None
+
+    @property
+    def wants_input(self) -> bool:
+        """False when enough is held for now: reading should pause (ledger P-16)."""
+        return len(self._buffer) < self._terms.limits.readAhead or not self.busy
+
+    @property
+    def state(self) -> str:
+        """In a word or three, for reports: unused, idle, reading a head, reading a body, responding, switched."""
+        incoming = self._incoming
+        if incoming is not None and not incoming.answered:
+            return "reading a body"
+        if self._pipeline.exchanges:
+            return "responding"
+        return _STATE_NAMES[self._reading]
+
+    @property
+    def deadline(self) -> Deadline | None:
+        """What the peer can be late with now."""
+        incoming = self._incoming
+        if incoming is not None:
+            if incoming.body is Body.DISCARDED:
+                return Deadline.UNREAD if incoming.over else None
+            if incoming.body is Body.WANTED and incoming.flowing:
+                return Deadline.BODY
+            return None
+        if self._reading is Reading.HEAD:
+            return Deadline.HEADER
+        if self._pipeline.exchanges:
+            return None
+        if self._reading is Reading.IDLE:
+            return Deadline.IDLE
+        return Deadline.FIRST_REQUEST if self._reading is Reading.UNUSED else None
+
+    def expecting(self) -> Exchange | None:
+        """The exchange whose client waits for a decision about its body, if there is one."""
+        incoming = self._incoming
+        return incoming if incoming is not None and incoming.handshake is Expectation.HELD else None
+
+    def take_output(self) -> list[bytes]:
+        """Octets to be sent now, in order."""
+        return self._pipeline.take()
+
+    # -- input -----------------------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Take octets from the peer; `next_event` makes something of them."""
+        if self._reading is Reading.DISCARD and self._incoming is None:
+            return
+        self._buffer.append(data)
+        incoming = self._incoming
+        if incoming is not None and incoming.handshake is Expectation.HELD:
+            incoming.handshake = states.step(states.EXPECTATION, Handshake.ARRIVE, incoming.handshake)
+
+    def receive_eof(self) -> None:
+        """The peer has ended its side. Requests that are complete are still served (ledger P-13)."""
+        self.eof = True
+        if self.busy or len(self._buffer):
+            self._departure = CloseReason.PEER_HALF_CLOSED
+
+    def next_event(self) -> Exchange | Event | None:
+        """
+        Make the next thing of what has been received: a new exchange, or an event of one in service.
+
+        :return: None when nothing more can be done before more octets come or an answer is given.
+        """
+        if self._events:
+            return self._events.pop(0)
+        if self._incoming is not None:
+            event = self._read_body(self._incoming)
+            if event is not None or self._incoming is not None or self.ending is not None:
+                return event
+        pipeline = self._pipeline
+        exchanges = pipeline.exchanges
+        limits = self._terms.limits
+        if exchanges and (
+            not exchanges[-1].light or len(exchanges) >= limits.pipelineDepth or pipeline.held_bytes > limits.maxHeldBytes
+        ):
+            return None
+        exchange, self._waiting = self._waiting, None
+        if exchange is None:
+            if self._reading is Reading.DISCARD or self._reading is Reading.SWITCHED:
+                return None
+            try:
+                exchange = self._read_head()
+            except RemoteProtocolError as error:
+                return self._refuse_head(error)
+            if exchange is None:
+                return self._events.pop(0) if self._events else None
+        if exchanges and not pipeline.admits(exchange, limits.pipelineDepth):
+            self._waiting = exchange
+            return None
+        return self._take_up(exchange)
+
+    def expire(self, deadline: Deadline) -> None:
+        """A deadline has passed; `next_event` and `ending` show what follows."""
+        if deadline is Deadline.EXPECTATION:
+            if (exchange := self.expecting()) is not None:
+                self.accept(exchange)
+            return
+        assert deadline.reason is not None
+        error = RemoteProtocolError(
+            408, f"{deadline.awaits} did not come in time", "RFC 9110 15.5.9", row="P-17", reason=deadline.reason
+        )
+        if deadline is Deadline.HEADER:
+            self._queue(self._refuse_head(error))
+        elif deadline is Deadline.BODY and self._incoming is not None:
+            error.row = "D2-30"
+            self._queue(self._fail_body(self._incoming, error))
+        else:
+            self._end(deadline.reason)
+
+    def drain(self) -> None:
+        """Serve what has been taken up, then end (ledger P-18)."""
+        self.draining = True
+        self._waiting = None
+        if self._pipeline.exchanges:
+            if self._incoming is None:
+                self._last()
+        elif self._incoming is None and self._reading is not Reading.HEAD:
+            self._end(CloseReason.DRAINING.at(self.state))
+
+    # -- heads -----------------------------------------------------------------------------------------------------
+
+    def _read_head(self) -> Exchange | None:
+        """The next request whose head is complete; None when more octets are needed."""
+        buffer = self._buffer
+        data, start = buffer.data, buffer.position
+        terms = self._terms
+        if self._section is None:
+            match = grammar.request_line.match(data, start)
+            if match is None or match.end() - start - 2 > terms.limits.maxLine or len(match[1]) > terms.limits.maxMethod:
+                return self._read_odd_line()
+            method, target, minor = match.groups()
+            http11 = minor != b"0"
+            begin = match.end()
+            end = data.find(b"\r\n\r\n", begin - 2) + 2
+            if end > 1:
+                block = data[begin:end]
+                if block == self._memo_block and http11 is self._memo_http11 and method not in framing.BODILESS:
+                    fields = self._memo
+                    assert fields is not None
+                elif len(block) <= terms.limits.maxHeaderBytes and (pairs := _pairs(block)) is not None and (
+                    len(pairs) <= terms.limits.maxHeaderFields
+                ):
+                    self._line = (method, target, http11)
+                    buffer.position = end + 2
+                    fields = messages.read_fields(pairs, http11, terms.limits, terms.policy, method)
+                    self._line = None
+                    if method not in framing.BODILESS:
+                        self._memo_block, self._memo_http11, self._memo = block, http11, fields
+                else:
+                    fields = None
+                if fields is not None:
+                    buffer.position = end + 2
+                    return self._accept_head(method, target, http11, fields)
+            self._line = (method, target, http11)
+            self._section = FieldSectionReader(
+                "header section", terms.limits.maxHeaderBytes, terms.limits.maxHeaderFields, ""
+            )
+            buffer.position = begin
+        return self._read_section()
+
+    def _read_section(self) -> Exchange | None:
+        """A head that came in pieces, or that breaks a rule: line by line."""
+        assert self._section is not None and self._line is not None
+        pairs = self._section.read(self._buffer)
+        if pairs is None:
+            return self._await_head()
+        method, target, http11 = self._line
+        fields = messages.read_fields(pairs, http11, self._terms.limits, self._terms.policy, method)
+        self._section = self._line = None
+        return self._accept_head(method, target, http11, fields)
+
+    def _read_odd_line(self) -> Exchange | None:
+        """A request line that did not match: blank lines before it, or not complete, or not acceptable."""
+        buffer = self._buffer
+        while buffer.data.startswith(_EMPTY_LINE, buffer.position):
+            self._blank_lines += 1
+            if self._blank_lines > self._terms.limits.blankLines:
+                raise RemoteProtocolError(400, "too many empty lines", "RFC 9112 2.2", row="H-05")
+            buffer.position += 2
+            if not buffer.data.startswith(_EMPTY_LINE, buffer.position):
+                return self._read_head()
+        line = buffer.data[buffer.position :]
+        if line in (b"", b"\r"):  # nothing, or half of an empty line, which is no request (ledger H-05)
+            return self._ended() if self.eof else None
+        messages.refuse_request_line(line, self._terms.limits)
+        return self._await_head()
+
+    def _await_head(self) -> None:
+        """Part of a head is there: the rest is due."""
+        if self.eof:
+            raise RemoteProtocolError(
+                400, "the request ends inside its head", "RFC 9112 8", row="L-31", reason=CloseReason.PEER_CLOSED_MID_REQUEST
+            )
+        self._reading = states.step(states.READING, Input.PART, self._reading)
+
+    def _ended(self) -> None:
+        """The peer has ended its side and nothing of a request is left."""
+        if not self._pipeline.exchanges:
+            self._end(self._departure.at(self.state))
+
+    def _accept_head(self, method: bytes, target: bytes, http11: bool, fields: RequestFields) -> Exchange:
+        """A head is complete and means something: the exchange that it opens."""
+        if target[0] != _SLASH or method == b"CONNECT":
+            self._line = (method, target, http11)
+            messages.check_target(method, target)
+            self._line = None
+        self.request_count = number = self.request_count + 1
+        self._blank_lines = 0
+        exchange = Exchange(number, method, target, http11, fields)
+        if self._reading is not Reading.IDLE:
+            self._reading = states.step(states.READING, Input.HEAD_END, self._reading)
+        return exchange
+
+    def _refuse_head(self, error: RemoteProtocolError) -> RequestRefused:
+        """What came is no request: answer it behind the others, and read nothing more."""
+        method, target, http11 = self._line or (b"", b"", True)
+        self._line = self._section = None
+        self.request_count += 1
+        exchange = Exchange(self.request_count, method, target, http11, None)
+        self._last()
+        self._pipeline.add(exchange)
+        self._answer_error(exchange, error)
+        return RequestRefused(exchange, error)
+
+    def _take_up(self, exchange: Exchange) -> Exchange | RequestRefused:
+        """An exchange starts."""
+        fields = exchange.fields
+        assert fields is not None
+        pipeline = self._pipeline
+        if pipeline.exchanges:
+            exchange.held = []
+        pipeline.exchanges.append(exchange)
+        body = fields.framing
+        exchange.framing = body
+        if body.delimiter is not Delimiter.NONE:
+            self._reading = states.step(states.READING, Input.BODY_STARTS, Reading.IDLE)
+            self._incoming = exchange
+            exchange.body = Body.HELD
+            exchange.reader = body_reader(body, self._terms.limits)
+            if fields.expected.awaits:
+                exchange.handshake = Expectation.WAIVED if len(self._buffer) else Expectation.HELD
+        elif not fields.persistence.keep:
+            self._last()
+        limits = self._terms.limits
+        if limits.maxRequests and exchange.number >= limits.maxRequests and self._incoming is None:
+            self._last()
+        if fields.expected.met and self.overloaded is None:
+            return exchange
+        return self._decline(exchange, fields.expected)
+
+    def _decline(self, exchange: Exchange, expected: Expected) -> RequestRefused:
+        """A request that is well-formed, and yet not for the application."""
+        if self.overloaded is not None:
+            self._answer_error(exchange, self.overloaded)
+            return RequestRefused(exchange, self.overloaded)
+        error = RemoteProtocolError(417, "the expectation is not understood", expected.clause, row=expected.row)
+        exchange.error = error
+        self.respond(exchange, error.status, *_error_response(error))
+        return RequestRefused(exchange, error)
+
+    # -- bodies ----------------------------------------------------------------------------------------------------
+
+    def begin_body(self, exchange: Exchange) -> None:
+        """
+        The application reads: a withheld body is invited, and its octets are delivered while ``flowing`` is set.
+
+        :raises LocalProtocolError: when nobody can read it any more.
+        """
+        self.accept(exchange)
+        if exchange.body is not Body.READ:
+            exchange.body = states.step(states.BODY, BodyEvent.READ, exchange.body)
+
+    def accept(self, exchange: Exchange) -> None:
+        """The application wants the body, or time has decided for it: 100 goes out, once, if anybody waits for it."""
+        before = exchange.handshake
+        exchange.handshake = states.step(states.EXPECTATION, Handshake.ACCEPT, before)
+        if before is Expectation.HELD:
+            self._pipeline.write(exchange, [b"HTTP/1.1 100 Continue\r\n\r\n"])
+
+    def abandon_body(self, exchange: Exchange) -> None:
+        """The application will not read the rest of the body."""
+        if exchange.body in (Body.HELD, Body.WANTED) and exchange.handshake is not Expectation.HELD:
+            exchange.body = states.step(states.BODY, BodyEvent.ABANDON, exchange.body)
+            self._unread = self._terms.limits.unread
+
+    def _read_body(self, exchange: Exchange) -> Event | None:
+        """The next octets of the body for whoever takes them; ``self._incoming`` is None once it is at its end."""
+        reader = exchange.reader
+        assert reader is not None
+        wanted = exchange.body is Body.WANTED
+        if exchange.body is Body.HELD or (wanted and not exchange.flowing):
+            return None
+        try:
+            data = reader.read(self._buffer)
+        except RemoteProtocolError as error:
+            return self._fail_body(exchange, error)
+        if data and wanted:
+            return BodyReceived(exchange, data)
+        if reader.complete:
+            self._end_body(exchange)
+            return BodyComplete(exchange) if wanted else None
+        if not wanted and exchange.over:
+            self._unread -= len(data)
+            if self._unread < 0:
+                self._end(CloseReason.BODY_UNREAD)
+                return None
+        if self.eof and not len(self._buffer):
+            return self._fail_body(exchange, _incomplete())
+        return None
+
+    def _end_body(self, exchange: Exchange) -> None:
+        self._incoming = None
+        exchange.body = states.step(states.BODY, BodyEvent.END, exchange.body)
+        assert exchange.fields is not None
+        self._reading = states.step(states.READING, Input.BODY_END, self._reading)
+        decision = exchange.persistence or exchange.fields.persistence
+        if not decision.keep or self.draining or self._limit(exchange) is not None:
+            self._last()
+        if self.draining and exchange.over:
+            self._end(CloseReason.DRAINING.at("reading a body"))
+
+    def _fail_body(self, exchange: Exchange, error: RemoteProtocolError) -> Event | None:
+        """The body will never be complete."""
+        read_away = exchange.body is Body.DISCARDED
+        exchange.body = states.step(states.BODY, BodyEvent.CUT, exchange.body)
+        self._incoming = None
+        self._last()
+        if exchange.answer is Answer.AWAITED:
+            self._answer_error(exchange, error)
+        elif exchange.over:
+            self._end(error.reason)
+        elif error.row in _LEAVES_RESPONSE_ALONE:
+            exchange.persistence = persistence.refused(error.reason)
+        else:
+            self.abort(exchange)
+        return None if read_away else BodyFailed(exchange, error)
+
+    def _read_away(self, exchange: Exchange, streaming: bool) -> Rest:
+        """What is left of the body now that the response is decided; what is in hand already is consumed."""
+        incoming = self._incoming
+        if incoming is not exchange:
+            return Rest.READ
+        if exchange.handshake is Expectation.HELD:
+            exchange.handshake = states.step(states.EXPECTATION, Handshake.FINAL, exchange.handshake)
+            self._forget_body(exchange)
+            return Rest.EXPECTED
+        reader = exchange.reader
+        assert reader is not None
+        reads_on = exchange.body is Body.WANTED and (streaming or exchange.flowing)
+        if not reads_on:
+            exchange.body = states.step(states.BODY, BodyEvent.ABANDON, exchange.body)
+            self._unread = self._terms.limits.unread
+            reader.read(self._buffer)
+            if reader.complete:
+                self._end_body(exchange)
+                return Rest.READ
+        rest = reader.rest
+        if rest is not None and rest <= self._terms.limits.unread:
+            return Rest.SHORT
+        if reads_on:
+            return Rest.OPEN
+        return Rest.REFUSED if rest is None else Rest.LONG
+
+    def _forget_body(self, exchange: Exchange) -> None:
+        """The body may come or not: it is never read."""
+        exchange.body = states.step(states.BODY, BodyEvent.ABANDON, exchange.body)
+        self._incoming = None
+        self._last()
+
+    # -- responses -------------------------------------------------------------------------------------------------
+
+    def respond(
+        self, exchange: Exchange, status: int, fields: ResponseFields, body: bytes, review: Review | None = None
+    ) -> None:
+        """
+        Answer with a whole response.
+
+        :param status: 200 to 599.
+        :param body: the whole body; left out where the response has none by nature.
+        :param review: may change the decision about the connection.
+        :raises LocalProtocolError: when the exchange is answered already, or for another status.
+        """
+        if exchange.answer is not Answer.AWAITED or not 200 <= status < 600:
+            self._cannot_answer(exchange, status)
+        if status in framing.BODILESS_STATUSES or exchange.method == b"HEAD":
+            stated = fields.length if fields.length is not None else (len(body) or None)
+            ending = self._frame(exchange, status, stated, fields.length)
+            body = b""
+        elif fields.length is not None and fields.length != len(body):
+            self.start(exchange, status, fields, fields.length, review)
+            self.write(exchange, body)
+            return self.finish(exchange)
+        else:
+            ending = _COUNTED_11 if exchange.http11 else _COUNTED_10
+        decision = self._decide(exchange, ending, fields, False, review)
+        if exchange.answer is not Answer.AWAITED:
+            return  # the body in hand was broken, and has been answered
+        exchange.answer = Answer.COMPLETE
+        exchange.status = status
+        exchange.response_framing = ending
+        exchange.bytes_sent = len(body)
+        if ending is _COUNTED_11 or ending is _COUNTED_10:
+            length = b"Content-Length: %d\r\n" % len(body)
+        else:
+            length = _length_lines(ending)
+        head = self._head(exchange, status, fields, length, decision)
+        pipeline = self._pipeline
+        if exchange.held is None:
+            pipeline.output.append(head + body if len(body) < _JOIN else head)
+            if len(body) >= _JOIN:
+                pipeline.output.append(body)
+        else:
+            pipeline.write(exchange, [head, body])
+        self._completed(exchange)
+
+    def start(
+        self,
+        exchange: Exchange,
+        status: int,
+        fields: ResponseFields = NO_FIELDS,
+        length: int | None = None,
+        review: Review | None = None,
+        trailers: bytes = b"",
+    ) -> None:
+        """
+        Begin a response whose body is to follow by `write` and `finish`.
+
+        :param length: octets of the body, None when not known.
+        :param trailers: the value of the Trailer field, if trailers will follow; only for chunked responses.
+        :raises LocalProtocolError: as `respond`.
+        """
+        if exchange.answer is not Answer.AWAITED or not 200 <= status < 600:
+            self._cannot_answer(exchange, status)
+        ending = self._frame(exchange, status, length, fields.length)
+        decision = self._decide(exchange, ending, fields, True, review)
+        if exchange.answer is not Answer.AWAITED:
+            return
+        if not decision.keep and ending.row == "D4-11":
+            ending = framing.decide_response(exchange.method, status, True, None, closing=True)
+        exchange.answer = states.step(states.ANSWER, Output.START, exchange.answer)
+        exchange.status = status
+        exchange.response_framing = ending
+        exchange.writer = body_writer(ending)
+        lines = _length_lines(ending)
+        if trailers and ending.delimiter is Delimiter.CHUNKED:
+            lines += b"Trailer: %b\r\n" % trailers
+        self._pipeline.write(exchange, [self._head(exchange, status, fields, lines, decision)])
+
+    def write(self, exchange: Exchange, data: bytes) -> None:
+        """
+        Send some body.
+
+        Octets beyond the stated length are dropped and counted in ``exchange.writer.excess`` (ledger D4-16).
+
+        :raises LocalProtocolError: when no response has begun.
+        """
+        if exchange.answer is not Answer.STREAMING:
+            raise LocalProtocolError(f"body data: not possible when {exchange.answer.value}")
+        assert exchange.writer is not None
+        out: list[bytes] = []
+        exchange.bytes_sent += exchange.writer.write(data, out)
+        self._pipeline.write(exchange, out)
+
+    def finish(self, exchange: Exchange, trailers: bytes = b"") -> None:
+        """
+        End a response. With fewer octets than stated it is aborted instead, never padded (ledger D4-17).
+
+        :raises LocalProtocolError: when no response has begun.
+        """
+        if exchange.answer is not Answer.STREAMING:
+            raise LocalProtocolError(f"the end of a body: not possible when {exchange.answer.value}")
+        assert exchange.writer is not None
+        out: list[bytes] = []
+        if not exchange.writer.finish(out, trailers):
+            return self.abort(exchange)
+        self._pipeline.write(exchange, out)
+        exchange.answer = states.step(states.ANSWER, Output.FINISH, exchange.answer)
+        ending = exchange.response_framing
+        if exchange.writer.excess and ending is not None and ending.delimiter is Delimiter.LENGTH:
+            exchange.persistence = persistence.refused(CloseReason.APPLICATION_ABORT)
+        self._completed(exchange)
+
+    def interim(self, exchange: Exchange, status: int, fields: ResponseFields = NO_FIELDS) -> None:
+        """
+        Send an interim response, 102 to 199; swallowed where the client speaks HTTP/1.0 (ledger X-09).
+
+        :raises LocalProtocolError: after the final response has begun, or for another status.
+        """
+        states.step(states.ANSWER, Output.INTERIM, exchange.answer)
+        if not 102 <= status < 200:
+            raise LocalProtocolError(f"not an interim status: {status}")
+        if exchange.http11:
+            self._pipeline.write(exchange, [b"%b%b\r\n" % (messages.STATUS_LINES[status], fields.block)])
+
+    def switch(self, exchange: Exchange, protocol: bytes, fields: ResponseFields = NO_FIELDS) -> bytes:
+        """
+        Answer 101 and leave HTTP.
+
+        :return: octets that came behind the request: the first of the new protocol.
+        :raises LocalProtocolError: unless the protocol was offered, the body is read, and no other exchange is in service.
+        """
+        offered = exchange.fields.upgrades if exchange.fields is not None else ()
+        if protocol.lower() not in (name.lower() for name in offered):
+            raise LocalProtocolError(f"the client did not offer {protocol!r}")
+        if self._incoming is not None or self._pipeline.exchanges != [exchange]:
+            raise LocalProtocolError("the request is not complete, or not alone")
+        exchange.answer = states.step(states.ANSWER, Output.SWITCH, exchange.answer)
+        self._reading = states.step(states.READING, Input.SWITCH, self._reading)
+        exchange.status = 101
+        exchange.persistence = persistence.SWITCHED
+        exchange.response_framing = framing.decide_response(exchange.method, 101, True, None)
+        self._pipeline.write(
+            exchange,
+            [b"%bUpgrade: %b\r\nConnection: upgrade\r\n%b\r\n" % (messages.STATUS_LINES[101], protocol, fields.block)],
+        )
+        self._pipeline.next_first()
+        return self._buffer.take(len(self._buffer))
+
+    def abort(self, exchange: Exchange) -> None:
+        """End a response unfinished; the connection ends with it (ledger D4-19, D4-20)."""
+        if exchange.answer is Answer.ABORTED:
+            return
+        exchange.answer = states.step(states.ANSWER, Output.ABORT, exchange.answer)
+        exchange.persistence = persistence.ABORTED
+        self._serve_nothing_behind(exchange)
+        self._completed(exchange)
+
+    # -- how responses are made ------------------------------------------------------------------------------------
+
+    def _cannot_answer(self, exchange: Exchange, status: int) -> NoReturn:
+        if exchange.answer is not Answer.AWAITED:
+            raise LocalProtocolError(f"a response: not possible when {exchange.answer.value}")
+        raise LocalProtocolError(f"not the status of a final response: {status}")
+
+    def _frame(self, exchange: Exchange, status: int, length: int | None, stated: int | None) -> Framing:
+        return framing.decide_response(
+            exchange.method,
+            status,
+            exchange.http11,
+            length,
+            stated=stated,
+            chunked=self._terms.policy.chunkedResponses,
+        )
+
+    def _decide(
+        self, exchange: Exchange, ending: Framing, fields: ResponseFields, streaming: bool, review: Review | None
+    ) -> Persistence:
+        """Keep or close: table D1."""
+        request = exchange.fields
+        assert request is not None
+        limits = self._terms.limits
+        if (
+            self._incoming is None
+            and not (fields.asks_close or self.draining or self.eof or self.aged or limits.maxRequests)
+            and ending.delimiter is not Delimiter.CLOSE
+        ):
+            decision = request.persistence  # nothing but the request has a say
+        else:
+            decision = self._decide_at_length(exchange, request, ending, fields, streaming)
+        if exchange.answer is Answer.AWAITED:
+            if review is not None:
+                decision = review(exchange, decision)
+            exchange.persistence = decision
+            if not decision.keep:
+                self._serve_nothing_behind(exchange)
+        return decision
+
+    def _decide_at_length(
+        self, exchange: Exchange, request: RequestFields, ending: Framing, fields: ResponseFields, streaming: bool
+    ) -> Persistence:
+        try:
+            rest = self._read_away(exchange, streaming)
+        except RemoteProtocolError as error:
+            exchange.body = states.step(states.BODY, BodyEvent.CUT, exchange.body)
+            self._incoming = None
+            self._last()
+            return persistence.refused(error.reason)
+        policy = self._terms.policy
+        last = self._pipeline.exchanges[-1] is exchange and self._waiting is None
+        return persistence.decide(
+            exchange.http11,
+            request.options,
+            keep_alive_field=request.keep_alive_field,
+            framed=ending.framed,
+            asks_close=fields.asks_close,
+            rest=rest,
+            limit=self._limit(exchange),
+            draining=self.draining and last,
+            half_closed=self.eof and last and not len(self._buffer),
+            keep_alive_10=policy.keepAlive10,
+            persistent=policy.persistent,
+        )
+
+    def _limit(self, exchange: Exchange) -> CloseReason | None:
+        limits = self._terms.limits
+        if limits.maxRequests and exchange.number >= limits.maxRequests:
+            return CloseReason.MAX_REQUESTS
+        return CloseReason.MAX_AGE if self.aged else None
+
+    def _head(
+        self, exchange: Exchange, status: int, fields: ResponseFields, lines: bytes, decision: Persistence
+    ) -> bytes:
+        signal = decision.signal
+        if signal is not Signal.NOTHING:
+            lines += _CLOSE_LINE if signal is Signal.CLOSE else self._keep_alive_lines(exchange)
+        if status == 426 and fields.upgrade:
+            lines += b"Upgrade: %b\r\nConnection: upgrade\r\n" % fields.upgrade
+        preamble = b"" if fields.has_date else self._terms.preamble
+        return b"%b%b%b%b\r\n" % (messages.STATUS_LINES[status], preamble, fields.block, lines)
+
+    def _keep_alive_lines(self, exchange: Exchange) -> bytes:
+        """What an HTTP/1.0 client, or one that used the token, is promised (ledger K-06)."""
+        parts = []
+        if self._terms.advertised is not None:
+            parts.append(b"timeout=%d" % self._terms.advertised)
+        if self._terms.limits.maxRequests:
+            parts.append(b"max=%d" % (self._terms.limits.maxRequests - exchange.number))
+        if not parts:
+            return b"Connection: keep-alive\r\n"
+        return b"Connection: keep-alive\r\nKeep-Alive: %b\r\n" % b", ".join(parts)
+
+    def _answer_error(self, exchange: Exchange, error: RemoteProtocolError) -> None:
+        """Answer a protocol error by ourselves; it ends the connection."""
+        exchange.error = error
+        exchange.answer = states.step(states.ANSWER, Output.WHOLE, exchange.answer)
+        exchange.status = error.status
+        exchange.persistence = decision = persistence.refused(error.reason)
+        if exchange.body in (Body.HELD, Body.WANTED):
+            exchange.body = states.step(states.BODY, BodyEvent.ABANDON, exchange.body)
+        self._incoming = None
+        self._serve_nothing_behind(exchange)
+        fields, text = _error_response(error)
+        exchange.response_framing = Framing(Delimiter.LENGTH, len(text), error.row, error.clause)
+        body = b"" if exchange.method == b"HEAD" else text
+        exchange.bytes_sent = len(body)
+        lines = b"Content-Length: %d\r\n" % len(text)
+        self._pipeline.write(exchange, [self._head(exchange, error.status, fields, lines, decision), body])
+        self._completed(exchange)
+
+    # -- what follows ----------------------------------------------------------------------------------------------
+
+    def _completed(self, exchange: Exchange) -> None:
+        """A response is over; those behind it that are over too may leave with it."""
+        exchanges = self._pipeline.exchanges
+        if exchange is not exchanges[0]:
+            return
+        first: Exchange | None = exchange
+        while first is not None and first.over:
+            if first.body is Body.WANTED:
+                self.abandon_body(first)
+            decision = first.persistence
+            assert decision is not None
+            if not decision.keep:
+                assert isinstance(decision.reason, CloseReason)
+                unframed = first.response_framing is not None and not first.response_framing.framed
+                self._end(decision.reason, reset=first.answer is Answer.ABORTED and unframed)
+                return
+            if len(exchanges) == 1:
+                del exchanges[0]
+                break
+            first = self._pipeline.next_first()
+        if self.draining and not exchanges and self._incoming is None:
+            self._end(CloseReason.DRAINING.at("responding"))
+
+    def _serve_nothing_behind(self, exchange: Exchange) -> None:
+        """This exchange ends the connection (ledger N-08)."""
+        self._waiting = None
+        for other in self._pipeline.drop_behind(exchange):
+            other.answer = states.step(states.ANSWER, Output.ABORT, other.answer) if not other.over else other.answer
+            self._queue(ExchangeCancelled(other))
+        if self._incoming is None:
+            self._last()
+
+    def _last(self) -> None:
+        """No further request will be served: what comes is thrown away."""
+        if self._reading is not Reading.DISCARD:
+            self._reading = states.step(states.READING, Input.LAST, self._reading)
+        if self._incoming is None:
+            self._buffer.clear()
+
+    def _end(self, reason: CloseReason, *, reset: bool = False) -> None:
+        """The connection is over."""
+        if self.ending is None:
+            self.ending = Ending(reason, reset)
+            self._incoming = None
+            self._waiting = None
+            self._pipeline.exchanges.clear()
+            self._last()
+
+    def _queue(self, event: Event | None) -> None:
+        if event is not None:
+            if self._events is None:
+                self._events = []
+            self._events.append(event)
+
+
+def _pairs(block: bytes) -> list[tuple[bytes, bytes]] | None:
+    """The field lines of a whole block, blanks round the values removed; None unless every octet belongs to one."""
+    pairs = grammar.field_line.findall(block)
+    if sum([len(name) + len(value) for name, value in pairs]) + 3 * len(pairs) != len(block):
+        return None
+    return [(name, value.strip(b" \t")) for name, value in pairs]
+
+
+def _length_lines(ending: Framing) -> bytes:
+    """The field that tells a recipient where the body ends."""
+    if ending.delimiter is Delimiter.CHUNKED:
+        return b"Transfer-Encoding: chunked\r\n"
+    if ending.delimiter is Delimiter.CLOSE or ending.length is None:
+        return b""
+    return b"Content-Length: %d\r\n" % ending.length
+
+
+def _error_response(error: RemoteProtocolError) -> tuple[ResponseFields, bytes]:
+    """The fields and the body of the response to a protocol error: one line for a person."""
+    phrase = messages.REASON_PHRASES[error.status]
+    text = b"%d %b: %b (%b)\n" % (error.status, phrase, str(error).encode(), error.clause.encode())
+    block = _ERROR_FIELDS
+    if error.retry_after:
+        block += encode_field("Retry-After", str(error.retry_after))
+    return ResponseFields(block), text
+
+
+def _incomplete() -> IncompleteBody:
+    return IncompleteBody(
+        400, "the request ends inside its body", "RFC 9112 8", row="D2-29",
+        reason=CloseReason.PEER_CLOSED_MID_REQUEST.at("reading a body"),
+    )
+
+
+#: Bodies up to this size are joined to their head: one small copy is cheaper than a second piece of output.
+_JOIN = 16384
+_SLASH = 0x2F
+_CLOSE_LINE = b"Connection: close\r\n"
+_ERROR_FIELDS = b"Content-Type: text/plain; charset=utf-8\r\n"
+_COUNTED_11 = Framing(Delimiter.LENGTH, None, "D4-10", "RFC 9112 6.3 (6)")
+_COUNTED_10 = Framing(Delimiter.LENGTH, None, "D4-14", "RFC 9112 6.3 (6)")
+#: Faults of a request body after which a response that has begun is still finished.
+_LEAVES_RESPONSE_ALONE = frozenset(("D2-26", "D2-29", "D2-30"))
+_STATE_NAMES = {
+    Reading.UNUSED: "unused",
+    Reading.IDLE: "idle",
+    Reading.HEAD: "reading a head",
+    Reading.BODY: "reading a body",
+    Reading.DISCARD: "closing",
+    Reading.SWITCHED: "switched",
+}
