@@ -9,7 +9,7 @@ class ProtocolError(Exception):
     """HTTP was broken, by the peer (`RemoteProtocolError`) or by this side's caller (`LocalProtocolError`)."""
 
 
-class LocalProtocolError(ProtocolError):
+class LocalProtocolError(ProtocolError, ValueError):
     """The caller asked for something that HTTP does not allow in this state. A bug on this side."""
 
 

@@ -119,6 +119,16 @@ class ServerConnection:
         return len(self._buffer) < self._terms.limits.readAhead or not self.busy
 
     @property
+    def backlog(self) -> int:
+        """Octets received and not consumed."""
+        return len(self._buffer)
+
+    @property
+    def held_bytes(self) -> int:
+        """Octets of responses that wait for earlier ones."""
+        return self._pipeline.held_bytes
+
+    @property
     def state(self) -> str:
         """In a word or three, for reports: unused, idle, reading a head, reading a body, responding, switched."""
         incoming = self._incoming
@@ -223,6 +233,15 @@ class ServerConnection:
             self._queue(self._fail_body(self._incoming, error))
         else:
             self._end(deadline.reason)
+
+    def lost(self) -> list[Exchange]:
+        """The transport is gone: the exchanges that were in service, which are over now."""
+        exchanges = [exchange for exchange in self._pipeline.exchanges if not exchange.over]
+        for exchange in exchanges:
+            exchange.answer = states.step(states.ANSWER, Output.ABORT, exchange.answer)
+        self._incoming = self._waiting = None
+        self._pipeline.exchanges.clear()
+        return exchanges
 
     def drain(self) -> None:
         """Serve what has been taken up, then end (ledger P-18)."""

@@ -1,0 +1,207 @@
+"""What all connections of one server share: its handler, its settings, its clock, and their number."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from email.utils import formatdate
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+
+from ..config import Limits, Policy, TcpKeepAlive, Timeouts
+from ..core.deadlines import Deadline
+from ..core.errors import RemoteProtocolError
+from ..core.reasons import CloseReason
+from ..core.server import Terms
+from ..interfaces import IConnectionObserver
+from .negotiation import UpgradeHandler
+from .protocol import KeepAliveProtocol
+from .request import Request
+from .transport import checkTcpKeepAlive
+
+#: Answers a request: a `Response`, ``bytes`` or ``str``, or a Deferred or coroutine of one.
+Handler = Callable[[Request], Any]
+
+
+class KeepAliveFactory(Factory):
+    """
+    Makes a `KeepAliveProtocol` for every connection. Listen with it on any Twisted endpoint.
+
+    :param handler: answers a request; called on the reactor's thread as soon as the request's head is complete.
+    :param protocol: the class of the connections.
+    :param tcpKeepAlive: the kernel's probes on every connection; None: off.
+    :param observers: `IConnectionObserver` objects.
+    :param upgrades: protocols that a connection can be switched to, by the name that clients offer.
+    :param reactor: keeps the time; None: the global reactor.
+    :param wallClock: gives the seconds since the epoch, for the Date field.
+    :raises TypeError: for a handler that cannot be called, or a protocol that is no `KeepAliveProtocol`.
+    :raises ValueError: for TCP keep-alive where the platform has none.
+    """
+
+    noisy = False
+    _log = Logger()
+
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        protocol: type[KeepAliveProtocol] = KeepAliveProtocol,
+        timeouts: Timeouts | None = None,
+        limits: Limits | None = None,
+        policy: Policy | None = None,
+        tcpKeepAlive: TcpKeepAlive | None = None,
+        observers: Iterable[IConnectionObserver] = (),
+        upgrades: Mapping[str, UpgradeHandler] | None = None,
+        reactor: IReactorTime | None = None,
+        wallClock: Callable[[], float] = time.time,
+    ) -> None:
+        from .timers import AlarmClock
+
+        if not callable(handler):
+            raise TypeError(f"a handler is called with each request; {handler!r} cannot be")
+        if not (isinstance(protocol, type) and issubclass(protocol, KeepAliveProtocol)):
+            raise TypeError(f"not a KeepAliveProtocol: {protocol!r}")
+        checkTcpKeepAlive(tcpKeepAlive)
+        if reactor is None:
+            from twisted.internet import reactor as globalReactor
+
+            reactor = cast(IReactorTime, globalReactor)
+        self.handler = handler
+        self.protocol = protocol
+        self.timeouts = timeouts or Timeouts()
+        self.limits = limits or Limits()
+        self.policy = policy or Policy()
+        self.tcpKeepAlive = tcpKeepAlive
+        self.observers = tuple(observers)
+        self.upgrades = {name.lower(): handler for name, handler in (upgrades or {}).items()}
+        #: Whether decisions about persistence are to be shown to the protocol.
+        self.reviews = protocol.persistenceDecided is not KeepAliveProtocol.persistenceDecided
+        self.clock = reactor
+        self.alarms = AlarmClock(reactor)
+        self.terms = Terms(self.limits, self.policy, self.timeouts)
+        #: Seconds for each deadline that the peer can owe.
+        self.seconds: Mapping[Deadline | None, float] = {
+            None: 0.0,
+            Deadline.FIRST_REQUEST: self.timeouts.first,
+            Deadline.IDLE: self.timeouts.idle,
+            Deadline.HEADER: self.timeouts.header,
+            Deadline.UNREAD: self.timeouts.unread,
+        }
+        #: The open connections.
+        self.connections: set[KeepAliveProtocol] = set()
+        self.draining = False
+        #: When the Date of responses has to be made anew, by the reactor's clock.
+        self.dateDue = 0.0
+        self._wallClock = wallClock
+        self._perPeer: dict[object, int] = {}
+        self._accepted = 0
+        self._drained: list[Deferred[None]] = []
+        self._cut: IDelayedCall | None = None
+        self.renewDate(self.alarms.seconds())
+
+    @property
+    def connectionCount(self) -> int:
+        """Connections open now."""
+        return len(self.connections)
+
+    def buildProtocol(self, addr: IAddress | None) -> KeepAliveProtocol:
+        """See `IProtocolFactory.buildProtocol`."""
+        protocol = self.protocol()
+        protocol.factory = self
+        self._accepted += 1
+        protocol.id = self._accepted
+        return protocol
+
+    def renewDate(self, now: float) -> None:
+        """Have responses carry the present Date (RFC 9110 6.6.1), which changes with the second."""
+        if now >= self.dateDue:
+            wall = self._wallClock()
+            self.dateDue = now + 1 - wall % 1
+            self.terms.preamble = b"Date: %b\r\n" % formatdate(wall, usegmt=True).encode()
+
+    # -- what connections tell -----------------------------------------------------------------------------------------
+
+    def opened(self, connection: KeepAliveProtocol) -> None:
+        """A connection was accepted: count it, and have it turned away where it is one too many (ledger P-15)."""
+        self.connections.add(connection)
+        limits = self.limits
+        crowded = bool(limits.maxConnections) and len(self.connections) > limits.maxConnections
+        if limits.maxConnectionsPerPeer:
+            host = getattr(connection.peer, "host", None)
+            self._perPeer[host] = count = self._perPeer.get(host, 0) + 1
+            crowded = crowded or (host is not None and count > limits.maxConnectionsPerPeer)
+        if crowded:
+            connection.core.overloaded = RemoteProtocolError(
+                503,
+                "more connections than this server allows",
+                "RFC 9110 15.6.4",
+                row="P-15",
+                reason=CloseReason.TOO_MANY_CONNECTIONS,
+                retry_after=1,
+            )
+        self.renewDate(connection.opened)
+        self._observe("connectionOpened", connection)
+        if self.draining:
+            connection.core.drain()
+
+    def closed(self, connection: KeepAliveProtocol, reason: CloseReason) -> None:
+        """A connection is gone."""
+        self.connections.discard(connection)
+        if self.limits.maxConnectionsPerPeer:
+            host = getattr(connection.peer, "host", None)
+            self._perPeer[host] -= 1
+            if not self._perPeer[host]:
+                del self._perPeer[host]
+        self._observe("connectionClosed", connection, reason)
+        if not self.connections and self._drained:
+            self._finishDraining()
+
+    def _observe(self, what: str, *arguments: object) -> None:
+        for observer in self.observers:
+            try:
+                getattr(observer, what)(*arguments)
+            except Exception:
+                self._log.failure("an observer failed")
+
+    # -- shutting down -------------------------------------------------------------------------------------------------
+
+    def drain(self, seconds: float | None = None) -> Deferred[None]:
+        """
+        Shut down gracefully: idle connections close at once, those in use after what they have taken up.
+
+        Stop listening first. What is left at the deadline is cut off.
+
+        :param seconds: the deadline; 0: none; None: ``Timeouts.drain``.
+        :return: fires when the last connection is gone.
+        """
+        self.draining = True
+        for connection in list(self.connections):
+            connection.drain()
+        if not self.connections:
+            return succeed(None)
+        drained: Deferred[None] = Deferred(self._drained.remove)
+        self._drained.append(drained)
+        if seconds is None:
+            seconds = self.timeouts.drain
+        if seconds:
+            if self._cut is not None:
+                self._cut.cancel()
+            self._cut = self.clock.callLater(seconds, self._cutOff)
+        return drained
+
+    def _cutOff(self) -> None:
+        self._cut = None
+        for connection in list(self.connections):
+            connection.abort(CloseReason.DRAINING.at(connection.state))
+
+    def _finishDraining(self) -> None:
+        if self._cut is not None:
+            self._cut.cancel()
+            self._cut = None
+        drained, self._drained = self._drained, []
+        for waiting in drained:
+            waiting.callback(None)

@@ -1,0 +1,130 @@
+"""Bodies on their way out: taken from the application no faster than the client takes them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IConsumer, IPushProducer
+from twisted.internet.task import deferLater
+from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
+from zope.interface import implementer
+
+from ..core.errors import LocalProtocolError
+from ..core.pipeline import Exchange
+from .response import FILE_CHUNK, BodySource
+
+if TYPE_CHECKING:
+    from .protocol import KeepAliveProtocol
+
+#: Octets that a body that never waits may hand over before the reactor gets a turn.
+_FAIR = 1 << 20
+
+
+def send(connection: KeepAliveProtocol, exchange: Exchange, body: BodySource) -> Deferred[None]:
+    """
+    Send a body.
+
+    :return: fires once all of it has been handed over; fails with what the body raised. Cancelling it stops the body.
+    """
+    if IBodyProducer.providedBy(body):
+        return _Consumer(connection, exchange).consume(cast(IBodyProducer, body))
+    return Deferred.fromCoroutine(_iterate(connection, exchange, body))
+
+
+def producerLength(body: BodySource) -> int | None:
+    """The length that an `IBodyProducer` states; None for anything else."""
+    if not IBodyProducer.providedBy(body):
+        return None
+    length = cast(IBodyProducer, body).length
+    return None if length is UNKNOWN_LENGTH else int(length)
+
+
+async def _iterate(connection: KeepAliveProtocol, exchange: Exchange, body: BodySource) -> None:
+    chunks = _chunks(body)
+    taken = 0
+    try:
+        while True:
+            try:
+                data = await chunks.__anext__() if isinstance(chunks, AsyncIterator) else next(chunks)
+            except (StopIteration, StopAsyncIteration):
+                return
+            if not isinstance(data, bytes):
+                data = _octets(data)
+            connection.writeBody(exchange, data)
+            taken += len(data)
+            if connection.congested(exchange):
+                await connection.whenDrained(exchange)
+                taken = 0
+            elif taken >= _FAIR:
+                await deferLater(connection.factory.clock, 0)
+                taken = 0
+    finally:
+        await _close(body, chunks)
+
+
+def _chunks(body: Any) -> Iterator[bytes] | AsyncIterator[bytes]:
+    if hasattr(body, "read"):
+        return iter(lambda: body.read(FILE_CHUNK), b"")
+    if isinstance(body, AsyncIterable):
+        return body.__aiter__()
+    return iter(cast("Iterable[bytes]", body))
+
+
+def _octets(data: object) -> bytes:
+    if isinstance(data, (bytearray, memoryview)):
+        return bytes(data)
+    raise LocalProtocolError(f"a body is made of bytes, not of {type(data).__name__}")
+
+
+async def _close(body: Any, chunks: Any) -> None:
+    """Let the body release what it holds: generators and files."""
+    for thing in (chunks, body) if body is not chunks else (chunks,):
+        close = getattr(thing, "aclose", None) or getattr(thing, "close", None)
+        if close is not None:
+            closing = close()
+            if isinstance(closing, Awaitable):
+                await closing
+
+
+@implementer(IConsumer)
+class _Consumer:
+    """What an `IBodyProducer` writes to."""
+
+    def __init__(self, connection: KeepAliveProtocol, exchange: Exchange) -> None:
+        self._connection = connection
+        self._exchange = exchange
+        self._producer: IPushProducer | None = None
+        self._paused = False
+
+    def consume(self, body: IBodyProducer) -> Deferred[None]:
+        """Have the body written to us."""
+        self._producer = cast(IPushProducer, body)
+        sending: Deferred[None] = body.startProducing(self)
+        finished: Deferred[None] = Deferred(lambda _: (body.stopProducing(), sending.cancel()))
+        sending.chainDeferred(finished)
+        return finished
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """A body may name another producer to be paused in its place."""
+        self._producer = producer
+
+    def unregisterProducer(self) -> None:
+        """Nothing is left to be paused."""
+        self._producer = None
+
+    def write(self, data: bytes) -> None:
+        """Send octets; the producer is paused when the client does not take them."""
+        if self._exchange.over:
+            return
+        self._connection.writeBody(self._exchange, data)
+        if self._producer is not None and not self._paused and self._connection.congested(self._exchange):
+            self._paused = True
+            self._producer.pauseProducing()
+            self._connection.whenDrained(self._exchange).addCallbacks(self._resume, lambda _: None)
+
+    def _resume(self, _: None) -> None:
+        self._paused = False
+        if self._producer is not None:
+            self._producer.resumeProducing()

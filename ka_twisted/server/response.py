@@ -1,0 +1,190 @@
+"""What a handler returns."""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+import os
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from typing import Any, BinaryIO
+
+from twisted.internet.interfaces import IProtocol
+from twisted.web.iweb import IBodyProducer
+
+from ..core.errors import LocalProtocolError
+from ..core.headers import FORBIDDEN_TRAILERS, FieldsInput, FieldText, ResponseFields, encode_text, response_fields
+
+#: A body as an application may give it.
+BodySource = AsyncIterable[bytes] | Iterable[bytes] | IBodyProducer | BinaryIO
+#: Trailers: values, or callables that give the value once the body has been sent.
+Trailers = Mapping[FieldText, FieldText | Callable[[], FieldText]]
+
+#: Octets read from a file at a time.
+FILE_CHUNK = 65536
+
+
+class Response:
+    """
+    A final response.
+
+    :param status: 200 to 599.
+    :param body: ``bytes``; ``str``, sent as UTF-8; an iterable or async iterable of ``bytes``; an `IBodyProducer`; or a
+        binary file, read from where it stands and closed at the end.
+    :param headers: a mapping, or pairs; names and values ``str`` or ``bytes``. A Content-Length states the length of a body
+        that is not handed over whole. ``Connection: close`` closes the connection after the response.
+    :param length: octets of the body, where it is not handed over whole and yet known.
+    :param trailers: fields that follow the body; sent where it is chunked and the client takes trailers.
+    :param optionalTrailers: send the trailers to clients that did not ask for any, too (RFC 9110 6.5.1).
+    :raises ValueError: for a status outside 200 to 599, for a field name or value that is none (CR, LF, NUL; RFC 9110 5.5),
+        for a name that may not be a trailer, and for a body of another type.
+    """
+
+    __slots__ = ("body", "fields", "optionalTrailers", "status", "trailers")
+
+    def __init__(
+        self,
+        status: int = 200,
+        body: bytes | str | BodySource = b"",
+        headers: FieldsInput | None = None,
+        *,
+        length: int | None = None,
+        trailers: Trailers | None = None,
+        optionalTrailers: bool = False,
+    ) -> None:
+        if status.__class__ is not int or not 200 <= status < 600:
+            status = _status(status)
+        self.status = status
+        self.fields: ResponseFields = response_fields(headers)
+        self.trailers = trailers
+        if body.__class__ is not bytes:
+            body = _body(body)
+        #: ``bytes``, or what produces them.
+        self.body: bytes | BodySource = body  # type: ignore[assignment]
+        if length is not None:
+            self._state(length)
+        if trailers is not None:
+            _checkTrailers(trailers)
+        self.optionalTrailers = optionalTrailers
+
+    def _state(self, length: int) -> None:
+        """Take the length that the caller states."""
+        if isinstance(length, bool) or not isinstance(length, int) or length < 0:
+            raise LocalProtocolError(f"not a length: {length!r}")
+        stated = self.fields.length
+        if stated is not None and stated != length:
+            raise LocalProtocolError(f"two lengths: {length} and Content-Length: {stated}")
+        fields = self.fields
+        self.fields = ResponseFields(
+            fields.block,
+            asks_close=fields.asks_close,
+            length=length,
+            has_date=fields.has_date,
+            upgrade=fields.upgrade,
+            dropped=fields.dropped,
+        )
+
+    @classmethod
+    def text(cls, text: str, status: int = 200, headers: FieldsInput | None = None) -> Response:
+        """Plain text in UTF-8."""
+        return cls(status, text.encode(), _typed("text/plain; charset=utf-8", headers))
+
+    @classmethod
+    def html(cls, text: str, status: int = 200, headers: FieldsInput | None = None) -> Response:
+        """HTML in UTF-8."""
+        return cls(status, text.encode(), _typed("text/html; charset=utf-8", headers))
+
+    @classmethod
+    def json(cls, value: Any, status: int = 200, headers: FieldsInput | None = None) -> Response:
+        """
+        A value as JSON.
+
+        :raises TypeError: when JSON cannot express it.
+        """
+        return cls(status, json.dumps(value).encode() + b"\n", _typed("application/json", headers))
+
+    @classmethod
+    def stream(
+        cls,
+        body: BodySource,
+        status: int = 200,
+        headers: FieldsInput | None = None,
+        *,
+        length: int | None = None,
+        trailers: Trailers | None = None,
+        optionalTrailers: bool = False,
+    ) -> Response:
+        """A body that is made while it is sent: taken no faster than the client takes it."""
+        return cls(status, body, headers, length=length, trailers=trailers, optionalTrailers=optionalTrailers)
+
+    @classmethod
+    def file(
+        cls, file: str | os.PathLike[str] | BinaryIO, status: int = 200, headers: FieldsInput | None = None
+    ) -> Response:
+        """
+        The octets of a file, with their length, and a Content-Type by the file's name.
+
+        :raises OSError: when it cannot be opened.
+        """
+        stream = open(file, "rb") if isinstance(file, (str, os.PathLike)) else file
+        guessed = mimetypes.guess_type(getattr(stream, "name", None) or "")[0] if _named(stream) else None
+        try:
+            length = os.fstat(stream.fileno()).st_size - stream.tell()
+        except (OSError, AttributeError):
+            return cls(status, stream, _typed(guessed, headers))
+        return cls(status, stream, _typed(guessed, headers), length=max(0, length))
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}>"
+
+
+class Switch:
+    """
+    Leave HTTP: 101, and the connection belongs to another protocol (RFC 9110 7.8).
+
+    :param protocol: takes over the transport.
+    :param headers: further fields of the 101.
+    """
+
+    __slots__ = ("fields", "protocol")
+
+    def __init__(self, protocol: IProtocol, headers: FieldsInput | None = None) -> None:
+        self.protocol = protocol
+        self.fields = response_fields(headers)
+
+
+def _status(status: object) -> int:
+    if isinstance(status, int) and not isinstance(status, bool) and 200 <= status < 600:
+        return int(status)  # http.HTTPStatus
+    raise LocalProtocolError(f"not the status of a final response: {status!r}")
+
+
+def _body(body: object) -> bytes | BodySource:
+    if isinstance(body, str):
+        return body.encode()
+    if isinstance(body, (bytes, bytearray, memoryview)):
+        return bytes(body)
+    if isinstance(body, (AsyncIterable, Iterable)) or IBodyProducer.providedBy(body):
+        return body
+    raise LocalProtocolError(f"not a body: {body!r}")
+
+
+def _checkTrailers(trailers: Trailers) -> None:
+    for name in trailers:
+        if encode_text(name).lower() in FORBIDDEN_TRAILERS:
+            raise LocalProtocolError(f"{name!r} may not be a trailer")
+
+
+def _named(stream: object) -> bool:
+    return isinstance(getattr(stream, "name", None), str)
+
+
+def _typed(contentType: str | None, headers: FieldsInput | None) -> FieldsInput | None:
+    """The headers with a Content-Type, unless they have one."""
+    if contentType is None:
+        return headers
+    if headers is None:
+        return (("Content-Type", contentType),)
+    pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+    if any(encode_text(name).lower() == b"content-type" for name, _ in pairs):
+        return pairs
+    return [("Content-Type", contentType), *pairs]

@@ -1,0 +1,195 @@
+"""
+The clock's side of the deadlines: one `callLater` for all connections of a factory.
+
+Arming a deadline on a connection that already has a later wake-up costs an assignment: the wake-up comes early, looks at
+what is due, and goes back to sleep. Nothing of `core` is decided here; nothing in `core` knows of seconds that pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
+from itertools import count
+from math import inf
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from ..core.deadlines import Deadline
+
+
+class AlarmClock:
+    """
+    Wakes many `Watch` objects with a single delayed call.
+
+    :param reactor: gives the time and the delayed call.
+    """
+
+    def __init__(self, reactor: IReactorTime) -> None:
+        self.seconds: Callable[[], float] = reactor.seconds
+        self._reactor = reactor
+        self._heap: list[tuple[float, int, Watch]] = []
+        self._order = count()
+        self._call: IDelayedCall | None = None
+        self._due = inf
+        self._stale = 0
+
+    def schedule(self, watch: Watch, due: float) -> None:
+        """Wake this watch at that time, or a little earlier for nothing."""
+        watch.wakeup = due
+        heappush(self._heap, (due, next(self._order), watch))
+        if due < self._due:
+            self._arm(due)
+
+    def forget(self) -> None:
+        """A watch was closed: once most of the heap is such, it is made anew."""
+        self._stale += 1
+        if self._stale > 64 and self._stale > len(self._heap) // 2:
+            self._heap = [entry for entry in self._heap if entry[2].wakeup == entry[0]]
+            heapify(self._heap)
+            self._stale = 0
+            if not self._heap:
+                self._disarm()
+
+    def _arm(self, due: float) -> None:
+        delay = max(0.0, due - self.seconds())
+        self._due = due
+        if self._call is None:
+            self._call = self._reactor.callLater(delay, self._ring)
+        else:
+            self._call.reset(delay)
+
+    def _disarm(self) -> None:
+        self._due = inf
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _ring(self) -> None:
+        self._call = None
+        self._due = inf
+        now = self.seconds()
+        due: list[Watch] = []
+        while self._heap and self._heap[0][0] <= now:
+            time, _, watch = heappop(self._heap)
+            if watch.wakeup == time:  # else it was closed, or is awake for an earlier time already
+                watch.wakeup = inf
+                due.append(watch)
+        for watch in due:
+            watch.ring(now)
+        if self._heap and self._heap[0][0] < self._due:
+            self._arm(self._heap[0][0])
+
+
+class Watch:
+    """
+    The deadlines of one connection.
+
+    What the peer owes as a reader's side (`core.server.ServerConnection.deadline`) is one at a time and changes with every
+    request; it has slots of its own. The others are rare.
+
+    :param expired: called with each `Deadline` that has passed; it is disarmed then.
+    """
+
+    __slots__ = ("_clock", "_expired", "_others", "deadline", "due", "wakeup")
+
+    def __init__(self, clock: AlarmClock, expired: Callable[[Deadline], None]) -> None:
+        self._clock = clock
+        self._expired = expired
+        self._others: dict[Deadline, float] | None = None
+        #: What the peer owes now, and when it is due.
+        self.deadline: Deadline | None = None
+        self.due = inf
+        #: When the clock will wake us.
+        self.wakeup = inf
+
+    def await_(self, deadline: Deadline | None, due: float) -> None:
+        """The peer owes this, by then; None: it owes nothing."""
+        self.deadline = deadline
+        self.due = due
+        if due < self.wakeup:
+            self._clock.schedule(self, due)
+
+    def arm(self, deadline: Deadline, seconds: float) -> None:
+        """Let a deadline beside that one pass so many seconds from now; 0: never."""
+        if not seconds:
+            return
+        if self._others is None:
+            self._others = {}
+        self._others[deadline] = due = self._clock.seconds() + seconds
+        if due < self.wakeup:
+            self._clock.schedule(self, due)
+
+    def disarm(self, deadline: Deadline) -> None:
+        """Forget such a deadline."""
+        if self._others is not None:
+            self._others.pop(deadline, None)
+
+    def armed(self, deadline: Deadline) -> bool:
+        """Whether it is running."""
+        return deadline is self.deadline or (self._others is not None and deadline in self._others)
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._others = None
+        self.deadline = None
+        self.due = inf
+        if self.wakeup < inf:
+            self.wakeup = inf
+            self._clock.forget()
+
+    def ring(self, now: float) -> None:
+        """The clock has woken us: tell what is due, and sleep until the next."""
+        passed = []
+        if self.due <= now and self.deadline is not None:
+            passed.append(self.deadline)
+            self.deadline, self.due = None, inf
+        for deadline, due in list((self._others or {}).items()):
+            if due <= now:
+                passed.append(deadline)
+                self.disarm(deadline)
+        for deadline in passed:
+            self._expired(deadline)
+        following = min(self.due, *(self._others or _NEVER).values())
+        if following < self.wakeup:
+            self._clock.schedule(self, following)
+
+
+_NEVER = {Deadline.LINGER: inf}
+
+
+class Pace:
+    """
+    By when more of a body has to come (ledger P-17, `Limits.minBodyRate`).
+
+    Silence is bounded, and so is slowness: after the grace the body has to have averaged its rate. Only the time in which
+    octets were awaited counts, not the time in which the application held them back.
+
+    :param silence: longest silence, in seconds; 0: any.
+    :param grace: seconds before the average counts.
+    :param rate: octets a second; 0: any.
+    """
+
+    __slots__ = ("_allowance", "_rate", "_silence", "_since")
+
+    def __init__(self, silence: float, grace: float, rate: float) -> None:
+        self._silence = silence or inf
+        self._rate = rate
+        self._allowance = grace if rate else inf
+        self._since: float | None = None
+
+    def awaiting(self, now: float) -> float:
+        """Octets are awaited from now on; returns when they are due."""
+        self.paused(now)
+        self._since = now
+        return now + min(self._silence, max(0.0, self._allowance))
+
+    def received(self, octets: int) -> None:
+        """So many octets came."""
+        if self._rate:
+            self._allowance += octets / self._rate
+
+    def paused(self, now: float) -> None:
+        """Nothing is awaited for a while."""
+        if self._since is not None:
+            self._allowance -= now - self._since
+            self._since = None
