@@ -1,0 +1,10 @@
+"""What ka_twisted registers with Twisted. Nothing else: each ``twistd`` command loads this."""
+
+from twisted.application.service import ServiceMaker
+
+keepalive = ServiceMaker(
+    "ka_twisted HTTP server",
+    "ka_twisted.service.tap",
+    "An HTTP server that knows why each of its connections lives or ends.",
+    "keepalive",
+)
