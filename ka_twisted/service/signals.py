@@ -1,0 +1,55 @@
+"""
+What the signals mean while the service runs.
+
+Twisted lets twistd die of the signal that stopped it. A server that SIGTERM asked to stop, and that
+has drained, did what it was asked for: it ends with status 0. SIGINT stays with Twisted, because
+shells want to see who died of it. The second signal means "at once": without this it would be
+a traceback, since the reactor is stopping already.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+
+class StopSignals:
+    """
+    The handlers of SIGTERM and SIGINT for one service.
+
+    :param reactor: provides IReactorCore and IReactorFromThreads.
+    :param hurry: called in the reactor's thread for each signal after the first.
+    """
+
+    def __init__(self, reactor: Any, hurry: Callable[[], object]) -> None:
+        self._reactor = reactor
+        self._hurry = hurry
+        self._previous: dict[int, Any] = {}
+        self._stopping = False
+
+    def install(self) -> None:
+        """Take over from the reactor's handlers; not where the reactor has installed none."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in (signal.SIGTERM, signal.SIGINT):
+            handler = signal.getsignal(number)
+            if callable(handler) and handler is not signal.default_int_handler:
+                self._previous[number] = signal.signal(number, self._received)
+
+    def uninstall(self) -> None:
+        """Give the handlers back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous.clear()
+
+    def _received(self, number: int, frame: FrameType | None) -> None:
+        if self._stopping:
+            self._reactor.callFromThread(self._hurry)
+        elif number == signal.SIGTERM:
+            self._reactor.callFromThread(self._reactor.stop)
+        else:
+            self._previous[number](number, frame)
+        self._stopping = True

@@ -1,0 +1,221 @@
+"""``twistd keepalive`` as a process: what it says, how it ends, what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.service.twistd import readAll, run, serving, waitForEnd
+
+APPLICATION = """
+async def handler(request):
+    data = await request.read(limit=1000)
+    return data or b"hello"
+
+def counted(request):
+    return str(request.number)
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A directory with the applications ``shop:handler`` and ``shop:counted``."""
+    (tmp_path / "shop.py").write_text(APPLICATION)
+    (tmp_path / "broken.py").write_text("raise RuntimeError('out of\\nmilk')\n")
+    return tmp_path
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that is in use."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        yield holder.getsockname()[1]
+
+
+def assertRefused(directory: Path, sentence: str, *arguments: str) -> None:
+    """Check that twistd ends with one sentence, before it served or left anything."""
+    before = sorted(path.name for path in directory.iterdir() if path.name != "__pycache__")
+    done = run(directory, *arguments)
+    assert done.returncode == 1
+    assert re.fullmatch(f"keepalive: {sentence}\n", done.stderr), done.stderr
+    assert "Traceback" not in done.stdout
+    assert "Usage" not in done.stdout
+    assert "listening on" not in done.stdout
+    after = sorted(path.name for path in directory.iterdir() if path.name != "__pycache__")
+    assert after == before
+
+
+MISTAKES = {
+    "unknown option": (["--colour"], "option --colour not recognized"),
+    "option without value": (["--listen"], "option --listen requires argument"),
+    "unknown module": (["--app", "nowhere:handler"], "--app: there is no module nowhere"),
+    "missing attribute": (["--app", "shop:window"], "--app: the module shop has no attribute .*"),
+    "not callable": (["--app", "shop:__name__"], "--app: shop:__name__ is not callable but a str"),
+    "broken module": (["--app", "broken:handler"],
+                      "--app: the module broken cannot be imported: RuntimeError: out of milk"),
+    "bad endpoint": (["--listen", "tcp:http"], "--listen tcp:http is not an endpoint: .*"),
+    "bad interface": (["--listen", "tcp:0:interface=no.such.invalid"],
+                      "cannot listen on tcp:0:interface=no.such.invalid: .*"),
+    "not a number": (["--idle-timeout", "soon"], "--idle-timeout wants a number, not 'soon'"),
+    "negative": (["--idle-timeout", "-1"], "--idle-timeout must not be negative or infinite: -1"),
+    "unwritable log": (["--access-log", "/nowhere/log"], "--access-log /nowhere/log cannot be .*"),
+    "socket in no directory": (["--listen", "unix:/nowhere/socket"],
+                               "cannot listen on unix:/nowhere/socket: No such file or directory"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_aMistakeIsOneSentenceAndStatus1(shop: Path, mistake: str) -> None:
+    arguments, sentence = MISTAKES[mistake]
+    if "--app" not in arguments:
+        arguments = ["--app", "shop:handler", *arguments]
+    assertRefused(shop, sentence, "-n", "keepalive", *arguments)
+
+
+@pytest.mark.parametrize("how", [["-n"], [], ["-n", "--rundir", "/"]], ids=" ".join)
+def test_aPortInUseIsOneSentenceHoweverTwistdRuns(shop: Path, taken: int, how: list[str]) -> None:
+    endpoint = f"tcp:{taken}:interface=127.0.0.1"
+    arguments = ["--app", "shop:handler", "--listen", f"unix:{shop}/free", "--listen", endpoint]
+    sentence = f"cannot listen on {endpoint}: Address already in use"
+    assertRefused(shop, sentence, *how, "keepalive", *arguments)
+
+
+@pytest.mark.parametrize("how", [["-n"], []], ids=["foreground", "daemon"])
+def test_theSameEndpointTwiceIsOneSentence(shop: Path, how: list[str]) -> None:
+    endpoint = f"unix:{shop}/socket"
+    sentence = f"cannot listen on {endpoint}: Address already in use"
+    arguments = ["--app", "shop:handler", "--listen", endpoint, "--listen", endpoint]
+    assertRefused(shop, sentence, *how, "keepalive", *arguments)
+
+
+def test_whatIsNotPermittedIsOneSentence(shop: Path) -> None:
+    # Nobody may make a socket there, not even root.
+    endpoint = "unix:/sys/socket:lockfile=0"
+    if not os.path.isdir("/sys"):
+        pytest.skip("there is no /sys here")
+    sentence = f"cannot listen on {endpoint}: .*"
+    assertRefused(shop, sentence, "-n", "keepalive", "--app", "shop:handler", "--listen", endpoint)
+
+
+def test_aDaemonCannotLogToStandardOutput(shop: Path) -> None:
+    sentence = "--access-log - needs twistd -n: a daemon has no output"
+    assertRefused(shop, sentence, "keepalive", "--app", "shop:handler", "--access-log", "-")
+
+
+@pytest.mark.parametrize("how", [["-n"], []], ids=["foreground", "daemon"])
+def test_aCheckListensOnNothing(shop: Path, taken: int, how: list[str]) -> None:
+    arguments = ["--app", "shop:handler", "--listen", f"tcp:{taken}", "--check"]
+    done = run(shop, *how, "keepalive", *arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "configuration is valid\n", "")
+
+
+def test_twistdKnowsTheCommandAndItsOptions(tmp_path: Path) -> None:
+    assert re.search(r"^ +keepalive ", run(tmp_path, "--help").stdout, re.MULTILINE)
+    assert "--idle-timeout=" in run(tmp_path, "keepalive", "--help").stdout
+
+
+def test_aConnectionServesSeveralRequests(shop: Path) -> None:
+    with serving(shop, "--app", "shop:counted") as server, server.connect() as connection:
+        connection.sendall(
+            b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n"
+            b"GET / HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n"
+        )
+        answer = readAll(connection)
+        assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"200"]
+        assert re.findall(rb"\r\n\r\n(\d)", answer) == [b"1", b"2"]
+
+
+def test_theEffectiveTimersAreLogged(shop: Path) -> None:
+    with serving(shop, "--app", "shop:handler", "--idle-timeout", "12.5") as server:
+        assert "firstRequest 12.5, idle 12.5, header 10" in "".join(server.said)
+
+
+def startRequest(connection: socket.socket) -> None:
+    """Send a request up to the last octet of its body, and see that the server waits for that."""
+    connection.sendall(
+        b"POST / HTTP/1.1\r\nHost: shop\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+    )
+    assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    connection.sendall(b"milk")
+
+
+def test_sigtermLetsARequestInServiceFinish(shop: Path) -> None:
+    with serving(shop, "--app", "shop:handler") as server, server.connect() as connection:
+        startRequest(connection)
+        server.process.send_signal(signal.SIGTERM)
+        server.waitFor("draining 1 connections")
+        with pytest.raises(ConnectionRefusedError):
+            server.connect()
+        connection.sendall(b"!")
+        answer = readAll(connection)
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert re.search(rb"\r\nConnection: close\r\n", answer, re.IGNORECASE)
+        assert answer.endswith(b"\r\n\r\nmilk!")
+        connection.close()
+        assert server.process.wait() == 0
+        assert not (shop / "twistd.pid").exists()
+
+
+def test_sigtermClosesIdleConnectionsAtOnce(shop: Path) -> None:
+    with serving(shop, "--app", "shop:handler") as server, server.connect() as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK\r\n")
+        server.process.send_signal(signal.SIGTERM)
+        assert readAll(connection) == b""
+        connection.close()
+        assert server.process.wait() == 0
+
+
+def test_theDrainHasADeadline(shop: Path) -> None:
+    arguments = ["--app", "shop:handler", "--drain-timeout", "0.1", "--body-timeout", "0"]
+    with serving(shop, *arguments) as server, server.connect() as connection:
+        startRequest(connection)
+        assert server.end(signal.SIGTERM) == 0
+        assert "Traceback" not in "".join(server.said)
+
+
+def test_theSecondSignalEndsTheDrain(shop: Path) -> None:
+    arguments = ["--app", "shop:handler", "--drain-timeout", "0", "--body-timeout", "0"]
+    with serving(shop, *arguments) as server, server.connect() as connection:
+        startRequest(connection)
+        server.process.send_signal(signal.SIGTERM)
+        server.waitFor("draining 1 connections")
+        assert server.end(signal.SIGTERM) == 0
+        assert "Traceback" not in "".join(server.said)
+
+
+def test_theAccessLogHasALineForEachRequest(shop: Path) -> None:
+    arguments = ["--app", "shop:handler", "--access-log", "requests.log"]
+    with serving(shop, *arguments) as server:
+        with server.connect() as connection:
+            connection.sendall(b"GET /milk HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
+            readAll(connection)
+        assert server.end(signal.SIGTERM) == 0
+    (line,) = (shop / "requests.log").read_text().splitlines()
+    assert '"GET /milk HTTP/1.1" 200 5' in line
+
+
+def test_aDaemonServesAndEndsLikeTheForeground(shop: Path) -> None:
+    path = shop / "socket"
+    done = run(shop, "keepalive", "--app", "shop:handler", "--listen", f"unix:{path}")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    pid = int((shop / "twistd.pid").read_text())
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(path))
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
+            assert readAll(connection).endswith(b"\r\n\r\nhello")
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        waitForEnd(pid)
+    assert "Traceback" not in (shop / "twistd.log").read_text()
+    left = {entry.name for entry in shop.iterdir()}
+    assert left.isdisjoint({"twistd.pid", "socket", "socket.lock"})

@@ -1,0 +1,207 @@
+"""What the options of ``twistd keepalive`` mean, and what is said about wrong ones."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from twisted.internet.testing import MemoryReactorClock
+
+from ka_twisted.config import Limits, TcpKeepAlive, Timeouts
+from ka_twisted.service.options import DEFAULT_ENDPOINT, SETTINGS, Options
+
+
+class Runner(dict[str, object]):
+    """twistd's own options, as far as ours look at them."""
+
+
+def parse(*arguments: str, parent: Runner | None = None) -> Options:
+    options = Options(MemoryReactorClock())
+    options.parent = parent  # type: ignore[assignment]
+    if "--app" not in arguments:
+        arguments = ("--app", "shop:handler", *arguments)
+    options.parseOptions(list(arguments))
+    return options
+
+
+def refusal(*arguments: str, parent: Runner | None = None) -> str:
+    """The sentence that wrong options end with."""
+    with pytest.raises(SystemExit) as caught:
+        parse(*arguments, parent=parent)
+    sentence = caught.value.code
+    assert isinstance(sentence, str), "a text means status 1"
+    assert "\n" not in sentence
+    assert sentence.startswith("keepalive: ")
+    return sentence.removeprefix("keepalive: ")
+
+
+@pytest.fixture(autouse=True)
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with the application ``shop:handler``."""
+    (tmp_path / "shop.py").write_text(
+        "def handler(request): return b'hello'\n"
+        "def wsgi(environ, start_response): ...\n"
+        "class site:\n"
+        "    @staticmethod\n"
+        "    def handler(request): return b'dotted'\n"
+        "price = 7\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
+    for name in ("shop", "broken", "leaves", "needy"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return tmp_path
+
+
+def test_withoutOptionsTheDefaultsOfTheConfigurationHold() -> None:
+    options = parse()
+    assert options.timeouts == Timeouts()
+    assert options.limits == Limits()
+    assert options.tcpKeepAlive is None
+    assert [text for text, _ in options.endpoints] == [DEFAULT_ENDPOINT]
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.option)
+def test_eachNumberReachesItsField(setting: object) -> None:
+    option, owner, field = (getattr(setting, name) for name in ("option", "owner", "field"))
+    options = parse(f"--{option}", "37")
+    values = options.timeouts if owner is Timeouts else options.limits
+    assert getattr(values, field) == 37
+    assert values == type(values)(**{field: 37})
+
+
+def test_timesMayBeFractions() -> None:
+    assert parse("--idle-timeout", "0.25").timeouts.idle == 0.25
+
+
+def test_zeroSwitchesATimerOff() -> None:
+    assert parse("--idle-timeout", "0").timeouts.advertised is None
+
+
+def test_theFirstRequestWaitsAsLongAsTheOthersUnlessSaidOtherwise() -> None:
+    assert parse("--idle-timeout", "15").timeouts.first == 15
+    assert parse("--idle-timeout", "15", "--first-request-timeout", "0").timeouts.first == 0
+
+
+def test_listenMayBeRepeated() -> None:
+    options = parse("--listen", "tcp:8001", "--listen", "unix:/run/shop")
+    assert [text for text, _ in options.endpoints] == ["tcp:8001", "unix:/run/shop"]
+
+
+def test_tcpKeepAliveIsReadFromUpToThreeNumbers() -> None:
+    assert parse("--tcp-keepalive", "60:10").tcpKeepAlive == TcpKeepAlive(60, 10)
+
+
+def test_theApplicationIsFoundInTheWorkingDirectory() -> None:
+    assert parse().handler(None) == b"hello"
+    assert parse("--app", "shop:site.handler").handler(None) == b"dotted"
+
+
+def test_theAccessLogStaysWhereItWasAskedFor(shop: Path) -> None:
+    # twistd changes the working directory before the file is opened.
+    assert parse("--access-log", "requests.log")["access-log"] == str(shop / "requests.log")
+    assert not (shop / "requests.log").exists()
+
+
+def test_standardOutputIsALogOnlyInTheForeground() -> None:
+    assert parse("--access-log", "-", parent=Runner(nodaemon=True))["access-log"] == "-"
+    assert "a daemon has no output" in refusal("--access-log", "-", parent=Runner(nodaemon=False))
+
+
+def test_aCheckSaysOneLineAndEndsWell(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse("--check")
+    assert caught.value.code == 0
+    assert capsys.readouterr() == ("configuration is valid\n", "")
+
+
+def test_aCheckOfSomethingWrongDoesNotEndWell() -> None:
+    assert "there is no module nowhere" in refusal("--check", "--app", "nowhere:handler")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--colour", "red"], "option --colour not recognized"),
+        (["--idle-timeout"], "option --idle-timeout requires argument"),
+        (["shop:handler"], "there is no use for the argument 'shop:handler'"),
+        (["--idle-timeout", "soon"], "--idle-timeout wants a number, not 'soon'"),
+        (["--idle-timeout", "-1"], "--idle-timeout must not be negative or infinite: -1"),
+        (["--drain-timeout", "inf"], "--drain-timeout must not be negative or infinite: inf"),
+        (["--header-timeout", "nan"], "--header-timeout must not be negative or infinite: nan"),
+        (["--max-requests", "1.5"], "--max-requests wants a whole number, not '1.5'"),
+        (["--max-body-bytes", "-5"], "--max-body-bytes must not be negative or infinite: -5"),
+        (["--log-format", "xml"], "--log-format is combined or json, not 'xml'"),
+        (["--access-log", "/"], "--access-log / cannot be written: it is a directory"),
+        (["--listen", "tcp:http"], "--listen tcp:http is not an endpoint: 'http' is not a number"),
+        (["--listen", "pigeon:1"], "--listen pigeon:1 is not an endpoint: "
+                                   "Unknown endpoint type: 'pigeon'"),
+        (["--listen", "tcp:70000"], "--listen tcp:70000 is not an endpoint: "
+                                    "a port is between 0 and 65535"),
+        (["--listen", "tcp:port=-1"], "--listen tcp:port=-1 is not an endpoint: "
+                                      "a port is between 0 and 65535"),
+        (["--listen", "tcp:1:depth=2"], "--listen tcp:1:depth=2 is not an endpoint: "
+                                        "got an unexpected keyword argument 'depth'"),
+        (["--listen", "unix:"], "--listen unix: is not an endpoint: "
+                                "the path of the socket is missing"),
+        (["--listen", "systemd:domain=INET:index=7"],
+         "--listen systemd:domain=INET:index=7 is not an endpoint: "
+         "systemd has not handed over such a socket"),
+        (["--app", "shop"], "--app: an application is written module:attribute, not 'shop'"),
+        (["--app", "shop:"], "--app: an application is written module:attribute, not 'shop:'"),
+        (["--app", ".shop:a"], "--app: an application is written module:attribute, not '.shop:a'"),
+        (["--app", "nowhere.web:a"], "--app: there is no module nowhere.web"),
+        (["--app", "shop:window"], "--app: the module shop has no attribute window"),
+        (["--app", "shop:price"], "--app: shop:price is not callable but an int"),
+        (["--app", "shop:wsgi"], "--app: shop:wsgi takes (environ, start_response), "
+                                 "but a handler is called with one request"),
+    ],
+)  # fmt: skip
+def test_whatIsWrongIsOneSentence(arguments: list[str], sentence: str) -> None:
+    assert refusal(*arguments) == sentence
+
+
+@pytest.mark.parametrize("text", ["1:2:3:4", "often", "0", "60:10:1", ""])
+def test_keepAliveProbesThatCannotBeAreRefused(text: str) -> None:
+    assert refusal("--tcp-keepalive", text).startswith("--tcp-keepalive: TCP keep-alive ")
+
+
+@pytest.mark.parametrize("option", ["max-line", "pipeline-depth", "read-ahead"])
+def test_aLimitThatHasToExistIsNamedAsTheOptionIs(option: str) -> None:
+    assert refusal(f"--{option}", "0").startswith(f"--{option} must be at least 1")
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("raise ValueError('no\\nmilk')", "ValueError: no milk"),
+        ("import sys; sys.exit('closed')", "SystemExit: closed"),
+        ("import nowhere", "ModuleNotFoundError: No module named 'nowhere'"),
+        ("def handler(request)", "SyntaxError: "),
+    ],
+)
+def test_anApplicationThatFailsToImportSaysWhy(shop: Path, source: str, reason: str) -> None:
+    (shop / "broken.py").write_text(source)
+    sentence = refusal("--app", "broken:handler")
+    assert sentence.startswith(f"--app: the module broken cannot be imported: {reason}")
+
+
+def test_anAccessLogInNoDirectoryIsRefused(shop: Path) -> None:
+    assert refusal("--access-log", f"{shop}/no/log") == (
+        f"--access-log {shop}/no/log cannot be written: there is no directory {shop}/no"
+    )
+
+
+def test_tlsWithoutACertificateSaysWhichFileIsMissing(shop: Path) -> None:
+    sentence = refusal("--listen", "ssl:443:privateKey=nokey.pem")
+    assert sentence.endswith(("nokey.pem: No such file or directory", "ka_twisted[tls]"))
+
+
+def test_theHelpNamesEveryOption(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse("--help")
+    assert caught.value.code in (None, 0)
+    shown = capsys.readouterr().out
+    for name in ["app", "listen", "check", *(setting.option for setting in SETTINGS)]:
+        assert f"--{name}" in shown
