@@ -88,7 +88,7 @@ class ResponseFields:
     (ledger L-04, D4): they are taken out here, and what they said is kept as a value.
     """
 
-    __slots__ = ("asks_close", "block", "dropped", "has_date", "length", "upgrade")
+    __slots__ = ("asks_close", "block", "dropped", "has_date", "length", "plain", "upgrade")
 
     def __init__(
         self,
@@ -112,6 +112,8 @@ class ResponseFields:
         self.upgrade = upgrade
         #: What was taken out and has no effect, one sentence each, for the log.
         self.dropped = dropped
+        #: Nothing but lines to be sent.
+        self.plain = not (asks_close or has_date or upgrade or dropped) and length is None
 
 
 NO_FIELDS = ResponseFields()
@@ -159,12 +161,22 @@ def response_fields(fields: FieldsInput | None) -> ResponseFields:
     """
     if not fields:
         return NO_FIELDS
+    pairs = tuple(fields.items() if fields.__class__ is dict or isinstance(fields, Mapping) else fields)  # type: ignore[union-attr]
+    try:
+        return _response_fields(pairs)
+    except TypeError:
+        raise LocalProtocolError(f"field names and values are str or bytes: {fields!r}") from None
+
+
+@lru_cache(maxsize=512)
+def _response_fields(pairs: tuple[tuple[FieldText, FieldText], ...]) -> ResponseFields:
+    """A pure function of its argument: applications send the same few sets of fields again and again."""
     lines: list[bytes] = []
     asks_close = has_date = False
     length: int | None = None
     upgrade = b""
     dropped: list[str] = []
-    for name, value in fields.items() if isinstance(fields, Mapping) else fields:
+    for name, value in pairs:
         line = encode_field(name, value)
         key = line[: line.index(b":")].lower()
         if key == b"date":

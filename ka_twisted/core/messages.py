@@ -16,7 +16,7 @@ from .errors import RemoteProtocolError
 from .expectation import Expected
 from .framing import Framing
 from .headers import Headers
-from .persistence import Persistence
+from .persistence import Persistence, Signal
 
 #: Fields that a Connection line cannot take away from the application (ledger K-08).
 _PROTECTED = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection"))
@@ -55,6 +55,32 @@ class RequestFields:
     upgrades: tuple[bytes, ...]
     wants_trailers: bool
     light: bool
+
+
+class RequestHead:
+    """
+    A request line and the header section behind it.
+
+    :ivar fields: what the section means; None where it could not be read.
+    :ivar light: may run beside other light requests (ledger N-02).
+    :ivar ordinary: an ordinary response to it leaves the connection open without a word (ledger D1-18), and has a body.
+    """
+
+    __slots__ = ("fields", "http11", "light", "method", "ordinary", "target")
+
+    def __init__(self, method: bytes, target: bytes, http11: bool, fields: RequestFields | None) -> None:
+        self.method = method
+        self.target = target
+        self.http11 = http11
+        self.fields = fields
+        self.light = fields is not None and fields.light and method in SAFE_METHODS
+        self.ordinary = (
+            self.light
+            and fields is not None
+            and fields.persistence.keep
+            and fields.persistence.signal is Signal.NOTHING
+            and method != b"HEAD"
+        )
 
 
 def read_fields(

@@ -11,9 +11,9 @@ from typing import Any
 
 from .errors import RemoteProtocolError
 from .expectation import Expected
-from .framing import Framing
+from .framing import NO_BODY, Framing
 from .headers import Headers
-from .messages import SAFE_METHODS, RequestFields
+from .messages import RequestFields, RequestHead
 from .persistence import Persistence
 from .readers import NO_TRAILERS, BodyReader
 from .states import Answer, Body, Expectation
@@ -24,13 +24,13 @@ class Exchange:
     """
     A request and what becomes of it.
 
-    Written to by its `server.ServerConnection` alone, but for `owner` and `flowing`.
+    Written to by its `server.ServerConnection` alone, but for `owner`, `started` and `flowing`.
     """
 
     # Class attributes are the initial values: an ordinary exchange sets few of them.
 
     #: How the request body ends.
-    framing: Framing
+    framing: Framing = NO_BODY
     #: Who takes the request body.
     body: Body = Body.ABSENT
     #: The 100-continue handshake.
@@ -43,7 +43,7 @@ class Exchange:
     writer: BodyWriter | None = None
     #: The final status, once decided.
     status: int | None = None
-    #: How the response ends, once decided.
+    #: How the response ends, once decided; None for one that was handed over whole: by its length.
     response_framing: Framing | None = None
     #: What becomes of the connection, once decided.
     persistence: Persistence | None = None
@@ -58,19 +58,36 @@ class Exchange:
     #: When the owner saw it, by the owner's clock.
     started: float = 0.0
 
-    def __init__(self, number: int, method: bytes, target: bytes, http11: bool, fields: RequestFields | None) -> None:
+    def __init__(self, number: int, head: RequestHead) -> None:
         #: 1 for the first request of its connection.
         self.number = number
-        self.method = method
-        self.target = target
-        self.http11 = http11
-        #: None where the header section could not be read.
-        self.fields = fields
+        self.head = head
+
+    @property
+    def method(self) -> bytes:
+        """The method; empty where the request line could not be read."""
+        return self.head.method
+
+    @property
+    def target(self) -> bytes:
+        """The target as it came."""
+        return self.head.target
+
+    @property
+    def http11(self) -> bool:
+        """Whether the client speaks HTTP/1.1 or later, not 1.0."""
+        return self.head.http11
+
+    @property
+    def fields(self) -> RequestFields | None:
+        """What the header section means; None where it could not be read."""
+        return self.head.fields
 
     @property
     def headers(self) -> Headers:
         """The fields that the application sees."""
-        return NO_TRAILERS if self.fields is None else self.fields.headers
+        fields = self.head.fields
+        return NO_TRAILERS if fields is None else fields.headers
 
     @property
     def trailers(self) -> Headers:
@@ -80,12 +97,8 @@ class Exchange:
     @property
     def expected(self) -> Expected | None:
         """What the client expected before it sends the body."""
-        return None if self.fields is None else self.fields.expected
-
-    @property
-    def light(self) -> bool:
-        """Whether it may run beside other light ones."""
-        return self.fields is not None and self.fields.light and self.method in SAFE_METHODS
+        fields = self.head.fields
+        return None if fields is None else fields.expected
 
     @property
     def answered(self) -> bool:
@@ -106,38 +119,34 @@ class Pipeline:
     The exchanges in service, oldest first, and the octets of their responses in the order of their requests.
 
     :ivar output: octets that may leave now.
+    :ivar held_bytes: octets that wait for earlier responses.
     """
 
-    __slots__ = ("_held_bytes", "exchanges", "output")
+    __slots__ = ("exchanges", "held_bytes", "output")
 
     def __init__(self) -> None:
         self.exchanges: list[Exchange] = []
         self.output: list[bytes] = []
-        self._held_bytes = 0
+        self.held_bytes = 0
 
-    @property
-    def held_bytes(self) -> int:
-        """Octets that wait for earlier responses."""
-        return self._held_bytes
+    def admits(self, exchange: Exchange, depth: int) -> bool:
+        """Whether the exchange may start beside those in service."""
+        exchanges = self.exchanges
+        return not exchanges or (len(exchanges) < depth and exchanges[-1].head.light and exchange.head.light)
+
+    def put(self, exchange: Exchange, parts: list[bytes]) -> None:
+        """Add octets to the response of an exchange."""
+        if exchange.held is None:
+            self.output += parts
+        else:
+            exchange.held += parts
+            self.held_bytes += sum(map(len, parts))
 
     def add(self, exchange: Exchange) -> None:
         """Take an exchange into service, behind the others."""
         if self.exchanges:
             exchange.held = []
         self.exchanges.append(exchange)
-
-    def admits(self, exchange: Exchange, depth: int) -> bool:
-        """Whether the exchange may start beside those in service."""
-        exchanges = self.exchanges
-        return not exchanges or (len(exchanges) < depth and exchanges[-1].light and exchange.light)
-
-    def write(self, exchange: Exchange, parts: list[bytes]) -> None:
-        """Add octets to the response of an exchange."""
-        if exchange.held is None:
-            self.output += parts
-        else:
-            exchange.held += parts
-            self._held_bytes += sum(map(len, parts))
 
     def next_first(self) -> Exchange | None:
         """Remove the oldest exchange, which is over; the next one's octets may leave."""
@@ -147,7 +156,7 @@ class Pipeline:
             return None
         first = exchanges[0]
         if first.held is not None:
-            self._held_bytes -= sum(map(len, first.held))
+            self.held_bytes -= sum(map(len, first.held))
             self.output += first.held
             first.held = None
         return first
@@ -157,10 +166,10 @@ class Pipeline:
         index = self.exchanges.index(exchange) + 1
         dropped = self.exchanges[index:]
         del self.exchanges[index:]
-        self._held_bytes -= sum(len(part) for other in dropped for part in other.held or ())
+        self.held_bytes -= sum(len(part) for other in dropped for part in other.held or ())
         return dropped
 
-    def take(self) -> list[bytes]:
+    def take_output(self) -> list[bytes]:
         """The octets that may leave now, handed over."""
         output = self.output
         self.output = []

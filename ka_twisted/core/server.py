@@ -21,7 +21,7 @@ from .events import BodyComplete, BodyFailed, BodyReceived, Ending, Event, Excha
 from .expectation import Expected
 from .framing import Delimiter, Framing
 from .headers import NO_FIELDS, ResponseFields, encode_field
-from .messages import RequestFields
+from .messages import RequestFields, RequestHead
 from .persistence import Persistence, Rest, Signal
 from .pipeline import Exchange, Pipeline
 from .readers import FieldSectionReader, body_reader
@@ -36,13 +36,9 @@ _EMPTY_LINE = b"\r\n"
 
 
 class Terms:
-    """
-    What all connections of a server have in common.
+    """What all connections of a server have in common."""
 
-    :ivar preamble: field lines that every final response carries, e.g. Date; the owner keeps it current.
-    """
-
-    __slots__ = ("advertised", "limits", "policy", "preamble")
+    __slots__ = ("_heads", "_preamble", "advertised", "limits", "policy")
 
     def __init__(
         self, limits: Limits | None = None, policy: Policy | None = None, timeouts: Timeouts | None = None
@@ -51,48 +47,81 @@ class Terms:
         self.policy = policy or Policy()
         #: Whole seconds promised in Keep-Alive (ledger K-06); None: no promise.
         self.advertised = (timeouts or Timeouts()).advertised
-        self.preamble = b""
+        self._preamble = b""
+        self._heads: dict[tuple[int, ResponseFields, int], bytes] = {}
+
+    @property
+    def preamble(self) -> bytes:
+        """Field lines that every final response carries, e.g. Date; the owner keeps it current."""
+        return self._preamble
+
+    @preamble.setter
+    def preamble(self, lines: bytes) -> None:
+        self._preamble = lines
+        self._heads.clear()
+
+    def ordinary_head(self, status: int, fields: ResponseFields, length: int) -> bytes | None:
+        """
+        The head of a whole response that keeps the connection without a word; None where it takes more than that.
+
+        Servers answer alike: the last few heads are remembered for as long as their Date holds.
+        """
+        head = self._heads.get((status, fields, length))
+        if head is None and 200 <= status < 600 and status not in framing.BODILESS_STATUSES and fields.plain:
+            head = b"%b%b%bContent-Length: %d\r\n\r\n" % (
+                messages.STATUS_LINES[status], self._preamble, fields.block, length,
+            )
+            if len(self._heads) >= _REMEMBERED:
+                self._heads.clear()
+            self._heads[status, fields, length] = head
+        return head
 
 
-class ServerConnection:
+class ServerConnection(Pipeline):
     """
     One connection, as its server sees it.
 
     :ivar ending: set once, when the connection is over but for what `take_output` still gives.
     :ivar request_count: requests taken up so far.
+    :ivar decision: what was decided last about the connection.
     :ivar overloaded: set to answer the first request with this error and close (ledger P-15).
-    :ivar aged: set when the connection has passed its `Limits.maxAge`.
     """
 
     __slots__ = (
-        "_blank_lines", "_buffer", "_departure", "_events", "_incoming", "_line", "_memo", "_memo_block", "_memo_http11", "_pipeline",
-        "_reading", "_section", "_terms", "_unread", "_waiting", "aged", "draining", "ending", "eof", "overloaded",
-        "request_count",
+        "_blank_lines", "_buffer", "_departure", "_events", "_incoming", "_line", "_memo_block", "_memo_fields", "_memo_head",
+        "_memo_http11", "_memo_octets", "_reading", "_section", "_special", "_terms", "_unread", "_waiting", "aged",
+        "decision", "draining", "ending", "eof", "overloaded", "request_count",
     )
 
     def __init__(self, terms: Terms) -> None:
+        super().__init__()
         self._terms = terms
         self._buffer = ReceiveBuffer()
-        self._pipeline = Pipeline()
         self._reading = Reading.UNUSED
         self._blank_lines = 0
         #: A request line whose fields are not complete yet, and the reader that has some of them.
         self._line: tuple[bytes, bytes, bool] | None = None
         self._section: FieldSectionReader | None = None
-        #: The last field block, what it meant, and for which version.
+        # A kept-alive client repeats itself. The last field block, for which version, and what it meant; and once it has
+        # repeated, the last head as a whole. Memos of pure functions, one each.
         self._memo_block: bytes | None = None
         self._memo_http11 = True
-        self._memo: RequestFields | None = None
+        self._memo_fields: RequestFields | None = None
+        self._memo_octets: bytes | None = None
+        self._memo_head: RequestHead | None = None
         #: The exchange whose body is being read, and one that waits for those in service.
         self._incoming: Exchange | None = None
         self._waiting: Exchange | None = None
         self._unread = 0
         self._events: list[Event] | None = None
+        self._departure = CloseReason.PEER_CLOSED_IDLE
+        #: Something besides request and response has a say about the connection.
+        self._special = bool(terms.limits.maxRequests)
         self.request_count = 0
         self.eof = False
-        self._departure = CloseReason.PEER_CLOSED_IDLE
         self.draining = False
         self.aged = False
+        self.decision: Persistence | None = None
         self.overloaded: RemoteProtocolError | None = None
         self.ending: Ending | None = None
 
@@ -106,12 +135,12 @@ class ServerConnection:
     @property
     def in_service(self) -> tuple[Exchange, ...]:
         """The exchanges whose responses are not over, oldest first."""
-        return tuple(self._pipeline.exchanges)
+        return tuple(self.exchanges)
 
     @property
     def busy(self) -> bool:
         """Whether a request is in progress: being answered, or its body being read."""
-        return bool(self._pipeline.exchanges) or self._incoming is not None
+        return bool(self.exchanges) or self._incoming is not None
 
     @property
     def wants_input(self) -> bool:
@@ -121,12 +150,7 @@ class ServerConnection:
     @property
     def backlog(self) -> int:
         """Octets received and not consumed."""
-        return len(self._buffer)
-
-    @property
-    def held_bytes(self) -> int:
-        """Octets of responses that wait for earlier ones."""
-        return self._pipeline.held_bytes
+        return len(self._buffer.data) - self._buffer.position
 
     @property
     def state(self) -> str:
@@ -134,26 +158,22 @@ class ServerConnection:
         incoming = self._incoming
         if incoming is not None and not incoming.answered:
             return "reading a body"
-        if self._pipeline.exchanges:
+        if self.exchanges:
             return "responding"
         return _STATE_NAMES[self._reading]
 
     @property
     def deadline(self) -> Deadline | None:
         """What the peer can be late with now."""
+        if self._reading is Reading.IDLE:
+            return None if self.exchanges else Deadline.IDLE
         incoming = self._incoming
         if incoming is not None:
             if incoming.body is Body.DISCARDED:
                 return Deadline.UNREAD if incoming.over else None
-            if incoming.body is Body.WANTED and incoming.flowing:
-                return Deadline.BODY
-            return None
+            return Deadline.BODY if incoming.body is Body.WANTED and incoming.flowing else None
         if self._reading is Reading.HEAD:
             return Deadline.HEADER
-        if self._pipeline.exchanges:
-            return None
-        if self._reading is Reading.IDLE:
-            return Deadline.IDLE
         return Deadline.FIRST_REQUEST if self._reading is Reading.UNUSED else None
 
     def expecting(self) -> Exchange | None:
@@ -161,24 +181,21 @@ class ServerConnection:
         incoming = self._incoming
         return incoming if incoming is not None and incoming.handshake is Expectation.HELD else None
 
-    def take_output(self) -> list[bytes]:
-        """Octets to be sent now, in order."""
-        return self._pipeline.take()
-
     # -- input -----------------------------------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
         """Take octets from the peer; `next_event` makes something of them."""
-        if self._reading is Reading.DISCARD and self._incoming is None:
-            return
-        self._buffer.append(data)
         incoming = self._incoming
-        if incoming is not None and incoming.handshake is Expectation.HELD:
+        if incoming is None:
+            if self._reading is Reading.DISCARD:
+                return
+        elif incoming.handshake is Expectation.HELD:
             incoming.handshake = states.step(states.EXPECTATION, Handshake.ARRIVE, incoming.handshake)
+        self._buffer.append(data)
 
     def receive_eof(self) -> None:
         """The peer has ended its side. Requests that are complete are still served (ledger P-13)."""
-        self.eof = True
+        self.eof = self._special = True
         if self.busy or len(self._buffer):
             self._departure = CloseReason.PEER_HALF_CLOSED
 
@@ -188,33 +205,51 @@ class ServerConnection:
 
         :return: None when nothing more can be done before more octets come or an answer is given.
         """
+        if self._reading is Reading.IDLE and not self.exchanges and self._waiting is None:
+            # The ordinary case: a client that repeats itself, and nothing in service.
+            buffer = self._buffer
+            octets = self._memo_octets
+            if octets is not None and buffer.data.startswith(octets, buffer.position):
+                buffer.position += len(octets)
+                self._blank_lines = 0
+                self.request_count = number = self.request_count + 1
+                assert self._memo_head is not None
+                exchange = Exchange(number, self._memo_head)
+                self.exchanges.append(exchange)
+                return exchange
+            if not buffer.data and not self.eof:
+                return None
+        return self._next_event()
+
+    def _next_event(self) -> Exchange | Event | None:
         if self._events:
             return self._events.pop(0)
         if self._incoming is not None:
             event = self._read_body(self._incoming)
             if event is not None or self._incoming is not None or self.ending is not None:
                 return event
-        pipeline = self._pipeline
-        exchanges = pipeline.exchanges
+        exchanges = self.exchanges
         limits = self._terms.limits
         if exchanges and (
-            not exchanges[-1].light or len(exchanges) >= limits.pipelineDepth or pipeline.held_bytes > limits.maxHeldBytes
+            not exchanges[-1].head.light
+            or len(exchanges) >= limits.pipelineDepth
+            or self.held_bytes > limits.maxHeldBytes
         ):
             return None
-        exchange, self._waiting = self._waiting, None
-        if exchange is None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is None:
             if self._reading is Reading.DISCARD or self._reading is Reading.SWITCHED:
                 return None
             try:
-                exchange = self._read_head()
+                waiting = self._read_head()
             except RemoteProtocolError as error:
                 return self._refuse_head(error)
-            if exchange is None:
-                return self._events.pop(0) if self._events else None
-        if exchanges and not pipeline.admits(exchange, limits.pipelineDepth):
-            self._waiting = exchange
+            if waiting is None:
+                return None
+        if exchanges and not self.admits(waiting, limits.pipelineDepth):
+            self._waiting = waiting
             return None
-        return self._take_up(exchange)
+        return self._take_up(waiting)
 
     def expire(self, deadline: Deadline) -> None:
         """A deadline has passed; `next_event` and `ending` show what follows."""
@@ -236,18 +271,22 @@ class ServerConnection:
 
     def lost(self) -> list[Exchange]:
         """The transport is gone: the exchanges that were in service, which are over now."""
-        exchanges = [exchange for exchange in self._pipeline.exchanges if not exchange.over]
+        exchanges = [exchange for exchange in self.exchanges if not exchange.over]
         for exchange in exchanges:
             exchange.answer = states.step(states.ANSWER, Output.ABORT, exchange.answer)
         self._incoming = self._waiting = None
-        self._pipeline.exchanges.clear()
+        self.exchanges.clear()
         return exchanges
+
+    def grow_old(self) -> None:
+        """The connection has passed its `Limits.maxAge`: the next response closes it (ledger D1-05)."""
+        self.aged = self._special = True
 
     def drain(self) -> None:
         """Serve what has been taken up, then end (ledger P-18)."""
-        self.draining = True
+        self.draining = self._special = True
         self._waiting = None
-        if self._pipeline.exchanges:
+        if self.exchanges:
             if self._incoming is None:
                 self._last()
         elif self._incoming is None and self._reading is not Reading.HEAD:
@@ -270,29 +309,33 @@ class ServerConnection:
             end = data.find(b"\r\n\r\n", begin - 2) + 2
             if end > 1:
                 block = data[begin:end]
-                if block == self._memo_block and http11 is self._memo_http11 and method not in framing.BODILESS:
-                    fields = self._memo
-                    assert fields is not None
-                elif len(block) <= terms.limits.maxHeaderBytes and (pairs := _pairs(block)) is not None and (
-                    len(pairs) <= terms.limits.maxHeaderFields
-                ):
-                    self._line = (method, target, http11)
-                    buffer.position = end + 2
-                    fields = messages.read_fields(pairs, http11, terms.limits, terms.policy, method)
-                    self._line = None
-                    if method not in framing.BODILESS:
-                        self._memo_block, self._memo_http11, self._memo = block, http11, fields
-                else:
-                    fields = None
+                repeats = block == self._memo_block and http11 is self._memo_http11 and method not in framing.BODILESS
+                fields = self._memo_fields if repeats else self._read_block(block, method, target, http11)
                 if fields is not None:
                     buffer.position = end + 2
-                    return self._accept_head(method, target, http11, fields)
+                    exchange = self._accept_head(method, target, http11, fields)
+                    if repeats and exchange.head.ordinary and not self._special:
+                        self._memo_octets, self._memo_head = data[start : end + 2], exchange.head
+                    return exchange
             self._line = (method, target, http11)
             self._section = FieldSectionReader(
                 "header section", terms.limits.maxHeaderBytes, terms.limits.maxHeaderFields, ""
             )
             buffer.position = begin
         return self._read_section()
+
+    def _read_block(self, block: bytes, method: bytes, target: bytes, http11: bool) -> RequestFields | None:
+        """A whole header section at once; None when it breaks a rule, which is then found line by line."""
+        limits = self._terms.limits
+        pairs = _pairs(block) if len(block) <= limits.maxHeaderBytes else None
+        if pairs is None or len(pairs) > limits.maxHeaderFields:
+            return None
+        self._line = (method, target, http11)  # so that a refusal knows what it answers
+        fields = messages.read_fields(pairs, http11, limits, self._terms.policy, method)
+        self._line = None
+        if method not in framing.BODILESS:
+            self._memo_block, self._memo_http11, self._memo_fields = block, http11, fields
+        return fields
 
     def _read_section(self) -> Exchange | None:
         """A head that came in pieces, or that breaks a rule: line by line."""
@@ -331,7 +374,7 @@ class ServerConnection:
 
     def _ended(self) -> None:
         """The peer has ended its side and nothing of a request is left."""
-        if not self._pipeline.exchanges:
+        if not self.exchanges:
             self._end(self._departure.at(self.state))
 
     def _accept_head(self, method: bytes, target: bytes, http11: bool, fields: RequestFields) -> Exchange:
@@ -342,7 +385,7 @@ class ServerConnection:
             self._line = None
         self.request_count = number = self.request_count + 1
         self._blank_lines = 0
-        exchange = Exchange(number, method, target, http11, fields)
+        exchange = Exchange(number, RequestHead(method, target, http11, fields))
         if self._reading is not Reading.IDLE:
             self._reading = states.step(states.READING, Input.HEAD_END, self._reading)
         return exchange
@@ -352,9 +395,9 @@ class ServerConnection:
         method, target, http11 = self._line or (b"", b"", True)
         self._line = self._section = None
         self.request_count += 1
-        exchange = Exchange(self.request_count, method, target, http11, None)
+        exchange = Exchange(self.request_count, RequestHead(method, target, http11, None))
         self._last()
-        self._pipeline.add(exchange)
+        self.add(exchange)
         self._answer_error(exchange, error)
         return RequestRefused(exchange, error)
 
@@ -362,10 +405,7 @@ class ServerConnection:
         """An exchange starts."""
         fields = exchange.fields
         assert fields is not None
-        pipeline = self._pipeline
-        if pipeline.exchanges:
-            exchange.held = []
-        pipeline.exchanges.append(exchange)
+        self.add(exchange)
         body = fields.framing
         exchange.framing = body
         if body.delimiter is not Delimiter.NONE:
@@ -411,7 +451,7 @@ class ServerConnection:
         before = exchange.handshake
         exchange.handshake = states.step(states.EXPECTATION, Handshake.ACCEPT, before)
         if before is Expectation.HELD:
-            self._pipeline.write(exchange, [b"HTTP/1.1 100 Continue\r\n\r\n"])
+            self.put(exchange, [b"HTTP/1.1 100 Continue\r\n\r\n"])
 
     def abandon_body(self, exchange: Exchange) -> None:
         """The application will not read the rest of the body."""
@@ -516,6 +556,32 @@ class ServerConnection:
         :param review: may change the decision about the connection.
         :raises LocalProtocolError: when the exchange is answered already, or for another status.
         """
+        if (
+            review is None
+            and exchange.answer is Answer.AWAITED
+            and exchange.head.ordinary
+            and not self._special
+            and (head := self._terms.ordinary_head(status, fields, len(body))) is not None
+        ):
+            assert exchange.head.fields is not None
+            self.decision = exchange.persistence = exchange.head.fields.persistence
+            exchange.answer = Answer.COMPLETE
+            exchange.status = status
+            exchange.bytes_sent = size = len(body)
+            if exchange.held is not None or size >= _JOIN:
+                self.put(exchange, [head, body])
+            else:
+                self.output.append(head + body)
+            if len(self.exchanges) == 1:
+                del self.exchanges[0]
+            else:
+                self._completed(exchange)
+            return
+        self._respond(exchange, status, fields, body, review)
+
+    def _respond(
+        self, exchange: Exchange, status: int, fields: ResponseFields, body: bytes, review: Review | None
+    ) -> None:
         if exchange.answer is not Answer.AWAITED or not 200 <= status < 600:
             self._cannot_answer(exchange, status)
         if status in framing.BODILESS_STATUSES or exchange.method == b"HEAD":
@@ -527,26 +593,15 @@ class ServerConnection:
             self.write(exchange, body)
             return self.finish(exchange)
         else:
-            ending = _COUNTED_11 if exchange.http11 else _COUNTED_10
+            ending = self._frame(exchange, status, len(body), fields.length)
         decision = self._decide(exchange, ending, fields, False, review)
         if exchange.answer is not Answer.AWAITED:
             return  # the body in hand was broken, and has been answered
-        exchange.answer = Answer.COMPLETE
+        exchange.answer = states.step(states.ANSWER, Output.WHOLE, exchange.answer)
         exchange.status = status
         exchange.response_framing = ending
         exchange.bytes_sent = len(body)
-        if ending is _COUNTED_11 or ending is _COUNTED_10:
-            length = b"Content-Length: %d\r\n" % len(body)
-        else:
-            length = _length_lines(ending)
-        head = self._head(exchange, status, fields, length, decision)
-        pipeline = self._pipeline
-        if exchange.held is None:
-            pipeline.output.append(head + body if len(body) < _JOIN else head)
-            if len(body) >= _JOIN:
-                pipeline.output.append(body)
-        else:
-            pipeline.write(exchange, [head, body])
+        self.put(exchange, [self._head(exchange, status, fields, _length_lines(ending), decision), body])
         self._completed(exchange)
 
     def start(
@@ -580,7 +635,7 @@ class ServerConnection:
         lines = _length_lines(ending)
         if trailers and ending.delimiter is Delimiter.CHUNKED:
             lines += b"Trailer: %b\r\n" % trailers
-        self._pipeline.write(exchange, [self._head(exchange, status, fields, lines, decision)])
+        self.put(exchange, [self._head(exchange, status, fields, lines, decision)])
 
     def write(self, exchange: Exchange, data: bytes) -> None:
         """
@@ -595,7 +650,7 @@ class ServerConnection:
         assert exchange.writer is not None
         out: list[bytes] = []
         exchange.bytes_sent += exchange.writer.write(data, out)
-        self._pipeline.write(exchange, out)
+        self.put(exchange, out)
 
     def finish(self, exchange: Exchange, trailers: bytes = b"") -> None:
         """
@@ -609,7 +664,7 @@ class ServerConnection:
         out: list[bytes] = []
         if not exchange.writer.finish(out, trailers):
             return self.abort(exchange)
-        self._pipeline.write(exchange, out)
+        self.put(exchange, out)
         exchange.answer = states.step(states.ANSWER, Output.FINISH, exchange.answer)
         ending = exchange.response_framing
         if exchange.writer.excess and ending is not None and ending.delimiter is Delimiter.LENGTH:
@@ -626,7 +681,7 @@ class ServerConnection:
         if not 102 <= status < 200:
             raise LocalProtocolError(f"not an interim status: {status}")
         if exchange.http11:
-            self._pipeline.write(exchange, [b"%b%b\r\n" % (messages.STATUS_LINES[status], fields.block)])
+            self.put(exchange, [b"%b%b\r\n" % (messages.STATUS_LINES[status], fields.block)])
 
     def switch(self, exchange: Exchange, protocol: bytes, fields: ResponseFields = NO_FIELDS) -> bytes:
         """
@@ -638,18 +693,18 @@ class ServerConnection:
         offered = exchange.fields.upgrades if exchange.fields is not None else ()
         if protocol.lower() not in (name.lower() for name in offered):
             raise LocalProtocolError(f"the client did not offer {protocol!r}")
-        if self._incoming is not None or self._pipeline.exchanges != [exchange]:
+        if self._incoming is not None or self.exchanges != [exchange]:
             raise LocalProtocolError("the request is not complete, or not alone")
         exchange.answer = states.step(states.ANSWER, Output.SWITCH, exchange.answer)
         self._reading = states.step(states.READING, Input.SWITCH, self._reading)
         exchange.status = 101
         exchange.persistence = persistence.SWITCHED
         exchange.response_framing = framing.decide_response(exchange.method, 101, True, None)
-        self._pipeline.write(
+        self.put(
             exchange,
             [b"%bUpgrade: %b\r\nConnection: upgrade\r\n%b\r\n" % (messages.STATUS_LINES[101], protocol, fields.block)],
         )
-        self._pipeline.next_first()
+        self.next_first()
         return self._buffer.take(len(self._buffer))
 
     def abort(self, exchange: Exchange) -> None:
@@ -684,10 +739,9 @@ class ServerConnection:
         """Keep or close: table D1."""
         request = exchange.fields
         assert request is not None
-        limits = self._terms.limits
         if (
             self._incoming is None
-            and not (fields.asks_close or self.draining or self.eof or self.aged or limits.maxRequests)
+            and not (fields.asks_close or self._special)
             and ending.delimiter is not Delimiter.CLOSE
         ):
             decision = request.persistence  # nothing but the request has a say
@@ -696,7 +750,7 @@ class ServerConnection:
         if exchange.answer is Answer.AWAITED:
             if review is not None:
                 decision = review(exchange, decision)
-            exchange.persistence = decision
+            self.decision = exchange.persistence = decision
             if not decision.keep:
                 self._serve_nothing_behind(exchange)
         return decision
@@ -712,7 +766,7 @@ class ServerConnection:
             self._last()
             return persistence.refused(error.reason)
         policy = self._terms.policy
-        last = self._pipeline.exchanges[-1] is exchange and self._waiting is None
+        last = self.exchanges[-1] is exchange and self._waiting is None
         return persistence.decide(
             exchange.http11,
             request.options,
@@ -760,7 +814,7 @@ class ServerConnection:
         exchange.error = error
         exchange.answer = states.step(states.ANSWER, Output.WHOLE, exchange.answer)
         exchange.status = error.status
-        exchange.persistence = decision = persistence.refused(error.reason)
+        self.decision = exchange.persistence = decision = persistence.refused(error.reason)
         if exchange.body in (Body.HELD, Body.WANTED):
             exchange.body = states.step(states.BODY, BodyEvent.ABANDON, exchange.body)
         self._incoming = None
@@ -770,14 +824,14 @@ class ServerConnection:
         body = b"" if exchange.method == b"HEAD" else text
         exchange.bytes_sent = len(body)
         lines = b"Content-Length: %d\r\n" % len(text)
-        self._pipeline.write(exchange, [self._head(exchange, error.status, fields, lines, decision), body])
+        self.put(exchange, [self._head(exchange, error.status, fields, lines, decision), body])
         self._completed(exchange)
 
     # -- what follows ----------------------------------------------------------------------------------------------
 
     def _completed(self, exchange: Exchange) -> None:
         """A response is over; those behind it that are over too may leave with it."""
-        exchanges = self._pipeline.exchanges
+        exchanges = self.exchanges
         if exchange is not exchanges[0]:
             return
         first: Exchange | None = exchange
@@ -794,14 +848,14 @@ class ServerConnection:
             if len(exchanges) == 1:
                 del exchanges[0]
                 break
-            first = self._pipeline.next_first()
+            first = self.next_first()
         if self.draining and not exchanges and self._incoming is None:
             self._end(CloseReason.DRAINING.at("responding"))
 
     def _serve_nothing_behind(self, exchange: Exchange) -> None:
         """This exchange ends the connection (ledger N-08)."""
         self._waiting = None
-        for other in self._pipeline.drop_behind(exchange):
+        for other in self.drop_behind(exchange):
             other.answer = states.step(states.ANSWER, Output.ABORT, other.answer) if not other.over else other.answer
             self._queue(ExchangeCancelled(other))
         if self._incoming is None:
@@ -820,7 +874,7 @@ class ServerConnection:
             self.ending = Ending(reason, reset)
             self._incoming = None
             self._waiting = None
-            self._pipeline.exchanges.clear()
+            self.exchanges.clear()
             self._last()
 
     def _queue(self, event: Event | None) -> None:
@@ -866,11 +920,11 @@ def _incomplete() -> IncompleteBody:
 
 #: Bodies up to this size are joined to their head: one small copy is cheaper than a second piece of output.
 _JOIN = 16384
+#: Response heads that a server remembers.
+_REMEMBERED = 256
 _SLASH = 0x2F
 _CLOSE_LINE = b"Connection: close\r\n"
 _ERROR_FIELDS = b"Content-Type: text/plain; charset=utf-8\r\n"
-_COUNTED_11 = Framing(Delimiter.LENGTH, None, "D4-10", "RFC 9112 6.3 (6)")
-_COUNTED_10 = Framing(Delimiter.LENGTH, None, "D4-14", "RFC 9112 6.3 (6)")
 #: Faults of a request body after which a response that has begun is still finished.
 _LEAVES_RESPONSE_ALONE = frozenset(("D2-26", "D2-29", "D2-30"))
 _STATE_NAMES = {

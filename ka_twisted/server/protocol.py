@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import copy_context
-from types import coroutine
+from types import CoroutineType, coroutine
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -51,7 +51,6 @@ class KeepAliveProtocol(Protocol):
     :ivar factory: the `KeepAliveFactory` that made it.
     :ivar id: its number in that factory, from 1.
     :ivar core: the protocol layer's side of it.
-    :ivar lastDecision: what was decided with the latest response.
     :ivar lateOctets: octets that arrived after our side was closed.
     """
 
@@ -61,7 +60,6 @@ class KeepAliveProtocol(Protocol):
     core: ServerConnection
     id: int = 0
     opened: float = 0.0
-    lastDecision: Persistence | None = None
     lateOctets: int = 0
     _outlet: Outlet
     _watch: Watch
@@ -111,6 +109,11 @@ class KeepAliveProtocol(Protocol):
         return self.core.request_count
 
     @property
+    def lastDecision(self) -> Persistence | None:
+        """What was decided with the latest response; None before the first."""
+        return self.core.decision
+
+    @property
     def peer(self) -> IAddress:
         """Where the client is."""
         assert self.transport is not None
@@ -157,20 +160,21 @@ class KeepAliveProtocol(Protocol):
             self.setTcpKeepAlive(factory.tcpKeepAlive)
         self.opened = factory.alarms.seconds()
         factory.opened(self)
-        self._settle()
+        self._settle(self.opened)
 
     def dataReceived(self, data: bytes) -> None:
         """See `IProtocol.dataReceived`."""
         if self._closing is not None:
             self._late(data)
-        elif self._successor is not None:
+            return
+        if self._successor is not None:
             self._successor.dataReceived(data)
-        else:
-            if self._pace is not None:
-                self._pace.received(len(data))
-                self._watch.await_(None, _NEVER)  # progress: due anew
-            self.core.receive(data)
-            self.turn()
+            return
+        if self._pace is not None:
+            self._pace.received(len(data))
+            self._watch.await_(None, _NEVER)  # progress: due anew
+        self.core.receive(data)
+        self.turn()
 
     def readConnectionLost(self) -> None:
         """See `IHalfCloseableProtocol.readConnectionLost`."""
@@ -233,34 +237,48 @@ class KeepAliveProtocol(Protocol):
             return
         self._turning = True
         core = self.core
+        way = self._outlet
+        now = self._newTurn()
         budget = _PASS
         try:
-            while not self._outlet.pending and (event := core.next_event()) is not None:
+            while not way.pending and (event := core.next_event()) is not None:
                 if event.__class__ is Exchange:
+                    event.started = now  # type: ignore[union-attr]
                     self._open(event)  # type: ignore[arg-type]
                     budget -= event.bytes_sent + 256  # type: ignore[union-attr]
-                    if budget < 0 and (output := core.take_output()):
+                    if budget < 0 and core.output:
                         budget = _PASS
-                        self._send(output)
+                        self._send(core.take_output())
                 else:
                     self._tell(event)
         finally:
             self._turning = False
-        self._settle()
+        self._settle(now)
 
-    def _settle(self) -> None:
+    def _newTurn(self) -> float:
+        """The time of this turn, and what the time brings with it."""
+        factory = self.factory
+        now = factory.alarms.seconds()
+        if now >= factory.dateDue:
+            factory.renewDate(now)
+        if factory.limits.maxAge and now - self.opened >= factory.limits.maxAge and not self.core.aged:
+            self.core.grow_old()
+        return now
+
+    def _settle(self, now: float) -> None:
         """Send, end or wait."""
         core = self.core
-        if output := core.take_output():
-            self._send(output)
+        if core.output:
+            self._send(core.take_output())
         if core.ending is not None:
             self._end()
             return
-        self._await()
-        wanted = core.wants_input and not (self._outlet.pending and core.backlog)
-        if wanted is self._paused:
-            self._paused = not wanted
-            (self.transport.resumeProducing if wanted else self.transport.pauseProducing)()  # type: ignore[union-attr]
+        self._await(now)
+        if self._paused or core.backlog:
+            wanted = core.wants_input and not (self._outlet.pending and core.backlog)
+            if wanted is self._paused:
+                self._paused = not wanted
+                (self.transport.resumeProducing if wanted else self.transport.pauseProducing)()  # type: ignore[union-attr]
 
     def _send(self, output: list[bytes]) -> None:
         way = self._outlet
@@ -268,7 +286,7 @@ class KeepAliveProtocol(Protocol):
         if way.pending:
             self._guardSending()
 
-    def _await(self) -> None:
+    def _await(self, now: float) -> None:
         """Have the clock watch what the peer owes now."""
         deadline = self.core.deadline
         watch = self._watch
@@ -276,17 +294,16 @@ class KeepAliveProtocol(Protocol):
             deadline = None  # the peer is still taking the response: it is not idle
         if deadline is Deadline.BODY:
             if watch.deadline is not deadline:
-                watch.await_(deadline, self._bodyPace().awaiting(self.factory.alarms.seconds()))
+                watch.await_(deadline, self._bodyPace().awaiting(now))
         elif watch.deadline is not deadline or self._served != self.core.request_count:
             self._served = self.core.request_count
             if self._pace is not None:
-                self._pace.paused(self.factory.alarms.seconds())
-            self._owe(deadline)
+                self._pace.paused(now)
+            self._owe(deadline, now)
 
-    def _owe(self, deadline: Deadline | None) -> None:
-        factory = self.factory
-        seconds = factory.seconds[deadline]
-        self._watch.await_(deadline, factory.alarms.seconds() + seconds if seconds else _NEVER)
+    def _owe(self, deadline: Deadline | None, now: float) -> None:
+        seconds = self.factory.seconds[deadline]
+        self._watch.await_(deadline, now + seconds if seconds else _NEVER)
 
     def _bodyPace(self) -> Pace:
         if self._pace is None:
@@ -299,8 +316,7 @@ class KeepAliveProtocol(Protocol):
         exchange: Exchange = event.exchange
         request: Request | None = exchange.owner
         if isinstance(event, RequestRefused):
-            self.lastDecision = exchange.persistence
-            self._over(exchange)
+                self._over(exchange)
         elif isinstance(event, ExchangeCancelled):
             self._cancel(exchange, Failure(ConnectionDone("an earlier response ends the connection")))
             self._over(exchange)
@@ -323,17 +339,14 @@ class KeepAliveProtocol(Protocol):
 
     def _open(self, exchange: Exchange) -> None:
         """A request begins."""
-        factory = self.factory
-        exchange.started = now = factory.alarms.seconds()
-        if now >= factory.dateDue:
-            factory.renewDate(now)
-        if factory.limits.maxAge and now - self.opened >= factory.limits.maxAge:
-            self.core.aged = True
         request = Request(self, exchange)
-        fields = exchange.fields
+        fields = exchange.head.fields
         assert fields is not None
         if fields.light:
-            self._receive(request)
+            try:
+                self.requestReceived(request)
+            except Exception:
+                self._failed(request, Failure())
             return
         exchange.owner = request
         self._pace = None
@@ -408,7 +421,6 @@ class KeepAliveProtocol(Protocol):
         """Leave HTTP."""
         exchange = request.exchange
         rest = self.core.switch(exchange, name.encode("ascii"), switch.fields)
-        self.lastDecision = exchange.persistence
         self._outlet.write(self.core.take_output())
         self._outlet.release()
         self._watch.close()
@@ -437,7 +449,7 @@ class KeepAliveProtocol(Protocol):
         """Answer a request with what its handler returned: a value, a Deferred or a coroutine."""
         if result.__class__ is Response:
             self._respond(request, result)
-        elif isinstance(result, Coroutine):
+        elif result.__class__ is CoroutineType or isinstance(result, Coroutine):
             self._run(request, result)
         elif isinstance(result, Deferred):
             self._wait(request, result)
@@ -465,25 +477,24 @@ class KeepAliveProtocol(Protocol):
     def _answered(self, result: Any, request: Request) -> None:
         request.pending = None
         if not request.exchange.answered:
-            self.factory.renewDate(self.factory.alarms.seconds())
+            self._newTurn()
             self._respond(request, _response(result))
         self.turn()
 
     def _respond(self, request: Request, response: Response) -> None:
-        exchange = request.exchange
-        if response.fields.dropped:
-            self._log.warn("a response header has no effect: {dropped}", dropped="; ".join(response.fields.dropped))
+        exchange = request._exchange
+        fields = response.fields
         body = response.body
-        if body.__class__ is not bytes or response.trailers:
+        if fields.dropped:
+            self._log.warn("a response header has no effect: {dropped}", dropped="; ".join(fields.dropped))
+        if not isinstance(body, bytes) or response.trailers:
             self._stream(request, response)
             return
-        core = self.core
-        review = None
         if self.factory.reviews:
             exchange.owner = request
-            review = self._review
-        core.respond(exchange, response.status, response.fields, body, review)  # type: ignore[arg-type]
-        self.lastDecision = exchange.persistence
+            self.core.respond(exchange, response.status, fields, body, self._review)
+        else:
+            self.core.respond(exchange, response.status, fields, body)
         if exchange.owner is not None:
             self._over(exchange)
         elif self.factory.observers:
@@ -510,10 +521,9 @@ class KeepAliveProtocol(Protocol):
         if trailers and (response.optionalTrailers or (exchange.fields is not None and exchange.fields.wants_trailers)):
             announced = b", ".join(encode_text(name) for name in trailers)
         core.start(exchange, response.status, response.fields, length, self._review if self.factory.reviews else None, announced)
-        self.lastDecision = exchange.persistence
         self._watch.disarm(Deadline.EXPECTATION)
         if not self._turning:
-            self._settle()
+            self._settle(self._newTurn())
         bodiless = exchange.response_framing is not None and exchange.response_framing.row in _BODILESS_ROWS
         sending = flow.send(self, exchange, [] if bodiless else body)
         request.pending = sending
@@ -602,7 +612,7 @@ class KeepAliveProtocol(Protocol):
         """
         self.core.write(exchange, data)
         if not self._turning:
-            self._settle()
+            self._settle(self._newTurn())
         elif len(data) >= _SEND_NOW and (output := self.core.take_output()):
             self._send(output)
 
@@ -679,13 +689,13 @@ class KeepAliveProtocol(Protocol):
         count = self.core.request_count
         if self._outlet.unsent():  # the peer is still taking the last response: it cannot have been idle
             self._guardSending()
-            self._owe(deadline)
+            self._owe(deadline, self.factory.alarms.seconds())
             return
 
         def close() -> None:
             if self._closing is None and self.core.deadline is deadline and self.core.request_count == count:
                 self.core.expire(deadline)
-                self._settle()
+                self.turn()
 
         self.factory.clock.callLater(0, close)
 

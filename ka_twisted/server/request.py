@@ -84,17 +84,16 @@ class Request:
     Names and values are ``str``: targets are ASCII, field values Latin-1, as they came.
     """
 
-    __slots__ = ("_body", "_exchange", "_protocol", "_query", "pending", "state")
+    #: The handler's Deferred, while it has not fired.
+    pending: Deferred[Any] | None = None
+    #: For the application's own use.
+    state: Any = None
+    _body: RequestBody | None = None
+    _query: tuple[str, str] | None = None
 
     def __init__(self, protocol: KeepAliveProtocol, exchange: Exchange) -> None:
         self._protocol = protocol
         self._exchange = exchange
-        self._body: RequestBody | None = None
-        self._query: tuple[str, str] | None = None
-        #: The handler's Deferred, while it has not fired.
-        self.pending: Deferred[Any] | None = None
-        #: For the application's own use.
-        self.state: Any = None
 
     @property
     def method(self) -> str:

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IProtocol
 from twisted.web.iweb import IBodyProducer
 
 from ..core.errors import LocalProtocolError
-from ..core.headers import FORBIDDEN_TRAILERS, FieldsInput, FieldText, ResponseFields, encode_text, response_fields
+from ..core.headers import FORBIDDEN_TRAILERS, NO_FIELDS, FieldsInput, FieldText, ResponseFields, encode_text, response_fields
 
 #: A body as an application may give it.
 BodySource = AsyncIterable[bytes] | Iterable[bytes] | IBodyProducer | BinaryIO
@@ -51,20 +51,16 @@ class Response:
         trailers: Trailers | None = None,
         optionalTrailers: bool = False,
     ) -> None:
-        if status.__class__ is not int or not 200 <= status < 600:
-            status = _status(status)
-        self.status = status
-        self.fields: ResponseFields = response_fields(headers)
-        self.trailers = trailers
-        if body.__class__ is not bytes:
-            body = _body(body)
+        self.status = status if status.__class__ is int and 200 <= status < 600 else _status(status)
+        self.fields: ResponseFields = NO_FIELDS if headers is None else response_fields(headers)
         #: ``bytes``, or what produces them.
-        self.body: bytes | BodySource = body  # type: ignore[assignment]
+        self.body: bytes | BodySource = body if isinstance(body, bytes) else _body(body)
+        self.trailers = trailers
+        self.optionalTrailers = optionalTrailers
         if length is not None:
             self._state(length)
         if trailers is not None:
             _checkTrailers(trailers)
-        self.optionalTrailers = optionalTrailers
 
     def _state(self, length: int) -> None:
         """Take the length that the caller states."""
