@@ -63,10 +63,11 @@ class RequestHead:
 
     :ivar fields: what the section means; None where it could not be read.
     :ivar light: may run beside other light requests (ledger N-02).
-    :ivar ordinary: an ordinary response to it leaves the connection open without a word (ledger D1-18), and has a body.
+    :ivar persistence: what becomes of the connection after an ordinary response; None where nothing can be said.
+    :ivar ordinary: such a response leaves it open without a word (ledger D1-18), and has a body.
     """
 
-    __slots__ = ("fields", "http11", "light", "method", "ordinary", "target")
+    __slots__ = ("fields", "http11", "light", "method", "ordinary", "persistence", "target")
 
     def __init__(self, method: bytes, target: bytes, http11: bool, fields: RequestFields | None) -> None:
         self.method = method
@@ -74,12 +75,9 @@ class RequestHead:
         self.http11 = http11
         self.fields = fields
         self.light = fields is not None and fields.light and method in SAFE_METHODS
+        self.persistence = kept = None if fields is None else fields.persistence
         self.ordinary = (
-            self.light
-            and fields is not None
-            and fields.persistence.keep
-            and fields.persistence.signal is Signal.NOTHING
-            and method != b"HEAD"
+            self.light and kept is not None and kept.keep and kept.signal is Signal.NOTHING and method != b"HEAD"
         )
 
 

@@ -38,7 +38,7 @@ _EMPTY_LINE = b"\r\n"
 class Terms:
     """What all connections of a server have in common."""
 
-    __slots__ = ("_heads", "_preamble", "advertised", "limits", "policy")
+    __slots__ = ("_preamble", "advertised", "heads", "limits", "policy")
 
     def __init__(
         self, limits: Limits | None = None, policy: Policy | None = None, timeouts: Timeouts | None = None
@@ -48,7 +48,8 @@ class Terms:
         #: Whole seconds promised in Keep-Alive (ledger K-06); None: no promise.
         self.advertised = (timeouts or Timeouts()).advertised
         self._preamble = b""
-        self._heads: dict[tuple[int, ResponseFields, int], bytes] = {}
+        #: What `ordinary_head` gave last.
+        self.heads: dict[tuple[int, ResponseFields, int], bytes] = {}
 
     @property
     def preamble(self) -> bytes:
@@ -58,22 +59,22 @@ class Terms:
     @preamble.setter
     def preamble(self, lines: bytes) -> None:
         self._preamble = lines
-        self._heads.clear()
+        self.heads.clear()
 
     def ordinary_head(self, status: int, fields: ResponseFields, length: int) -> bytes | None:
         """
         The head of a whole response that keeps the connection without a word; None where it takes more than that.
 
-        Servers answer alike: the last few heads are remembered for as long as their Date holds.
+        Servers answer alike: the last few heads are remembered in `heads` for as long as their Date holds.
         """
-        head = self._heads.get((status, fields, length))
-        if head is None and 200 <= status < 600 and status not in framing.BODILESS_STATUSES and fields.plain:
-            head = b"%b%b%bContent-Length: %d\r\n\r\n" % (
-                messages.STATUS_LINES[status], self._preamble, fields.block, length,
-            )
-            if len(self._heads) >= _REMEMBERED:
-                self._heads.clear()
-            self._heads[status, fields, length] = head
+        if not 200 <= status < 600 or status in framing.BODILESS_STATUSES or not fields.plain:
+            return None
+        head = b"%b%b%bContent-Length: %d\r\n\r\n" % (
+            messages.STATUS_LINES[status], self._preamble, fields.block, length,
+        )
+        if len(self.heads) >= _REMEMBERED:
+            self.heads.clear()
+        self.heads[status, fields, length] = head
         return head
 
 
@@ -108,7 +109,7 @@ class ServerConnection(Pipeline):
         self._memo_http11 = True
         self._memo_fields: RequestFields | None = None
         self._memo_octets: bytes | None = None
-        self._memo_head: RequestHead | None = None
+        self._memo_head = _NO_HEAD
         #: The exchange whose body is being read, and one that waits for those in service.
         self._incoming: Exchange | None = None
         self._waiting: Exchange | None = None
@@ -211,13 +212,16 @@ class ServerConnection(Pipeline):
             octets = self._memo_octets
             if octets is not None and buffer.data.startswith(octets, buffer.position):
                 buffer.position += len(octets)
+                if buffer.position == len(buffer.data):
+                    buffer.data = b""
+                    buffer.position = 0
                 self._blank_lines = 0
                 self.request_count = number = self.request_count + 1
-                assert self._memo_head is not None
                 exchange = Exchange(number, self._memo_head)
                 self.exchanges.append(exchange)
                 return exchange
-            if not buffer.data and not self.eof:
+            if buffer.position == len(buffer.data) and not self.eof:
+                buffer.clear()
                 return None
         return self._next_event()
 
@@ -556,18 +560,19 @@ class ServerConnection(Pipeline):
         :param review: may change the decision about the connection.
         :raises LocalProtocolError: when the exchange is answered already, or for another status.
         """
+        terms = self._terms
+        size = len(body)
         if (
             review is None
             and exchange.answer is Answer.AWAITED
             and exchange.head.ordinary
             and not self._special
-            and (head := self._terms.ordinary_head(status, fields, len(body))) is not None
+            and (head := terms.heads.get((status, fields, size)) or terms.ordinary_head(status, fields, size))
         ):
-            assert exchange.head.fields is not None
-            self.decision = exchange.persistence = exchange.head.fields.persistence
+            self.decision = exchange.persistence = exchange.head.persistence
             exchange.answer = Answer.COMPLETE
             exchange.status = status
-            exchange.bytes_sent = size = len(body)
+            exchange.bytes_sent = size
             if exchange.held is not None or size >= _JOIN:
                 self.put(exchange, [head, body])
             else:
@@ -920,6 +925,7 @@ def _incomplete() -> IncompleteBody:
 
 #: Bodies up to this size are joined to their head: one small copy is cheaper than a second piece of output.
 _JOIN = 16384
+_NO_HEAD = RequestHead(b"", b"", True, None)
 #: Response heads that a server remembers.
 _REMEMBERED = 256
 _SLASH = 0x2F

@@ -81,6 +81,7 @@ class KeepAliveFactory(Factory):
         #: Whether decisions about persistence are to be shown to the protocol.
         self.reviews = protocol.persistenceDecided is not KeepAliveProtocol.persistenceDecided
         self.clock = reactor
+        self.now = reactor.seconds
         self.alarms = AlarmClock(reactor)
         self.terms = Terms(self.limits, self.policy, self.timeouts)
         #: Seconds for each deadline that the peer can owe.
@@ -91,6 +92,8 @@ class KeepAliveFactory(Factory):
             Deadline.HEADER: self.timeouts.header,
             Deadline.UNREAD: self.timeouts.unread,
         }
+        self.idle = self.timeouts.idle or float("inf")
+        self.maxAge = self.limits.maxAge
         #: The open connections.
         self.connections: set[KeepAliveProtocol] = set()
         self.draining = False
@@ -101,7 +104,7 @@ class KeepAliveFactory(Factory):
         self._accepted = 0
         self._drained: list[Deferred[None]] = []
         self._cut: IDelayedCall | None = None
-        self.renewDate(self.alarms.seconds())
+        self.renewDate(self.now())
 
     @property
     def connectionCount(self) -> int:

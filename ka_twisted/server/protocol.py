@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 #: Octets of responses that are handed over before the transport is looked at again.
 _PASS = 262144
+#: What a response is taken to weigh beside its body.
+_OVERHEAD = 256
 #: Pieces of a body from this size on are sent at once, smaller ones with the rest of the turn.
 _SEND_NOW = 16384
 
@@ -78,7 +80,11 @@ class KeepAliveProtocol(Protocol):
 
     def requestReceived(self, request: Request) -> None:
         """A request's head is complete. The default lets the factory's handler answer."""
-        self.answer(request, self.factory.handler(request))
+        result = self.factory.handler(request)
+        if result.__class__ is Response:
+            self._respond(request, result)
+        else:
+            self.answer(request, result)
 
     def continueExpected(self, request: Request) -> Any:
         """
@@ -133,7 +139,7 @@ class KeepAliveProtocol(Protocol):
     @property
     def age(self) -> float:
         """Seconds since it was accepted."""
-        return self.factory.alarms.seconds() - self.opened
+        return self.factory.now() - self.opened
 
     @property
     def state(self) -> str:
@@ -158,7 +164,7 @@ class KeepAliveProtocol(Protocol):
             noDelay(True)
         if factory.tcpKeepAlive is not None:
             self.setTcpKeepAlive(factory.tcpKeepAlive)
-        self.opened = factory.alarms.seconds()
+        self.opened = factory.now()
         factory.opened(self)
         self._settle(self.opened)
 
@@ -239,18 +245,27 @@ class KeepAliveProtocol(Protocol):
         core = self.core
         way = self._outlet
         now = self._newTurn()
+        receive = self.requestReceived
         budget = _PASS
         try:
             while not way.pending and (event := core.next_event()) is not None:
-                if event.__class__ is Exchange:
-                    event.started = now  # type: ignore[union-attr]
-                    self._open(event)  # type: ignore[arg-type]
-                    budget -= event.bytes_sent + 256  # type: ignore[union-attr]
-                    if budget < 0 and core.output:
-                        budget = _PASS
-                        self._send(core.take_output())
-                else:
+                if event.__class__ is not Exchange:
                     self._tell(event)
+                    continue
+                exchange: Exchange = event  # type: ignore[assignment]
+                exchange.started = now
+                if not exchange.head.light:
+                    self._open(exchange)
+                else:
+                    request = Request(self, exchange)
+                    try:
+                        receive(request)
+                    except Exception:
+                        self._failed(request, Failure())
+                budget -= exchange.bytes_sent + _OVERHEAD
+                if budget < 0 and core.output:
+                    budget = _PASS
+                    self._send(core.take_output())
         finally:
             self._turning = False
         self._settle(now)
@@ -258,27 +273,45 @@ class KeepAliveProtocol(Protocol):
     def _newTurn(self) -> float:
         """The time of this turn, and what the time brings with it."""
         factory = self.factory
-        now = factory.alarms.seconds()
+        now = factory.now()
         if now >= factory.dateDue:
             factory.renewDate(now)
-        if factory.limits.maxAge and now - self.opened >= factory.limits.maxAge and not self.core.aged:
+        if factory.maxAge and now - self.opened >= factory.maxAge and not self.core.aged:
             self.core.grow_old()
         return now
 
     def _settle(self, now: float) -> None:
         """Send, end or wait."""
         core = self.core
+        way = self._outlet
         if core.output:
-            self._send(core.take_output())
+            way.write(core.take_output())
+            if way.pending:
+                self._guardSending()
         if core.ending is not None:
             self._end()
             return
-        self._await(now)
+        deadline = core.deadline
+        watch = self._watch
+        if deadline is Deadline.IDLE and not way.pending:
+            if self._served != core.request_count or watch.deadline is not deadline:
+                # Anew after every request. The clock is there already, and looks again when it wakes.
+                self._served = core.request_count
+                watch.deadline = deadline
+                watch.due = now + self.factory.idle
+                if watch.due < watch.wakeup:
+                    watch.await_(deadline, watch.due)
+        else:
+            self._await(deadline, now)
         if self._paused or core.backlog:
-            wanted = core.wants_input and not (self._outlet.pending and core.backlog)
-            if wanted is self._paused:
-                self._paused = not wanted
-                (self.transport.resumeProducing if wanted else self.transport.pauseProducing)()  # type: ignore[union-attr]
+            self._regulate()
+
+    def _regulate(self) -> None:
+        """Hold the peer back while enough is in hand, by not reading (ledger P-16)."""
+        wanted = self.core.wants_input and not (self._outlet.pending and self.core.backlog)
+        if wanted is self._paused:
+            self._paused = not wanted
+            (self.transport.resumeProducing if wanted else self.transport.pauseProducing)()  # type: ignore[union-attr]
 
     def _send(self, output: list[bytes]) -> None:
         way = self._outlet
@@ -286,12 +319,11 @@ class KeepAliveProtocol(Protocol):
         if way.pending:
             self._guardSending()
 
-    def _await(self, now: float) -> None:
-        """Have the clock watch what the peer owes now."""
-        deadline = self.core.deadline
+    def _await(self, deadline: Deadline | None, now: float) -> None:
+        """Have the clock watch what the peer owes now, when it is not merely the next request."""
         watch = self._watch
-        if deadline is Deadline.IDLE and self._outlet.pending:
-            deadline = None  # the peer is still taking the response: it is not idle
+        if deadline is Deadline.IDLE:
+            deadline = None  # the peer is still taking the response
         if deadline is Deadline.BODY:
             if watch.deadline is not deadline:
                 watch.await_(deadline, self._bodyPace().awaiting(now))
@@ -338,16 +370,10 @@ class KeepAliveProtocol(Protocol):
     # -- requests ----------------------------------------------------------------------------------------------------
 
     def _open(self, exchange: Exchange) -> None:
-        """A request begins."""
+        """A request begins that has a body, or offers to switch, or may change something."""
         request = Request(self, exchange)
         fields = exchange.head.fields
         assert fields is not None
-        if fields.light:
-            try:
-                self.requestReceived(request)
-            except Exception:
-                self._failed(request, Failure())
-            return
         exchange.owner = request
         self._pace = None
         if fields.expected.awaits:
@@ -653,7 +679,7 @@ class KeepAliveProtocol(Protocol):
         """See to it that what the transport holds goes on moving."""
         if not self._watch.armed(Deadline.WRITE):
             self._taken = self._outlet.taken()
-            self._takenAt = self.factory.alarms.seconds()
+            self._takenAt = self.factory.now()
             self._watch.arm(Deadline.WRITE, self.factory.timeouts.write / _LOOKS)
 
     def _expired(self, deadline: Deadline) -> None:
@@ -670,7 +696,7 @@ class KeepAliveProtocol(Protocol):
 
     def _sendingLate(self) -> None:
         """Look whether the peer has taken something since it was last seen to."""
-        taken, now = self._outlet.taken(), self.factory.alarms.seconds()
+        taken, now = self._outlet.taken(), self.factory.now()
         write = self.factory.timeouts.write
         if taken > self._taken:
             self._taken, self._takenAt = taken, now
@@ -689,7 +715,7 @@ class KeepAliveProtocol(Protocol):
         count = self.core.request_count
         if self._outlet.unsent():  # the peer is still taking the last response: it cannot have been idle
             self._guardSending()
-            self._owe(deadline, self.factory.alarms.seconds())
+            self._owe(deadline, self.factory.now())
             return
 
         def close() -> None:

@@ -114,19 +114,25 @@ class DirectOutlet(Outlet):
 
     def write(self, parts: Sequence[bytes]) -> None:
         """See `Outlet.write`."""
+        if len(parts) == 1:
+            data = parts[0]
+        else:
+            data = b"".join(parts) if sum(map(len, parts)) <= _GATHER else b""
         transport = self.transport
-        size = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
-        self._written += size
-        if self.pending or not transport.connected or transport.disconnecting:
+        if self.pending or not transport.connected:
+            self._written += sum(map(len, parts))
             transport.writeSequence(parts)
             return
         try:
-            if size <= _GATHER or len(parts) == 1:
-                sent = transport.socket.send(parts[0] if len(parts) == 1 else b"".join(parts))
+            if data:
+                size = len(data)
+                sent = transport.socket.send(data)
             else:
+                size = sum(map(len, parts))
                 sent = transport.socket.sendmsg(parts)
         except OSError:
             sent = 0  # would block; or is lost, which the transport finds out by itself and reports as always
+        self._written += size
         if sent < size:
             self._queue(_after(parts, sent))
 
