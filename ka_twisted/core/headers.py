@@ -147,8 +147,9 @@ def encode_field(name: FieldText, value: FieldText) -> bytes:
     :raises LocalProtocolError: when the name is no token, or the value has CR, LF, NUL or another control but HT, or
         blanks at its ends (RFC 9110 5.5).
     """
-    line = b"%b: %b\r\n" % (encode_text(name), encode_text(value).strip(b" \t"))
-    if grammar.field_line.fullmatch(line) is None:
+    octets = encode_text(name)
+    line = b"%b: %b\r\n" % (octets, encode_text(value).strip(b" \t"))
+    if grammar.token.fullmatch(octets) is None or grammar.field_line.fullmatch(line) is None:
         raise LocalProtocolError(f"not a header field: {name!r}: {value!r}")
     return line
 
@@ -157,22 +158,25 @@ def response_fields(fields: FieldsInput | None) -> ResponseFields:
     """
     Check and encode an application's fields.
 
-    :raises LocalProtocolError: as `encode_field`, and for a Content-Length that is not one decimal number.
+    :raises LocalProtocolError: as `encode_field`; for a Content-Length that is not one decimal number; and for a Connection
+        that names an end-to-end field (ledger V-07).
     """
     if not fields:
         return NO_FIELDS
     pairs = tuple(fields.items() if fields.__class__ is dict or isinstance(fields, Mapping) else fields)  # type: ignore[union-attr]
     try:
         return _response_fields(pairs)
-    except TypeError:
-        raise LocalProtocolError(f"field names and values are str or bytes: {fields!r}") from None
+    except LocalProtocolError:
+        raise
+    except (TypeError, ValueError):
+        raise LocalProtocolError(f"field names and values are pairs of str or bytes: {fields!r}") from None
 
 
 @lru_cache(maxsize=512)
 def _response_fields(pairs: tuple[tuple[FieldText, FieldText], ...]) -> ResponseFields:
     """A pure function of its argument: applications send the same few sets of fields again and again."""
     lines: list[bytes] = []
-    asks_close = has_date = False
+    asks_close = has_date = coded = False
     length: int | None = None
     upgrade = b""
     dropped: list[str] = []
@@ -192,13 +196,19 @@ def _response_fields(pairs: tuple[tuple[FieldText, FieldText], ...]) -> Response
                 upgrade = text
                 continue
             rest = grammar.split_list(text.lower())
-            if key == b"connection" and b"close" in rest:
-                asks_close = True
+            if key == b"connection":
+                if not _END_TO_END.isdisjoint(rest):
+                    raise LocalProtocolError(f"an end-to-end field is no connection option: {text!r}")
+                asks_close = asks_close or b"close" in rest
                 rest = [option for option in rest if option not in (b"close", b"upgrade")]
+            coded = coded or key == b"transfer-encoding"
             if rest:
                 dropped.append(f"{key.decode()}: {text.decode('latin-1')} belongs to the connection, not to the response")
             continue
         lines.append(line)
+    if coded and length is not None:  # ledger L-04
+        dropped.append(f"content-length: {length} has no place beside a transfer-encoding")
+        length = None
     return ResponseFields(
         b"".join(lines),
         asks_close=asks_close,
@@ -234,4 +244,11 @@ FORBIDDEN_TRAILERS = frozenset(
     b"max-forwards authorization proxy-authorization proxy-authenticate www-authenticate cookie set-cookie age "
     b"cache-control expires date location retry-after vary warning pragma range if-match if-none-match "
     b"if-modified-since if-unmodified-since if-range content-encoding content-type content-range".split()
+)
+#: Fields that no Connection line may name (ledger V-07): those above that serve more than one hop, and the commonest others.
+_END_TO_END = FORBIDDEN_TRAILERS - frozenset(
+    b"transfer-encoding trailer connection keep-alive proxy-connection te upgrade proxy-authorization proxy-authenticate".split()
+) | frozenset(
+    b"accept accept-charset accept-encoding accept-language accept-ranges allow content-language content-location etag from "
+    b"last-modified referer server user-agent".split()
 )
