@@ -1,8 +1,9 @@
 """
 Doubles for tests of what is built with this package: a server in memory, with a clock that only moves when it is told.
 
-`MemoryServer` runs real connections of a real `KeepAliveFactory`; only the transport and the time are made up. Clients send
-in pieces, stall as readers, half-close and vanish; what they receive can be read as octets or as parsed responses.
+`MemoryServer` runs real connections of a real `KeepAliveFactory`; only the transport and the time are made up.
+Clients send in pieces, stall as readers, half-close and vanish; what they receive can be read as octets or as parsed
+responses.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from typing import Any
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
-    IAddress,
     IHalfCloseableDescriptor,
     IHalfCloseableProtocol,
     IPullProducer,
@@ -29,8 +29,8 @@ from .config import Limits
 from .core.buffer import ReceiveBuffer
 from .core.framing import Delimiter, Framing
 from .core.headers import Headers
-from .core.pipeline import Exchange
 from .core.messages import ResponseHead, parse_response_head
+from .core.pipeline import Exchange
 from .core.readers import NO_TRAILERS, body_reader
 from .core.reasons import CloseReason
 from .interfaces import IConnectionObserver
@@ -69,7 +69,7 @@ class MemoryTransport:
     connected = True
     disconnecting = False
 
-    def __init__(self, clock: Clock, peer: IAddress, host: IAddress) -> None:
+    def __init__(self, clock: Clock, peer: IPv4Address, host: IPv4Address) -> None:
         self._clock = clock
         self._peer, self._host = peer, host
         self.protocol: Any = None
@@ -150,11 +150,11 @@ class MemoryTransport:
         """See `IPushProducer.stopProducing`."""
         self.loseConnection()
 
-    def getPeer(self) -> IAddress:
+    def getPeer(self) -> IPv4Address:
         """See `ITransport.getPeer`."""
         return self._peer
 
-    def getHost(self) -> IAddress:
+    def getHost(self) -> IPv4Address:
         """See `ITransport.getHost`."""
         return self._host
 

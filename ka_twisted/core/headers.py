@@ -10,7 +10,7 @@ from .errors import LocalProtocolError
 
 FieldText = str | bytes
 #: What an application may hand over as fields: a mapping, or pairs.
-FieldsInput = Mapping[FieldText, FieldText] | Iterable[tuple[FieldText, FieldText]]
+FieldsInput = Mapping[str, FieldText] | Mapping[bytes, FieldText] | Iterable[tuple[FieldText, FieldText]]
 
 
 class Headers:
@@ -158,12 +158,12 @@ def response_fields(fields: FieldsInput | None) -> ResponseFields:
     """
     Check and encode an application's fields.
 
-    :raises LocalProtocolError: as `encode_field`; for a Content-Length that is not one decimal number; and for a Connection
-        that names an end-to-end field (ledger V-07).
+    :raises LocalProtocolError: as `encode_field`; for a Content-Length that is not one decimal number; and for a
+        Connection that names an end-to-end field (ledger V-07).
     """
     if not fields:
         return NO_FIELDS
-    pairs = tuple(fields.items() if fields.__class__ is dict or isinstance(fields, Mapping) else fields)  # type: ignore[union-attr]
+    pairs = tuple(fields.items() if fields.__class__ is dict or isinstance(fields, Mapping) else fields)
     try:
         return _response_fields(pairs)
     except LocalProtocolError:
@@ -203,7 +203,8 @@ def _response_fields(pairs: tuple[tuple[FieldText, FieldText], ...]) -> Response
                 rest = [option for option in rest if option not in (b"close", b"upgrade")]
             coded = coded or key == b"transfer-encoding"
             if rest:
-                dropped.append(f"{key.decode()}: {text.decode('latin-1')} belongs to the connection, not to the response")
+                said = text.decode("latin-1")
+                dropped.append(f"{key.decode()}: {said} belongs to the connection, not to the response")
             continue
         lines.append(line)
     if coded and length is not None:  # ledger L-04
@@ -245,10 +246,12 @@ FORBIDDEN_TRAILERS = frozenset(
     b"cache-control expires date location retry-after vary warning pragma range if-match if-none-match "
     b"if-modified-since if-unmodified-since if-range content-encoding content-type content-range".split()
 )
-#: Fields that no Connection line may name (ledger V-07): those above that serve more than one hop, and the commonest others.
+#: Fields that no Connection line may name (ledger V-07): those above that serve more than one hop, and the commonest
+#: others.
 _END_TO_END = FORBIDDEN_TRAILERS - frozenset(
-    b"transfer-encoding trailer connection keep-alive proxy-connection te upgrade proxy-authorization proxy-authenticate".split()
+    b"transfer-encoding trailer connection keep-alive proxy-connection te upgrade proxy-authorization "
+    b"proxy-authenticate".split()
 ) | frozenset(
-    b"accept accept-charset accept-encoding accept-language accept-ranges allow content-language content-location etag from "
-    b"last-modified referer server user-agent".split()
+    b"accept accept-charset accept-encoding accept-language accept-ranges allow content-language "
+    b"content-location etag from last-modified referer server user-agent".split()
 )

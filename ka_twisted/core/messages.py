@@ -1,12 +1,13 @@
 """
 Heads: a request line and its fields as values, and the octets of a response head.
 
-`read_fields` is a pure function of a field block. A kept-alive client repeats its block octet for octet, so a connection
-remembers the last one and what it meant (`server.ServerConnection`).
+`read_fields` is a pure function of a field block. A kept-alive client repeats its block octet for octet, so a
+connection remembers the last one and what it meant (`server.ServerConnection`).
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -168,8 +169,8 @@ def refuse_request_line(line: bytes, limits: Limits) -> None:
     """
     Judge the beginning of a request line that `grammar.request_line` did not match.
 
-    Octet by octet in effect: the first octet that cannot be part of an acceptable line decides, so that the verdict does
-    not depend on how much has arrived.
+    Octet by octet in effect: the first octet that cannot be part of an acceptable line decides, so that the verdict
+    does not depend on how much has arrived.
 
     :raises RemoteProtocolError: when no continuation can make it acceptable; returns when more octets are needed.
     """
@@ -190,7 +191,9 @@ def refuse_request_line(line: bytes, limits: Limits) -> None:
     version = line[end + 1 : end + 11]
     for octet, wanted in zip(version, b"HTTP/0.0\r\n", strict=False):
         if octet != wanted and not (wanted == _ZERO and _ZERO <= octet <= _ZERO + 9):
-            raise RemoteProtocolError(400, "the request line does not end in an HTTP version", "RFC 9112 2.3", row="H-01")
+            raise RemoteProtocolError(
+                400, "the request line does not end in an HTTP version", "RFC 9112 2.3", row="H-01"
+            )
     if len(version) == 10 and version[5:6] != b"1":
         raise RemoteProtocolError(505, "only HTTP/1.0 and HTTP/1.1 are spoken here", "RFC 9110 15.6.6", row="H-02")
 
@@ -198,7 +201,7 @@ def refuse_request_line(line: bytes, limits: Limits) -> None:
 _SP, _ZERO = 0x20, 0x30
 
 
-def _run(pattern: grammar.re.Pattern[bytes], line: bytes, start: int) -> int:
+def _run(pattern: re.Pattern[bytes], line: bytes, start: int) -> int:
     """Where the run of octets that begins at `start` and matches the pattern ends."""
     match = pattern.match(line, start)
     return match.end() if match else start
@@ -225,7 +228,9 @@ def check_target(method: bytes, target: bytes) -> bytes | None:
         raise RemoteProtocolError(400, "the target * goes with OPTIONS only", "RFC 9112 3.2.4", row="H-11")
     match = grammar.absolute_form.fullmatch(target)
     if match is None or not grammar.is_authority(match[1]):
-        raise RemoteProtocolError(400, "the request target is neither a path nor an absolute URI", "RFC 9112 3.2", row="H-11")
+        raise RemoteProtocolError(
+            400, "the request target is neither a path nor an absolute URI", "RFC 9112 3.2", row="H-11"
+        )
     return match[1]
 
 

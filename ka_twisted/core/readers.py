@@ -65,10 +65,13 @@ class FieldSectionReader:
 class BodyReader(Protocol):
     """What reads one message body."""
 
-    #: The end of the body was consumed.
-    complete: bool
-    #: The trailer section of a complete body.
-    trailers: Headers
+    @property
+    def complete(self) -> bool:
+        """Whether the end of the body was consumed."""
+
+    @property
+    def trailers(self) -> Headers:
+        """The trailer section of a complete body."""
 
     def read(self, buffer: ReceiveBuffer) -> bytes:
         """
@@ -128,8 +131,8 @@ class ChunkedReader:
     """
 
     __slots__ = (
-        "_chunk", "_crlf", "_error", "_extensions", "_limits", "_max_body", "_retry_after", "_section", "_total", "complete",
-        "trailers",
+        "_chunk", "_crlf", "_error", "_extensions", "_limits", "_max_body", "_retry_after", "_section", "_total",
+        "complete", "trailers",
     )
     rest = None
 

@@ -1,10 +1,10 @@
 """
 The server side of one HTTP/1 connection: octets in, exchanges and events out; answers in, octets out.
 
-The owner feeds `ServerConnection.receive` and `ServerConnection.receive_eof`, pulls `ServerConnection.next_event` until it
-gives None, answers through `ServerConnection.respond` or `start` .. `write` .. `finish`, sends what `take_output` gives,
-arms a timer for `deadline` and tells `expire` when one has passed, and ends the transport once `ending` is set and
-everything is sent. Nothing here knows of sockets or clocks.
+The owner feeds `ServerConnection.receive` and `ServerConnection.receive_eof`, pulls `ServerConnection.next_event` until
+it gives None, answers through `ServerConnection.respond` or `start` .. `write` .. `finish`, sends what `take_output`
+gives, arms a timer for `deadline` and tells `expire` when one has passed, and ends the transport once `ending` is set
+and everything is sent. Nothing here knows of sockets or clocks.
 """
 
 from __future__ import annotations
@@ -89,9 +89,9 @@ class ServerConnection(Pipeline):
     """
 
     __slots__ = (
-        "_blank_lines", "_buffer", "_departure", "_events", "_incoming", "_line", "_memo_block", "_memo_fields", "_memo_head",
-        "_memo_http11", "_memo_octets", "_reading", "_section", "_special", "_terms", "_unread", "_waiting", "aged",
-        "decision", "draining", "ending", "eof", "overloaded", "request_count",
+        "_blank_lines", "_buffer", "_departure", "_events", "_incoming", "_line", "_memo_block", "_memo_fields",
+        "_memo_head", "_memo_http11", "_memo_octets", "_reading", "_section", "_special", "_terms", "_unread",
+        "_waiting", "aged", "decision", "draining", "ending", "eof", "overloaded", "request_count",
     )
 
     def __init__(self, terms: Terms) -> None:
@@ -103,8 +103,8 @@ class ServerConnection(Pipeline):
         #: A request line whose fields are not complete yet, and the reader that has some of them.
         self._line: tuple[bytes, bytes, bool] | None = None
         self._section: FieldSectionReader | None = None
-        # A kept-alive client repeats itself. The last field block, for which version, and what it meant; and once it has
-        # repeated, the last head as a whole. Memos of pure functions, one each.
+        # A kept-alive client repeats itself. The last field block, for which version, and what it meant; and once it
+        # has repeated, the last head as a whole. Memos of pure functions, one each.
         self._memo_block: bytes | None = None
         self._memo_http11 = True
         self._memo_fields: RequestFields | None = None
@@ -305,7 +305,8 @@ class ServerConnection(Pipeline):
         terms = self._terms
         if self._section is None:
             match = grammar.request_line.match(data, start)
-            if match is None or match.end() - start - 2 > terms.limits.maxLine or len(match[1]) > terms.limits.maxMethod:
+            limits = terms.limits
+            if match is None or match.end() - start - 2 > limits.maxLine or len(match[1]) > limits.maxMethod:
                 return self._read_odd_line()
             method, target, minor = match.groups()
             http11 = minor != b"0"
@@ -343,10 +344,12 @@ class ServerConnection(Pipeline):
 
     def _read_section(self) -> Exchange | None:
         """A head that came in pieces, or that breaks a rule: line by line."""
-        assert self._section is not None and self._line is not None
+        assert self._section is not None
+        assert self._line is not None
         pairs = self._section.read(self._buffer)
         if pairs is None:
-            return self._await_head()
+            self._await_head()
+            return None
         method, target, http11 = self._line
         fields = messages.read_fields(pairs, http11, self._terms.limits, self._terms.policy, method)
         self._section = self._line = None
@@ -364,15 +367,22 @@ class ServerConnection(Pipeline):
                 return self._read_head()
         line = buffer.data[buffer.position :]
         if line in (b"", b"\r"):  # nothing, or half of an empty line, which is no request (ledger H-05)
-            return self._ended() if self.eof else None
+            if self.eof:
+                self._ended()
+            return None
         messages.refuse_request_line(line, self._terms.limits)
-        return self._await_head()
+        self._await_head()
+        return None
 
     def _await_head(self) -> None:
         """Part of a head is there: the rest is due."""
         if self.eof:
             raise RemoteProtocolError(
-                400, "the request ends inside its head", "RFC 9112 8", row="L-31", reason=CloseReason.PEER_CLOSED_MID_REQUEST
+                400,
+                "the request ends inside its head",
+                "RFC 9112 8",
+                row="L-31",
+                reason=CloseReason.PEER_CLOSED_MID_REQUEST,
             )
         self._reading = states.step(states.READING, Input.PART, self._reading)
 
@@ -693,7 +703,8 @@ class ServerConnection(Pipeline):
         Answer 101 and leave HTTP.
 
         :return: octets that came behind the request: the first of the new protocol.
-        :raises LocalProtocolError: unless the protocol was offered, the body is read, and no other exchange is in service.
+        :raises LocalProtocolError: unless the protocol was offered, the body is read, and no other exchange is in
+            service.
         """
         offered = exchange.fields.upgrades if exchange.fields is not None else ()
         if protocol.lower() not in (name.lower() for name in offered):

@@ -108,7 +108,7 @@ READING: Mapping[Input, Mapping[Reading, Reading]] = {
     _I.HEAD_END: {_R.UNUSED: _R.IDLE, _R.IDLE: _R.IDLE, _R.HEAD: _R.IDLE},
     _I.BODY_STARTS: {_R.UNUSED: _R.BODY, _R.IDLE: _R.BODY, _R.HEAD: _R.BODY},
     _I.BODY_END: {_R.BODY: _R.IDLE, _R.DISCARD: _R.DISCARD},
-    _I.LAST: {state: _R.DISCARD for state in (_R.UNUSED, _R.IDLE, _R.HEAD, _R.BODY, _R.DISCARD)},
+    _I.LAST: dict.fromkeys((_R.UNUSED, _R.IDLE, _R.HEAD, _R.BODY, _R.DISCARD), _R.DISCARD),
     _I.SWITCH: {_R.IDLE: _R.SWITCHED, _R.DISCARD: _R.SWITCHED},
 }
 

@@ -19,8 +19,8 @@ class RequestBody:
     """
     The octets of one request body.
 
-    Iterate over it with ``async for``, or use `some` and `read`. The first read invites a body that the client withholds
-    (RFC 9110 10.1.1). While nobody reads, the client is held back by the transport's flow control.
+    Iterate over it with ``async for``, or use `some` and `read`. The first read invites a body that the client
+    withholds (RFC 9110 10.1.1). While nobody reads, the client is held back by the transport's flow control.
     """
 
     __slots__ = ("_connection", "_error", "_exchange", "_given_back", "_waiting")
@@ -42,8 +42,8 @@ class RequestBody:
         The next octets, as many as there are; empty at the end.
 
         :return: fails with `IncompleteBody` or another `RemoteProtocolError` when the body breaks off or breaks its
-            framing, with ``ConnectionLost`` when the peer has gone; `LocalProtocolError` while another read is under way, or
-            after the response.
+            framing, with ``ConnectionLost`` when the peer has gone; `LocalProtocolError` while another read is under
+            way, or after the response.
         """
         if self._given_back:
             data, self._given_back = self._given_back, b""
@@ -68,8 +68,8 @@ class RequestBody:
         """
         The whole body.
 
-        :param limit: in octets; a longer body fails with `BodyTooLarge`, which a handler may let pass: it is answered 413,
-            and a withheld body is not invited.
+        :param limit: in octets; a longer body fails with `BodyTooLarge`, which a handler may let pass: it is
+            answered 413, and a withheld body is not invited.
         """
         exchange = self._exchange
         announced = exchange.framing.length

@@ -71,7 +71,8 @@ class KeepAliveFactory(Factory):
 
             reactor = cast(IReactorTime, globalReactor)
         self.handler = handler
-        self.protocol = protocol
+        self.protocol = protocol  # type: ignore[assignment]
+        self._makeProtocol = protocol
         self.timeouts = timeouts or Timeouts()
         self.limits = limits or Limits()
         self.policy = policy or Policy()
@@ -111,9 +112,9 @@ class KeepAliveFactory(Factory):
         """Connections open now."""
         return len(self.connections)
 
-    def buildProtocol(self, addr: IAddress | None) -> KeepAliveProtocol:
+    def buildProtocol(self, addr: IAddress | None) -> KeepAliveProtocol:  # type: ignore[override]
         """See `IProtocolFactory.buildProtocol`."""
-        protocol = self.protocol()
+        protocol = self._makeProtocol()
         protocol.factory = self
         self._accepted += 1
         protocol.id = self._accepted

@@ -29,7 +29,7 @@ def send(connection: KeepAliveProtocol, exchange: Exchange, body: BodySource) ->
     :return: fires once all of it has been handed over; fails with what the body raised. Cancelling it stops the body.
     """
     if IBodyProducer.providedBy(body):
-        return _Consumer(connection, exchange).consume(cast(IBodyProducer, body))
+        return _Consumer(connection, exchange).consume(body)
     return Deferred.fromCoroutine(_iterate(connection, exchange, body))
 
 
@@ -37,7 +37,7 @@ def producerLength(body: BodySource) -> int | None:
     """The length that an `IBodyProducer` states; None for anything else."""
     if not IBodyProducer.providedBy(body):
         return None
-    length = cast(IBodyProducer, body).length
+    length = body.length
     return None if length is UNKNOWN_LENGTH else int(length)
 
 
@@ -102,7 +102,12 @@ class _Consumer:
         """Have the body written to us."""
         self._producer = cast(IPushProducer, body)
         sending: Deferred[None] = body.startProducing(self)
-        finished: Deferred[None] = Deferred(lambda _: (body.stopProducing(), sending.cancel()))
+
+        def stop(_: Deferred[None]) -> None:
+            body.stopProducing()
+            sending.cancel()
+
+        finished: Deferred[None] = Deferred(stop)
         sending.chainDeferred(finished)
         return finished
 

@@ -90,8 +90,8 @@ class KeepAliveProtocol(Protocol):
         """
         The client withholds the body until it is invited (RFC 9110 10.1.1).
 
-        :return: True to invite it, False to refuse (417), a `Response` to refuse with, None to leave it to the handler (its
-            first read invites, its response refuses); or a Deferred or coroutine of one of them. After
+        :return: True to invite it, False to refuse (417), a `Response` to refuse with, None to leave it to the
+            handler (its first read invites, its response refuses); or a Deferred or coroutine of one of them. After
             ``Timeouts.expectation`` without an answer the body is invited.
         """
         return None
@@ -186,7 +186,7 @@ class KeepAliveProtocol(Protocol):
         """See `IHalfCloseableProtocol.readConnectionLost`."""
         if self._successor is not None:
             if IHalfCloseableProtocol.providedBy(self._successor):
-                self._successor.readConnectionLost()  # type: ignore[attr-defined]
+                self._successor.readConnectionLost()
             else:
                 self._outlet.transport.loseConnection()
             return
@@ -199,7 +199,7 @@ class KeepAliveProtocol(Protocol):
     def writeConnectionLost(self) -> None:
         """See `IHalfCloseableProtocol.writeConnectionLost`."""
         if IHalfCloseableProtocol.providedBy(self._successor):
-            self._successor.writeConnectionLost()  # type: ignore[union-attr]
+            self._successor.writeConnectionLost()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `IProtocol.connectionLost`."""
@@ -252,7 +252,7 @@ class KeepAliveProtocol(Protocol):
                 if event.__class__ is not Exchange:
                     self._tell(event)
                     continue
-                exchange: Exchange = event  # type: ignore[assignment]
+                exchange: Exchange = event
                 exchange.started = now
                 if not exchange.head.light:
                     self._open(exchange)
@@ -546,7 +546,8 @@ class KeepAliveProtocol(Protocol):
         announced = b""
         if trailers and (response.optionalTrailers or (exchange.fields is not None and exchange.fields.wants_trailers)):
             announced = b", ".join(encode_text(name) for name in trailers)
-        core.start(exchange, response.status, response.fields, length, self._review if self.factory.reviews else None, announced)
+        review = self._review if self.factory.reviews else None
+        core.start(exchange, response.status, response.fields, length, review, announced)
         self._watch.disarm(Deadline.EXPECTATION)
         if not self._turning:
             self._settle(self._newTurn())
@@ -564,7 +565,9 @@ class KeepAliveProtocol(Protocol):
                 encoded = encode_trailers(values, trailers)
             writer = exchange.writer
             if writer is not None and writer.excess:
-                self._log.error("{excess} octets of a response beyond its stated length were dropped", excess=writer.excess)
+                self._log.error(
+                    "{excess} octets of a response beyond its stated length were dropped", excess=writer.excess
+                )
             core.finish(exchange, encoded)
             self._over(exchange)
             self.turn()
@@ -573,7 +576,7 @@ class KeepAliveProtocol(Protocol):
         sending.addErrback(lambda failure: self._failed(request, failure))
 
     def _failed(self, request: Request, failure: Failure) -> None:
-        """The application failed: 500 while that can still be said, else the response ends unfinished (ledger D4-18 ff.)."""
+        """The application failed: 500 while that can still be said, else the response ends unfinished (ledger D4)."""
         request.pending = None
         exchange = request.exchange
         error = failure.value
@@ -607,7 +610,7 @@ class KeepAliveProtocol(Protocol):
         request: Request | None = exchange.owner
         if request is None:
             return
-        request.body.failed(reason.value)
+        request.body.failed(reason.value or ConnectionDone())
         if request.pending is not None:
             pending, request.pending = request.pending, None
             pending.cancel()
@@ -628,7 +631,8 @@ class KeepAliveProtocol(Protocol):
             except Exception:
                 self._log.failure("an observer failed")
 
-    # -- bodies on their way out -----------------------------------------------------------------------------------------
+    # -- bodies on their way out
+    # -----------------------------------------------------------------------------------------
 
     def writeBody(self, exchange: Exchange, data: bytes) -> None:
         """
@@ -673,7 +677,8 @@ class KeepAliveProtocol(Protocol):
                 waiter.callback(None)
         self.turn()
 
-    # -- timers ------------------------------------------------------------------------------------------------------------
+    # -- timers
+    # ------------------------------------------------------------------------------------------------------------
 
     def _guardSending(self) -> None:
         """See to it that what the transport holds goes on moving."""
@@ -725,7 +730,8 @@ class KeepAliveProtocol(Protocol):
 
         self.factory.clock.callLater(0, close)
 
-    # -- the end -----------------------------------------------------------------------------------------------------------
+    # -- the end
+    # -----------------------------------------------------------------------------------------------------------
 
     def drain(self) -> None:
         """Serve what has been taken up, then close (ledger P-18)."""
@@ -774,8 +780,8 @@ class KeepAliveProtocol(Protocol):
 
     def _lingerLate(self) -> None:
         """
-        The peer has not closed. One that still takes the last response gets more time; any other is left, and the kernel
-        resets it if it goes on sending.
+        The peer has not closed. One that still takes the last response gets more time; any other is left, and the
+        kernel resets it if it goes on sending.
         """
         taken = self._outlet.taken()
         if taken > self._taken and self._outlet.unsent():

@@ -209,7 +209,8 @@ class Request:
         """
         Send an interim response, e.g. 103; swallowed where the client speaks HTTP/1.0.
 
-        :raises ValueError: after the final response has begun; for a status outside 102 to 199; for fields that are none.
+        :raises ValueError: after the final response has begun; for a status outside 102 to 199; for fields that are
+            none.
         """
         fields = response_fields(headers)
         self._protocol.core.interim(self._exchange, status, fields)

@@ -12,12 +12,22 @@ from twisted.internet.interfaces import IProtocol
 from twisted.web.iweb import IBodyProducer
 
 from ..core.errors import LocalProtocolError
-from ..core.headers import FORBIDDEN_TRAILERS, NO_FIELDS, FieldsInput, FieldText, ResponseFields, encode_text, response_fields
+from ..core.headers import (
+    FORBIDDEN_TRAILERS,
+    NO_FIELDS,
+    FieldsInput,
+    FieldText,
+    ResponseFields,
+    encode_text,
+    response_fields,
+)
 
 #: A body as an application may give it.
 BodySource = AsyncIterable[bytes] | Iterable[bytes] | IBodyProducer | BinaryIO
 #: Trailers: values, or callables that give the value once the body has been sent.
-Trailers = Mapping[FieldText, FieldText | Callable[[], FieldText]]
+Trailers = (
+    Mapping[str, FieldText | Callable[[], FieldText]] | Mapping[bytes, FieldText | Callable[[], FieldText]]
+)
 
 #: Octets read from a file at a time.
 FILE_CHUNK = 65536
@@ -30,13 +40,13 @@ class Response:
     :param status: 200 to 599.
     :param body: ``bytes``; ``str``, sent as UTF-8; an iterable or async iterable of ``bytes``; an `IBodyProducer`; or a
         binary file, read from where it stands and closed at the end.
-    :param headers: a mapping, or pairs; names and values ``str`` or ``bytes``. A Content-Length states the length of a body
-        that is not handed over whole. ``Connection: close`` closes the connection after the response.
+    :param headers: a mapping, or pairs; names and values ``str`` or ``bytes``. A Content-Length states the length of
+        a body that is not handed over whole. ``Connection: close`` closes the connection after the response.
     :param length: octets of the body, where it is not handed over whole and yet known.
     :param trailers: fields that follow the body; sent where it is chunked and the client takes trailers.
     :param optionalTrailers: send the trailers to clients that did not ask for any, too (RFC 9110 6.5.1).
-    :raises ValueError: for a status outside 200 to 599, for a field name or value that is none (CR, LF, NUL; RFC 9110 5.5),
-        for a name that may not be a trailer, and for a body of another type.
+    :raises ValueError: for a status outside 200 to 599, for a field name or value that is none (CR, LF, NUL; RFC
+        9110 5.5), for a name that may not be a trailer, and for a body of another type.
     """
 
     __slots__ = ("body", "fields", "optionalTrailers", "status", "trailers")
@@ -121,7 +131,7 @@ class Response:
 
         :raises OSError: when it cannot be opened.
         """
-        stream = open(file, "rb") if isinstance(file, (str, os.PathLike)) else file
+        stream = open(file, "rb") if isinstance(file, (str, os.PathLike)) else file  # noqa: SIM115 (closed when sent)
         guessed = mimetypes.guess_type(getattr(stream, "name", None) or "")[0] if _named(stream) else None
         try:
             length = os.fstat(stream.fileno()).st_size - stream.tell()

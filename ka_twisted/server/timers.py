@@ -1,8 +1,9 @@
 """
 The clock's side of the deadlines: one `callLater` for all connections of a factory.
 
-Arming a deadline on a connection that already has a later wake-up costs an assignment: the wake-up comes early, looks at
-what is due, and goes back to sleep. Nothing of `core` is decided here; nothing in `core` knows of seconds that pass.
+Arming a deadline on a connection that already has a later wake-up costs an assignment: the wake-up comes early,
+looks at what is due, and goes back to sleep. Nothing of `core` is decided here; nothing in `core` knows of seconds
+that pass.
 """
 
 from __future__ import annotations
@@ -84,8 +85,8 @@ class Watch:
     """
     The deadlines of one connection.
 
-    What the peer owes as a reader's side (`core.server.ServerConnection.deadline`) is one at a time and changes with every
-    request; it has slots of its own. The others are rare.
+    What the peer owes as a reader's side (`core.server.ServerConnection.deadline`) is one at a time and changes with
+    every request; it has slots of its own. The others are rare.
 
     :param expired: called with each `Deadline` that has passed; it is disarmed then.
     """
@@ -161,8 +162,8 @@ class Pace:
     """
     By when more of a body has to come (ledger P-17, `Limits.minBodyRate`).
 
-    Silence is bounded, and so is slowness: after the grace the body has to have averaged its rate. Only the time in which
-    octets were awaited counts, not the time in which the application held them back.
+    Silence is bounded, and so is slowness: after the grace the body has to have averaged its rate. Only the time in
+    which octets were awaited counts, not the time in which the application held them back.
 
     :param silence: longest silence, in seconds; 0: any.
     :param grace: seconds before the average counts.

@@ -2,8 +2,8 @@
 The way out of a connection: octets are sent, flushed, and the transport is ended in stages.
 
 On a plain TCP or UNIX stream of Twisted's own, octets go to the socket at once as long as nothing is queued: Twisted's
-deferred write costs two system calls and a turn of the reactor more. What the socket does not take, and every other kind
-of transport, goes through ``transport.write``.
+deferred write costs two system calls and a turn of the reactor more. What the socket does not take, and every other
+kind of transport, goes through ``transport.write``.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from zope.interface import implementer
 from ..config import TcpKeepAlive
 
 try:
-    from fcntl import ioctl
-    from termios import TIOCOUTQ
+    import fcntl
+    import termios
 except ImportError:  # no POSIX: what the kernel still holds cannot be told
-    TIOCOUTQ = None  # type: ignore[assignment]
+    _QUEUED = None
+else:
+    _QUEUED = termios.TIOCOUTQ
 
 #: Pieces that add up to more than this are not joined before they are sent.
 _GATHER = 32768
@@ -176,8 +178,8 @@ def unsent(transport: Any) -> int:
     """
     Octets written to a transport that the peer has not acknowledged, as far as can be told.
 
-    Counts what Twisted's transport below all wrappers holds, and what the kernel does (TIOCOUTQ). A test's transport may
-    count for itself in a method ``unsentOctets``.
+    Counts what Twisted's transport below all wrappers holds, and what the kernel does (TIOCOUTQ). A test's transport
+    may count for itself in a method ``unsentOctets``.
     """
     while (lower := getattr(transport, "transport", None)) is not None and lower is not transport:
         transport = lower
@@ -188,10 +190,10 @@ def unsent(transport: Any) -> int:
     if isinstance(transport, abstract.FileDescriptor):
         held = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
     handle = getattr(transport, "socket", None)
-    if TIOCOUTQ is None or not isinstance(handle, socket.socket):
+    if _QUEUED is None or not isinstance(handle, socket.socket):
         return held
     try:
-        (queued,) = struct.unpack("i", ioctl(handle.fileno(), TIOCOUTQ, b"\0\0\0\0"))
+        (queued,) = struct.unpack("i", fcntl.ioctl(handle.fileno(), _QUEUED, b"\0\0\0\0"))
     except OSError:
         return held
     return held + int(queued)
@@ -223,5 +225,6 @@ def checkTcpKeepAlive(setting: TcpKeepAlive | None) -> None:
 
     :raises ValueError: when it cannot (ledger T-01).
     """
-    if setting is not None and not all(hasattr(socket, name) for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")):
+    needed = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
+    if setting is not None and not all(hasattr(socket, name) for name in needed):
         raise ValueError("this platform cannot set the intervals of TCP keep-alive")
