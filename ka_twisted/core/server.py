@@ -494,7 +494,7 @@ class ServerConnection(Pipeline):
             if self._unread < 0:
                 self._end(CloseReason.BODY_UNREAD)
                 return None
-        if self.eof and not len(self._buffer):
+        if self.eof:  # the reader has taken what it can: what is left over is part of a line
             return self._fail_body(exchange, _incomplete())
         return None
 
