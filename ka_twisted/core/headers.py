@@ -25,37 +25,37 @@ class Headers:
     def __init__(self, raw: Iterable[tuple[bytes, bytes]] = ()) -> None:
         #: Names and values as received, blanks round the values removed.
         self.raw = tuple(raw)
-        index: dict[bytes, list[bytes]] = {}
-        for name, value in self.raw:
-            key = name.lower()
-            if key in index:
-                index[key].append(value)
-            else:
-                index[key] = [value]
-        self._index = index
+        self._index: dict[bytes, list[bytes]] | None = None
+
+    @property
+    def index(self) -> dict[bytes, list[bytes]]:
+        """The values of every line by lower-case name, in order; not to be changed. Made when first asked for."""
+        if self._index is None:
+            self._index = index_fields(self.raw)
+        return self._index
 
     def values(self, name: bytes) -> list[bytes]:
         """The octets of every line with this lower-case name, in order; not to be changed."""
-        return self._index.get(name, _NOTHING)
+        return self.index.get(name, _NOTHING)
 
     def get(self, name: FieldText, default: str | None = None) -> str | None:
         """The value of the first line with this name, or the default."""
-        values = self._index.get(_key(name))
+        values = self.index.get(_key(name))
         return values[0].decode("latin-1") if values else default
 
     def all(self, name: FieldText) -> tuple[str, ...]:
         """The values of every line with this name, in order. Never joined: Set-Cookie may not be."""
-        return tuple(value.decode("latin-1") for value in self._index.get(_key(name), _NOTHING))
+        return tuple(value.decode("latin-1") for value in self.index.get(_key(name), _NOTHING))
 
     def without(self, names: Iterable[bytes]) -> Headers:
         """The same fields less those with the given lower-case names; itself when there is none."""
-        doomed = {name for name in names if name in self._index}
-        if not doomed:
+        doomed = frozenset(names)
+        if not any(name.lower() in doomed for name, _ in self.raw):
             return self
         return Headers(pair for pair in self.raw if pair[0].lower() not in doomed)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, (str, bytes)) and _key(name) in self._index
+        return isinstance(name, (str, bytes)) and _key(name) in self.index
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return ((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.raw)
@@ -74,6 +74,18 @@ class Headers:
 
 
 _NOTHING: list[bytes] = []
+
+
+def index_fields(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
+    """The values of the lines with each lower-case name, in order."""
+    index: dict[bytes, list[bytes]] = {}
+    for name, value in pairs:
+        key = name.lower()
+        if key in index:
+            index[key].append(value)
+        else:
+            index[key] = [value]
+    return index
 
 
 def _key(name: FieldText) -> bytes:

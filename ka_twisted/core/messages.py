@@ -16,7 +16,7 @@ from . import expectation, framing, grammar, persistence
 from .errors import RemoteProtocolError
 from .expectation import Expected
 from .framing import Framing
-from .headers import Headers
+from .headers import Headers, index_fields
 from .persistence import Persistence, Signal
 
 #: Fields that a Connection line cannot take away from the application (ledger K-08).
@@ -90,10 +90,10 @@ def read_fields(
 
     :raises RemoteProtocolError: for a section that leaves host, connection options or framing in doubt.
     """
-    headers = Headers(pairs)
-    host = _host(headers.values(b"host"), http11, policy.emptyHost)
-    options = _options(headers.values(b"connection"))
-    coding, length = headers.values(b"transfer-encoding"), headers.values(b"content-length")
+    lines = index_fields(pairs)
+    host = _host(lines.get(b"host", _NONE), http11, policy.emptyHost)
+    options = _options(lines.get(b"connection", _NONE))
+    coding, length = lines.get(b"transfer-encoding", _NONE), lines.get(b"content-length", _NONE)
     body = framing.decide_request(
         http11,
         coding,
@@ -103,11 +103,11 @@ def read_fields(
         length_required=policy.lengthRequired,
         retry_after=limits.bodyRetryAfter,
     )
-    expected = expectation.decide(http11, headers.values(b"expect"), body)
-    upgrades = _upgrades(headers, options) if http11 else ()
-    keep_alive_field = b"keep-alive" in headers
+    expected = expectation.decide(http11, lines.get(b"expect", _NONE), body)
+    upgrades = _upgrades(lines.get(b"upgrade", _NONE), options) if http11 else ()
+    keep_alive_field = b"keep-alive" in lines
     return RequestFields(
-        headers=headers.without((options | _HOP_ONLY) - _PROTECTED),
+        headers=_visible(pairs, lines, options),
         host=host,
         options=options,
         transfer_encoding=coding,
@@ -123,9 +123,17 @@ def read_fields(
             persistent=policy.persistent,
         ),
         upgrades=upgrades,
-        wants_trailers=b"te" in options and _accepts_trailers(headers.values(b"te")),
+        wants_trailers=b"te" in options and _accepts_trailers(lines.get(b"te", _NONE)),
         light=body.length == 0 and not upgrades and expected.met,
     )
+
+
+def _visible(
+    pairs: list[tuple[bytes, bytes]], lines: dict[bytes, list[bytes]], options: frozenset[bytes]
+) -> Headers:
+    """What the application sees: less the fields that are for this connection only."""
+    doomed = ((options | _HOP_ONLY) - _PROTECTED) & lines.keys()
+    return Headers(pairs) if not doomed else Headers(pair for pair in pairs if pair[0].lower() not in doomed)
 
 
 def _host(lines: list[bytes], http11: bool, empty_allowed: bool) -> bytes:
@@ -151,13 +159,14 @@ def _options(lines: list[bytes]) -> frozenset[bytes]:
 
 
 _NO_OPTIONS: frozenset[bytes] = frozenset()
+_NONE: list[bytes] = []
 
 
-def _upgrades(headers: Headers, options: frozenset[bytes]) -> tuple[bytes, ...]:
+def _upgrades(lines: list[bytes], options: frozenset[bytes]) -> tuple[bytes, ...]:
     """The protocols offered; ``h2c`` is obsolete and never among them (ledger U-07)."""
     if b"upgrade" not in options:
         return ()
-    offered = (member for line in headers.values(b"upgrade") for member in grammar.split_list(line))
+    offered = (member for line in lines for member in grammar.split_list(line))
     return tuple(member for member in offered if member.lower() != b"h2c")
 
 

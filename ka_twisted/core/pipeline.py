@@ -161,11 +161,10 @@ class Pipeline:
             first.held = None
         return first
 
-    def drop_behind(self, exchange: Exchange) -> list[Exchange]:
-        """Take out the exchanges behind this one."""
-        index = self.exchanges.index(exchange) + 1
-        dropped = self.exchanges[index:]
-        del self.exchanges[index:]
+    def drop(self, place: int) -> list[Exchange]:
+        """Take out the exchanges from this place on."""
+        dropped = self.exchanges[place:]
+        del self.exchanges[place:]
         self.held_bytes -= sum(len(part) for other in dropped for part in other.held or ())
         return dropped
 

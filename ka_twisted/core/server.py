@@ -274,13 +274,10 @@ class ServerConnection(Pipeline):
             self._end(deadline.reason)
 
     def lost(self) -> list[Exchange]:
-        """The transport is gone: the exchanges that were in service, which are over now."""
-        exchanges = [exchange for exchange in self.exchanges if not exchange.over]
-        for exchange in exchanges:
-            exchange.answer = states.step(states.ANSWER, Output.ABORT, exchange.answer)
-        self._incoming = self._waiting = None
-        self.exchanges.clear()
-        return exchanges
+        """The transport is gone: the exchanges that were in service and not over, which they are now."""
+        unfinished = self._withdraw(0)
+        self._incoming = None
+        return unfinished
 
     def grow_old(self) -> None:
         """The connection has passed its `Limits.maxAge`: the next response closes it (ledger D1-05)."""
@@ -870,12 +867,20 @@ class ServerConnection(Pipeline):
 
     def _serve_nothing_behind(self, exchange: Exchange) -> None:
         """This exchange ends the connection (ledger N-08)."""
-        self._waiting = None
-        for other in self.drop_behind(exchange):
-            other.answer = states.step(states.ANSWER, Output.ABORT, other.answer) if not other.over else other.answer
+        for other in self._withdraw(self.exchanges.index(exchange) + 1):
             self._queue(ExchangeCancelled(other))
         if self._incoming is None:
             self._last()
+
+    def _withdraw(self, place: int) -> list[Exchange]:
+        """Take the exchanges from this place on out of service; those that were not over are now, and returned."""
+        self._waiting = None
+        unfinished = [exchange for exchange in self.drop(place) if not exchange.over]
+        for exchange in unfinished:
+            exchange.answer = states.step(states.ANSWER, Output.ABORT, exchange.answer)
+            if exchange is self._incoming:
+                exchange.body = states.step(states.BODY, BodyEvent.CUT, exchange.body)
+        return unfinished
 
     def _last(self) -> None:
         """No further request will be served: what comes is thrown away."""
@@ -885,12 +890,12 @@ class ServerConnection(Pipeline):
             self._buffer.clear()
 
     def _end(self, reason: CloseReason, *, reset: bool = False) -> None:
-        """The connection is over."""
+        """The connection is over, and with it whatever is still in service."""
         if self.ending is None:
             self.ending = Ending(reason, reset)
+            for exchange in self._withdraw(0):
+                self._queue(ExchangeCancelled(exchange))
             self._incoming = None
-            self._waiting = None
-            self.exchanges.clear()
             self._last()
 
     def _queue(self, event: Event | None) -> None:

@@ -157,8 +157,8 @@ class KeepAliveProtocol(Protocol):
         factory = self.factory
         transport: Any = self.transport
         self.core = ServerConnection(factory.terms)
-        self._outlet = outlet(transport, self._flushed)
-        self._watch = Watch(factory.alarms, self._expired)
+        self._outlet = outlet(transport, self)
+        self._watch = Watch(factory.alarms, self)
         noDelay = getattr(transport, "setTcpNoDelay", None)
         if noDelay is not None:
             noDelay(True)
@@ -664,7 +664,7 @@ class KeepAliveProtocol(Protocol):
         waiters, self._waiters = self._waiters or [], None
         return waiters
 
-    def _flushed(self) -> None:
+    def flushed(self) -> None:
         """The transport has sent what it held."""
         self._watch.disarm(Deadline.WRITE)
         if self._closing is not None:
@@ -687,7 +687,7 @@ class KeepAliveProtocol(Protocol):
             self._takenAt = self.factory.now()
             self._watch.arm(Deadline.WRITE, self.factory.timeouts.write / _LOOKS)
 
-    def _expired(self, deadline: Deadline) -> None:
+    def expired(self, deadline: Deadline) -> None:
         """A deadline has passed."""
         if deadline is Deadline.WRITE:
             self._sendingLate()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
+from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -81,6 +82,13 @@ class AlarmClock:
             self._arm(self._heap[0][0])
 
 
+class Watched(Protocol):
+    """What has deadlines."""
+
+    def expired(self, deadline: Deadline) -> None:
+        """A deadline has passed."""
+
+
 class Watch:
     """
     The deadlines of one connection.
@@ -88,14 +96,14 @@ class Watch:
     What the peer owes as a reader's side (`core.server.ServerConnection.deadline`) is one at a time and changes with
     every request; it has slots of its own. The others are rare.
 
-    :param expired: called with each `Deadline` that has passed; it is disarmed then.
+    :param owner: is told of each `Deadline` that has passed; it is disarmed then.
     """
 
-    __slots__ = ("_clock", "_expired", "_others", "deadline", "due", "wakeup")
+    __slots__ = ("_clock", "_others", "_owner", "deadline", "due", "wakeup")
 
-    def __init__(self, clock: AlarmClock, expired: Callable[[Deadline], None]) -> None:
+    def __init__(self, clock: AlarmClock, owner: Watched) -> None:
         self._clock = clock
-        self._expired = expired
+        self._owner = owner
         self._others: dict[Deadline, float] | None = None
         #: What the peer owes now, and when it is due.
         self.deadline: Deadline | None = None
@@ -149,7 +157,7 @@ class Watch:
                 passed.append(deadline)
                 self.disarm(deadline)
         for deadline in passed:
-            self._expired(deadline)
+            self._owner.expired(deadline)
         following = min(self.due, *(self._others or _NEVER).values())
         if following < self.wakeup:
             self._clock.schedule(self, following)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from twisted.internet import abstract, tcp
 from twisted.internet.interfaces import IHalfCloseableDescriptor, IPushProducer, ISSLTransport, ITransport
@@ -31,21 +31,28 @@ else:
 _GATHER = 32768
 
 
+class Sender(Protocol):
+    """What sends through an `Outlet`."""
+
+    def flushed(self) -> None:
+        """The transport has sent what it held."""
+
+
 @implementer(IPushProducer)
 class Outlet:
     """
     Sends through any transport by its ``write``.
 
     :ivar pending: whether the transport holds more than it wants to: whoever produces should wait for ``flushed``.
-    :param flushed: called when that is over.
+    :param owner: is told when that is over.
     """
 
-    __slots__ = ("_flushed", "_written", "pending", "transport")
+    __slots__ = ("_owner", "_written", "pending", "transport")
 
-    def __init__(self, transport: Any, flushed: Callable[[], None]) -> None:
+    def __init__(self, transport: Any, owner: Sender) -> None:
         self.transport = transport
         self.pending = False
-        self._flushed = flushed
+        self._owner = owner
         self._written = 0
         self._begin()
 
@@ -96,7 +103,7 @@ class Outlet:
     def resumeProducing(self) -> None:
         """The transport has sent what it held."""
         self.pending = False
-        self._flushed()
+        self._owner.flushed()
 
     def stopProducing(self) -> None:
         """The connection is being lost; its protocol will hear of it."""
@@ -149,7 +156,7 @@ class DirectOutlet(Outlet):
         if self.pending:
             self.pending = False
             self.transport.unregisterProducer()
-            self._flushed()
+            self._owner.flushed()
 
     def release(self) -> None:
         """See `Outlet.release`."""
@@ -158,10 +165,10 @@ class DirectOutlet(Outlet):
             self.transport.unregisterProducer()
 
 
-def outlet(transport: ITransport, flushed: Callable[[], None]) -> Outlet:
+def outlet(transport: ITransport, owner: Sender) -> Outlet:
     """The fastest outlet that is safe for this transport."""
     direct = isinstance(transport, tcp.Connection) and not getattr(transport, "TLS", False)
-    return (DirectOutlet if direct else Outlet)(transport, flushed)
+    return (DirectOutlet if direct else Outlet)(transport, owner)
 
 
 def _after(parts: Sequence[bytes], sent: int) -> list[bytes]:
