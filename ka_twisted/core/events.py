@@ -47,7 +47,7 @@ class BodyFailed:
 
 @dataclass(frozen=True, slots=True)
 class ExchangeCancelled:
-    """Nobody waits for this response any more: an earlier one ends the connection."""
+    """Nobody waits for this response any more: the connection ends before it."""
 
     exchange: Exchange
 
