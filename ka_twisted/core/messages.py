@@ -33,6 +33,8 @@ class RequestFields:
     """
     One header section, and what it means for the connection.
 
+    :ivar block: its octets, where they came in one piece.
+    :ivar http11: whether it was read for HTTP/1.1, not 1.0.
     :ivar headers: what the application sees: less the fields that Connection names (ledger K-08).
     :ivar host: the Host value, empty where there is none.
     :ivar options: the Connection tokens, in lower case.
@@ -44,6 +46,8 @@ class RequestFields:
     :ivar light: no body follows and nothing is offered: may run beside other safe requests (ledger N-02).
     """
 
+    block: bytes
+    http11: bool
     headers: Headers
     host: bytes
     options: frozenset[bytes]
@@ -83,7 +87,12 @@ class RequestHead:
 
 
 def read_fields(
-    pairs: list[tuple[bytes, bytes]], http11: bool, limits: Limits, policy: Policy, method: bytes = b""
+    pairs: list[tuple[bytes, bytes]],
+    http11: bool,
+    limits: Limits,
+    policy: Policy,
+    method: bytes = b"",
+    block: bytes = b"",
 ) -> RequestFields:
     """
     Read the meaning of a request's header section.
@@ -107,6 +116,8 @@ def read_fields(
     upgrades = _upgrades(lines.get(b"upgrade", _NONE), options) if http11 else ()
     keep_alive_field = b"keep-alive" in lines
     return RequestFields(
+        block=block,
+        http11=http11,
         headers=_visible(pairs, lines, options),
         host=host,
         options=options,

@@ -38,7 +38,7 @@ _EMPTY_LINE = b"\r\n"
 class Terms:
     """What all connections of a server have in common."""
 
-    __slots__ = ("_preamble", "advertised", "heads", "limits", "policy")
+    __slots__ = ("_preamble", "advertised", "heads", "limits", "policy", "sections")
 
     def __init__(
         self, limits: Limits | None = None, policy: Policy | None = None, timeouts: Timeouts | None = None
@@ -48,6 +48,8 @@ class Terms:
         #: Whole seconds promised in Keep-Alive (ledger K-06); None: no promise.
         self.advertised = (timeouts or Timeouts()).advertised
         self._preamble = b""
+        #: Header sections met lately and what they mean, for HTTP/1.0 and for 1.1: clients of one kind send the same.
+        self.sections: tuple[dict[bytes, RequestFields], dict[bytes, RequestFields]] = ({}, {})
         #: What `ordinary_head` gave last.
         self.heads: dict[tuple[int, ResponseFields, int], bytes] = {}
 
@@ -89,8 +91,8 @@ class ServerConnection(Pipeline):
     """
 
     __slots__ = (
-        "_blank_lines", "_buffer", "_departure", "_events", "_incoming", "_line", "_memo_block", "_memo_fields",
-        "_memo_head", "_memo_http11", "_memo_octets", "_reading", "_section", "_special", "_terms", "_unread",
+        "_blank_lines", "_buffer", "_departure", "_events", "_incoming", "_line", "_memo_fields",
+        "_memo_head", "_memo_octets", "_reading", "_section", "_special", "_terms", "_unread",
         "_waiting", "aged", "decision", "draining", "ending", "eof", "overloaded", "request_count",
     )
 
@@ -103,10 +105,8 @@ class ServerConnection(Pipeline):
         #: A request line whose fields are not complete yet, and the reader that has some of them.
         self._line: tuple[bytes, bytes, bool] | None = None
         self._section: FieldSectionReader | None = None
-        # A kept-alive client repeats itself. The last field block, for which version, and what it meant; and once it
-        # has repeated, the last head as a whole. Memos of pure functions, one each.
-        self._memo_block: bytes | None = None
-        self._memo_http11 = True
+        # A kept-alive client repeats itself. The last header section and what it meant; and once it has repeated, the
+        # last head as a whole. Memos of pure functions, one each.
         self._memo_fields: RequestFields | None = None
         self._memo_octets: bytes | None = None
         self._memo_head = _NO_HEAD
@@ -311,8 +311,10 @@ class ServerConnection(Pipeline):
             end = data.find(b"\r\n\r\n", begin - 2) + 2
             if end > 1:
                 block = data[begin:end]
-                repeats = block == self._memo_block and http11 is self._memo_http11 and method not in framing.BODILESS
-                fields = self._memo_fields if repeats else self._read_block(block, method, target, http11)
+                fields = self._memo_fields
+                repeats = fields is not None and block == fields.block and http11 is fields.http11
+                if not repeats or method in framing.BODILESS:
+                    fields = self._read_block(block, method, target, http11)
                 if fields is not None:
                     buffer.position = end + 2
                     exchange = self._accept_head(method, target, http11, fields)
@@ -329,14 +331,23 @@ class ServerConnection(Pipeline):
     def _read_block(self, block: bytes, method: bytes, target: bytes, http11: bool) -> RequestFields | None:
         """A whole header section at once; None when it breaks a rule, which is then found line by line."""
         limits = self._terms.limits
+        sections = self._terms.sections[http11]
+        ordinary = method not in framing.BODILESS
+        if ordinary and (fields := sections.get(block)) is not None:
+            self._memo_fields = fields
+            return fields
         pairs = _pairs(block) if len(block) <= limits.maxHeaderBytes else None
         if pairs is None or len(pairs) > limits.maxHeaderFields:
             return None
         self._line = (method, target, http11)  # so that a refusal knows what it answers
-        fields = messages.read_fields(pairs, http11, limits, self._terms.policy, method)
+        fields = messages.read_fields(pairs, http11, limits, self._terms.policy, method, block)
         self._line = None
-        if method not in framing.BODILESS:
-            self._memo_block, self._memo_http11, self._memo_fields = block, http11, fields
+        if ordinary:
+            self._memo_fields = fields
+            if len(block) <= _COMMON:
+                if len(sections) >= _REMEMBERED:
+                    sections.clear()
+                sections[block] = fields
         return fields
 
     def _read_section(self) -> Exchange | None:
@@ -458,11 +469,30 @@ class ServerConnection(Pipeline):
             exchange.body = states.step(states.BODY, BodyEvent.READ, exchange.body)
 
     def accept(self, exchange: Exchange) -> None:
-        """The application wants the body, or time has decided for it: 100 goes out, once, if anybody waits for it."""
+        """
+        The application wants the body, or time has decided for it: 100 goes out, once, if anybody waits for it.
+
+        :raises LocalProtocolError: when the request has been answered, or nobody waits for its response any more.
+        """
         before = exchange.handshake
+        if before is Expectation.HELD:
+            states.step(states.ANSWER, Output.INTERIM, exchange.answer)
         exchange.handshake = states.step(states.EXPECTATION, Handshake.ACCEPT, before)
         if before is Expectation.HELD:
             self.put(exchange, [b"HTTP/1.1 100 Continue\r\n\r\n"])
+
+    def take_whole_body(self, exchange: Exchange) -> bytes | None:
+        """The whole of a body whose length is known and whose octets are all in hand, consumed; None for any other."""
+        if self._incoming is not exchange or exchange.body is not Body.HELD:
+            return None
+        reader = exchange.reader
+        assert reader is not None
+        if reader.rest is None or reader.rest > self.backlog:
+            return None
+        self.begin_body(exchange)
+        data = reader.read(self._buffer)
+        self._end_body(exchange)
+        return data
 
     def abandon_body(self, exchange: Exchange) -> None:
         """The application will not read the rest of the body."""
@@ -475,6 +505,8 @@ class ServerConnection(Pipeline):
         reader = exchange.reader
         assert reader is not None
         wanted = exchange.body is Body.WANTED
+        if self.eof and exchange.handshake is Expectation.HELD:
+            return self._fail_body(exchange, _incomplete("D3-25"))
         if exchange.body is Body.HELD or (wanted and not exchange.flowing):
             return None
         try:
@@ -512,7 +544,10 @@ class ServerConnection(Pipeline):
         exchange.body = states.step(states.BODY, BodyEvent.CUT, exchange.body)
         self._incoming = None
         self._last()
-        if exchange.answer is Answer.AWAITED:
+        if exchange.handshake is Expectation.HELD:  # the client left while it waited: nothing is sent
+            exchange.answer = states.step(states.ANSWER, Output.ABORT, exchange.answer)
+            self._end(error.reason)
+        elif exchange.answer is Answer.AWAITED:
             self._answer_error(exchange, error)
         elif exchange.over:
             self._end(error.reason)
@@ -932,9 +967,9 @@ def _error_response(error: RemoteProtocolError) -> tuple[ResponseFields, bytes]:
     return ResponseFields(block), text
 
 
-def _incomplete() -> IncompleteBody:
+def _incomplete(row: str = "D2-29") -> IncompleteBody:
     return IncompleteBody(
-        400, "the request ends inside its body", "RFC 9112 8", row="D2-29",
+        400, "the request ends inside its body", "RFC 9112 8", row=row,
         reason=CloseReason.PEER_CLOSED_MID_REQUEST.at("reading a body"),
     )
 
@@ -942,7 +977,9 @@ def _incomplete() -> IncompleteBody:
 #: Bodies up to this size are joined to their head: one small copy is cheaper than a second piece of output.
 _JOIN = 16384
 _NO_HEAD = RequestHead(b"", b"", True, None)
-#: Response heads that a server remembers.
+#: Header sections up to this size are worth remembering for other connections: larger ones are personal.
+_COMMON = 2048
+#: Response heads, and header sections, that a server remembers.
 _REMEMBERED = 256
 _SLASH = 0x2F
 _CLOSE_LINE = b"Connection: close\r\n"

@@ -77,6 +77,8 @@ class RequestBody:
             return fail(BodyTooLarge(limit))
         if announced == 0:
             return succeed(b"")
+        if not self._given_back and (whole := self._connection.core.take_whole_body(exchange)) is not None:
+            return succeed(whole)
         return Deferred.fromCoroutine(self._readAll(limit))
 
     async def _readAll(self, limit: int | None) -> bytes:
