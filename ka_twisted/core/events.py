@@ -39,7 +39,11 @@ class BodyComplete:
 
 @dataclass(frozen=True, slots=True)
 class BodyFailed:
-    """A request body will never be complete. If the application had not answered, the connection has."""
+    """
+    A request body will never be complete.
+
+    If the application had not answered, the connection has, unless the client left while it waited for an invitation.
+    """
 
     exchange: Exchange
     error: RemoteProtocolError

@@ -190,7 +190,7 @@ class ServerConnection(Pipeline):
         if incoming is None:
             if self._reading is Reading.DISCARD:
                 return
-        elif incoming.handshake is Expectation.HELD:
+        elif data and incoming.handshake is Expectation.HELD:
             incoming.handshake = states.step(states.EXPECTATION, Handshake.ARRIVE, incoming.handshake)
         self._buffer.append(data)
 
@@ -475,11 +475,11 @@ class ServerConnection(Pipeline):
         :raises LocalProtocolError: when the request has been answered, or nobody waits for its response any more.
         """
         before = exchange.handshake
+        after = states.step(states.EXPECTATION, Handshake.ACCEPT, before)
         if before is Expectation.HELD:
             states.step(states.ANSWER, Output.INTERIM, exchange.answer)
-        exchange.handshake = states.step(states.EXPECTATION, Handshake.ACCEPT, before)
-        if before is Expectation.HELD:
             self.put(exchange, [b"HTTP/1.1 100 Continue\r\n\r\n"])
+        exchange.handshake = after
 
     def take_whole_body(self, exchange: Exchange) -> bytes | None:
         """The whole of a body whose length is known and whose octets are all in hand, consumed; None for any other."""
