@@ -309,8 +309,8 @@ class Wire:
         fields: FieldsInput | None = None,
         body: bytes = b"hello\n",
     ) -> Wire:
-        """Answer whole; the latest request unless another is given."""
-        self.core.respond(exchange or self.exchanges[-1], status, response_fields(fields), body)
+        """Answer whole; the oldest request that is not answered unless another is given."""
+        self.core.respond(exchange or self.due, status, response_fields(fields), body)
         return self
 
     def start(
@@ -321,13 +321,13 @@ class Wire:
         length: int | None = None,
         trailers: bytes = b"",
     ) -> Wire:
-        """Begin a response."""
-        self.core.start(exchange or self.exchanges[-1], status, response_fields(fields), length, None, trailers)
+        """Begin a response, to the oldest request that is not answered unless another is given."""
+        self.core.start(exchange or self.due, status, response_fields(fields), length, None, trailers)
         return self
 
     def read(self, exchange: Exchange | None = None) -> Wire:
-        """Read the body as it comes."""
-        exchange = exchange or self.exchanges[-1]
+        """Read the body of the latest request, or another, as it comes."""
+        exchange = exchange or self.exchange
         self.core.begin_body(exchange)
         exchange.flowing = True
         return self
@@ -338,6 +338,11 @@ class Wire:
     def exchange(self) -> Exchange:
         """The latest request."""
         return self.exchanges[-1]
+
+    @property
+    def due(self) -> Exchange:
+        """The oldest request that is not answered; the latest when all are."""
+        return next((exchange for exchange in self.exchanges if not exchange.answered), self.exchange)
 
     @property
     def ending(self) -> Ending:
