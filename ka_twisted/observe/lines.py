@@ -1,0 +1,239 @@
+"""
+The lines of an access log, one class for each format: octets made of values, no clock and no file.
+
+A kept-alive client repeats itself, and so do its lines. What a line says of a head is remembered, one
+head for each connection; what it says of the time, for as long as the second lasts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import Protocol
+
+from ..core.messages import RequestFields, RequestHead
+from ..core.persistence import Persistence
+from ..core.pipeline import Exchange
+from ..core.reasons import CloseReason
+
+#: What a quoted value cannot hold: quotes, backslashes, controls, octets of no stated meaning.
+_UNPRINTABLE = re.compile(rb"[^ !#-\[\]-~]")
+#: The fields that the combined format quotes.
+_QUOTED = (b"referer", b"user-agent")
+_LENGTHS = frozenset(map(len, _QUOTED))
+#: Decisions that are remembered; those with a detail may be made anew each time.
+_REMEMBERED = 64
+_STATUS: dict[int | None, bytes] = {None: b"-"} | {code: b"%d" % code for code in range(100, 600)}
+
+
+class Visit:
+    """
+    What the lines of one connection have in common.
+
+    :param number: of the connection.
+    :param peer: the address of the client, without the port.
+    """
+
+    __slots__ = ("fields", "head", "number", "peer", "request", "tail")
+
+    def __init__(self, number: int, peer: str) -> None:
+        self.number = number
+        #: Fit to stand in any line.
+        self.peer = re.sub("[^0-9A-Za-z._:%-]", "?", peer).encode()
+        #: The latest head and its fields, and what the format has made of the one and the other.
+        self.head: RequestHead | None = None
+        self.request = b""
+        self.fields: RequestFields | None = None
+        self.tail = b""
+
+
+class Format(Protocol):
+    """How an access log says what it says. Every line ends in a line feed."""
+
+    def exchange(self, visit: Visit, exchange: Exchange, now: float, duration: float) -> bytes:
+        """
+        The line of a request.
+
+        :param now: seconds since the epoch.
+        :param duration: seconds since the head of the request was complete.
+        """
+
+    def closed(
+        self, visit: Visit, reason: CloseReason, requests: int, age: float, now: float
+    ) -> bytes:
+        """The line of the end of a connection; empty where the format has none."""
+
+    def lost(self, count: int, trouble: str, now: float) -> bytes:
+        """The line that stands for so many lines that could not be written."""
+
+
+class Combined:
+    """
+    The combined format that Apache and nginx share.
+
+    Nobody is ever authenticated, hence the user ``-``. A request that ended without a response has no
+    status: ``-``. An empty body is ``-`` as well.
+    """
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._date = b""
+
+    def exchange(self, visit: Visit, exchange: Exchange, now: float, duration: float) -> bytes:
+        """See `Format.exchange`."""
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._date = _apache(time.gmtime(second))
+        head = exchange.head
+        if head is not visit.head:
+            self._remember(visit, head)
+        return b"%b - - %b%b%b %b%b" % (
+            visit.peer,
+            self._date,
+            visit.request,
+            _STATUS[exchange.status],
+            b"%d" % exchange.bytes_sent if exchange.bytes_sent else b"-",
+            visit.tail,
+        )
+
+    def closed(
+        self, visit: Visit, reason: CloseReason, requests: int, age: float, now: float
+    ) -> bytes:
+        """See `Format.closed`: it knows of requests only."""
+        return b""
+
+    def lost(self, count: int, trouble: str, now: float) -> bytes:
+        """See `Format.lost`: a comment, which readers of this format skip."""
+        return f"# {count} lines were lost: {trouble}\n".encode("ascii", "backslashreplace")
+
+    @staticmethod
+    def _remember(visit: Visit, head: RequestHead) -> None:
+        line = b"%b %b HTTP/1.%b" % (head.method, head.target, b"1" if head.http11 else b"0")
+        visit.head = head
+        visit.request = b' "%b" ' % (_escaped(line) if head.method else b"-")
+        fields = head.fields
+        if fields is None:
+            visit.tail = b' "-" "-"\n'
+        elif fields is not visit.fields:
+            # Looked through rather than looked up: an index of the fields would stay with them.
+            pairs = reversed(fields.headers.raw)
+            first = {name.lower(): value for name, value in pairs if len(name) in _LENGTHS}
+            visit.tail = b' "%b" "%b"\n' % tuple(_escaped(first.get(n, b"-")) for n in _QUOTED)
+        visit.fields = fields
+
+
+class JsonLines:
+    """An object a line: what the combined format cannot say about requests, and the ends of connections."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._date = b""
+        self._decisions: dict[int, tuple[Persistence, bytes]] = {}
+
+    def exchange(self, visit: Visit, exchange: Exchange, now: float, duration: float) -> bytes:
+        """See `Format.exchange`."""
+        head = exchange.head
+        if head is not visit.head:
+            self._remember(visit, head)
+        decision = exchange.persistence
+        status = exchange.status
+        return (
+            b'{"time":"%b","event":"request",%b,"request":%d,"status":%b,"bytes":%d,"duration":%.6f,%b}\n'
+        ) % (
+            self._time(now),
+            visit.request,
+            exchange.number,
+            b"null" if status is None else b"%d" % status,
+            exchange.bytes_sent,
+            duration,
+            b'"persistence":null' if decision is None else self._decided(decision),
+        )
+
+    def closed(
+        self, visit: Visit, reason: CloseReason, requests: int, age: float, now: float
+    ) -> bytes:
+        """See `Format.closed`."""
+        members = _members(
+            connection=visit.number,
+            peer=visit.peer.decode(),
+            requests=requests,
+            age=round(age, 6),
+            reason=reason.name,
+            by=reason.by,
+            state=reason.state,
+            clause=reason.clause,
+        )
+        return b'{"time":"%b","event":"close",%b}\n' % (self._time(now), members)
+
+    def lost(self, count: int, trouble: str, now: float) -> bytes:
+        """See `Format.lost`."""
+        members = _members(lines=count, error=trouble)
+        return b'{"time":"%b","event":"lost",%b}\n' % (self._time(now), members)
+
+    def _time(self, now: float) -> bytes:
+        """ISO 8601 in UTC, to the millisecond."""
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
+        return b"%b.%03dZ" % (self._date, int((now - second) * 1000))
+
+    def _decided(self, decision: Persistence) -> bytes:
+        known = self._decisions.get(id(decision))
+        if known is not None and known[0] is decision:
+            return known[1]
+        detail = {"detail": decision.detail} if decision.detail else {}
+        members = _members(
+            persistence={
+                "keep": decision.keep,
+                "reason": decision.reason.name,
+                "clause": decision.clause,
+                "row": decision.row,
+                **detail,
+            }
+        )
+        if len(self._decisions) >= _REMEMBERED:
+            self._decisions.clear()
+        self._decisions[id(decision)] = (decision, members)
+        return members
+
+    @staticmethod
+    def _remember(visit: Visit, head: RequestHead) -> None:
+        visit.head = head
+        about = b'"connection":%d,"peer":"%b",' % (visit.number, visit.peer)
+        if head.method:
+            target = head.target.replace(b"\\", b"\\\\").replace(b'"', b'\\"')  # visible ASCII
+            about += b'"method":"%b","target":"%b","version":"1.%b"' % (
+                head.method,
+                target,
+                b"1" if head.http11 else b"0",
+            )
+        else:
+            about += b'"method":null,"target":null,"version":null'
+        visit.request = about
+
+
+#: The formats by the name that users give them.
+FORMATS: dict[str, type[Combined] | type[JsonLines]] = {"combined": Combined, "json": JsonLines}
+
+
+def _apache(moment: time.struct_time) -> bytes:
+    """A date as Apache writes it, whatever the locale."""
+    clock = time.strftime("%Y:%H:%M:%S", moment)
+    return f"[{moment.tm_mday:02}/{_MONTHS[moment.tm_mon - 1]}/{clock} +0000]".encode()
+
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def _members(**members: object) -> bytes:
+    """The members of a JSON object, without its braces."""
+    return json.dumps(members, separators=(",", ":")).encode()[1:-1]
+
+
+def _escaped(text: bytes) -> bytes:
+    if _UNPRINTABLE.search(text) is None:
+        return text
+    return _UNPRINTABLE.sub(lambda match: b"\\x%02X" % match[0][0], text)
