@@ -797,7 +797,8 @@ class ServerConnection(Pipeline):
             decision = self._decide_at_length(exchange, request, ending, fields, streaming)
         if exchange.answer is Answer.AWAITED:
             if review is not None:
-                decision = review(exchange, decision)
+                reviewed = review(exchange, decision)
+                decision = reviewed if decision.keep or not reviewed.keep else decision
             self.decision = exchange.persistence = decision
             if not decision.keep:
                 self._serve_nothing_behind(exchange)

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from ..config import Limits, Policy, TcpKeepAlive, Timeouts
 from ..core.deadlines import Deadline
 from ..core.errors import RemoteProtocolError
+from ..core.pipeline import Exchange
 from ..core.reasons import CloseReason
 from ..core.server import Terms
 from ..interfaces import IConnectionObserver
@@ -105,7 +106,7 @@ class KeepAliveFactory(Factory):
         self._accepted = 0
         self._drained: list[Deferred[None]] = []
         self._cut: IDelayedCall | None = None
-        self.renewDate(self.now())
+        self.renewDate()
 
     @property
     def connectionCount(self) -> int:
@@ -120,8 +121,9 @@ class KeepAliveFactory(Factory):
         protocol.id = self._accepted
         return protocol
 
-    def renewDate(self, now: float) -> None:
+    def renewDate(self) -> None:
         """Have responses carry the present Date (RFC 9110 6.6.1), which changes with the second."""
+        now = self.now()
         if now >= self.dateDue:
             wall = self._wallClock()
             self.dateDue = now + 1 - wall % 1
@@ -147,10 +149,14 @@ class KeepAliveFactory(Factory):
                 reason=CloseReason.TOO_MANY_CONNECTIONS,
                 retry_after=1,
             )
-        self.renewDate(connection.opened)
+        self.renewDate()
         self._observe("connectionOpened", connection)
         if self.draining:
             connection.core.drain()
+
+    def finished(self, connection: KeepAliveProtocol, exchange: Exchange) -> None:
+        """Nothing more will be written for a request."""
+        self._observe("exchangeFinished", connection, exchange)
 
     def closed(self, connection: KeepAliveProtocol, reason: CloseReason) -> None:
         """A connection is gone."""

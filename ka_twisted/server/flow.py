@@ -33,6 +33,13 @@ def send(connection: KeepAliveProtocol, exchange: Exchange, body: BodySource) ->
     return Deferred.fromCoroutine(_iterate(connection, exchange, body))
 
 
+def discard(body: BodySource) -> Deferred[None]:
+    """Let go of a body that will not be sent."""
+    if IBodyProducer.providedBy(body):
+        body.stopProducing()
+    return Deferred.fromCoroutine(_close(body, body))
+
+
 def producerLength(body: BodySource) -> int | None:
     """The length that an `IBodyProducer` states; None for anything else."""
     if not IBodyProducer.providedBy(body):

@@ -1,17 +1,16 @@
 """
-One connection of a server: octets between the transport and `core.server.ServerConnection`, handlers and their results,
-timers, and the end.
+One connection of a server: octets between its transport and `core.server.ServerConnection`, and its timers.
+
+What becomes of requests is in `answering`, how connections end in `closing`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator
-from contextvars import copy_context
-from types import CoroutineType, coroutine
+from math import inf
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProtocol, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
@@ -20,15 +19,15 @@ from zope.interface import implementer
 
 from ..config import TcpKeepAlive
 from ..core.deadlines import Deadline
-from ..core.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
-from ..core.events import BodyComplete, BodyFailed, BodyReceived, ExchangeCancelled, RequestRefused
-from ..core.headers import encode_text, encode_trailers
+from ..core.errors import LocalProtocolError
+from ..core.events import BodyComplete, BodyFailed, BodyReceived, Event, ExchangeCancelled, RequestRefused
 from ..core.persistence import Persistence
 from ..core.pipeline import Exchange
 from ..core.reasons import CloseReason
 from ..core.server import ServerConnection
-from ..core.states import Body, Expectation
-from . import flow, negotiation
+from ..core.states import Body
+from . import answering
+from .closing import SendingWatch, StagedClose
 from .request import Request
 from .response import Response, Switch
 from .timers import Pace, Watch
@@ -37,9 +36,9 @@ from .transport import Outlet, outlet, setTcpKeepAlive
 if TYPE_CHECKING:
     from .factory import KeepAliveFactory
 
-#: Octets of responses that are handed over before the transport is looked at again.
+#: Octets of responses that are handed over before the transport is looked at again, and what each is taken to weigh
+#: beside its body.
 _PASS = 262144
-#: What a response is taken to weigh beside its body.
 _OVERHEAD = 256
 #: Pieces of a body from this size on are sent at once, smaller ones with the rest of the turn.
 _SEND_NOW = 16384
@@ -52,46 +51,47 @@ class KeepAliveProtocol(Protocol):
 
     :ivar factory: the `KeepAliveFactory` that made it.
     :ivar id: its number in that factory, from 1.
+    :ivar opened: when it was accepted, by the reactor's clock.
     :ivar core: the protocol layer's side of it.
-    :ivar lateOctets: octets that arrived after our side was closed.
+    :ivar watch: its deadlines.
     """
 
     _log = Logger()
 
     factory: KeepAliveFactory
-    core: ServerConnection
     id: int = 0
     opened: float = 0.0
-    lateOctets: int = 0
+    core: ServerConnection
+    watch: Watch
     _outlet: Outlet
-    _watch: Watch
+    # Class attributes are the initial values: an idle connection has few of its own.
     _turning = False
     _paused = False
     _served = 0
-    _closing: CloseReason | None = None
     _closed = False
-    _taken = 0
-    _takenAt = 0.0
+    _reason: CloseReason | None = None
+    _closing: StagedClose | None = None
+    _sending: SendingWatch | None = None
     _pace: Pace | None = None
     _waiters: list[tuple[Exchange, Deferred[None]]] | None = None
     _successor: IProtocol | None = None
 
-    # -- what a subclass may override ------------------------------------------------------------------------------
+    # What a subclass may override.
 
     def requestReceived(self, request: Request) -> None:
         """A request's head is complete. The default lets the factory's handler answer."""
         result = self.factory.handler(request)
         if result.__class__ is Response:
-            self._respond(request, result)
+            answering.respond(self, request, result)
         else:
-            self.answer(request, result)
+            answering.answer(self, request, result)
 
     def continueExpected(self, request: Request) -> Any:
         """
         The client withholds the body until it is invited (RFC 9110 10.1.1).
 
-        :return: True to invite it, False to refuse (417), a `Response` to refuse with, None to leave it to the
-            handler (its first read invites, its response refuses); or a Deferred or coroutine of one of them. After
+        :return: True to invite it, False to refuse (417), a `Response` to refuse with, None to leave it to the handler
+            (its first read invites, its response refuses); or a Deferred or coroutine of one of them. After
             ``Timeouts.expectation`` without an answer the body is invited.
         """
         return None
@@ -100,14 +100,14 @@ class KeepAliveProtocol(Protocol):
         """
         What becomes of the connection after this response, before it is said and done.
 
-        :return: the decision, or ``decision.close("why")``.
+        :return: the decision, or ``decision.close("why")``. A decision to close stands.
         """
         return decision
 
     def connectionClosed(self, reason: CloseReason) -> None:
         """The connection is gone; called once."""
 
-    # -- what can be seen --------------------------------------------------------------------------------------------
+    # What can be seen.
 
     @property
     def requestCount(self) -> int:
@@ -146,11 +146,16 @@ class KeepAliveProtocol(Protocol):
         """What it is doing, in a word or three."""
         return "closing" if self._closing is not None else self.core.state
 
+    @property
+    def lateOctets(self) -> int:
+        """Octets that arrived after our side was closed, and were thrown away."""
+        return 0 if self._closing is None else self._closing.late
+
     def setTcpKeepAlive(self, setting: TcpKeepAlive | None) -> None:
         """Switch the kernel's keep-alive probes of this connection on, with these figures, or off (ledger T-02)."""
         setTcpKeepAlive(self.transport, setting)
 
-    # -- the transport speaks ----------------------------------------------------------------------------------------
+    # What the transport tells.
 
     def connectionMade(self) -> None:
         """See `IProtocol.connectionMade`."""
@@ -158,7 +163,7 @@ class KeepAliveProtocol(Protocol):
         transport: Any = self.transport
         self.core = ServerConnection(factory.terms)
         self._outlet = outlet(transport, self)
-        self._watch = Watch(factory.alarms, self)
+        self.watch = Watch(factory.alarms, self)
         noDelay = getattr(transport, "setTcpNoDelay", None)
         if noDelay is not None:
             noDelay(True)
@@ -171,14 +176,14 @@ class KeepAliveProtocol(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """See `IProtocol.dataReceived`."""
         if self._closing is not None:
-            self._late(data)
+            self._closing.received(data)
             return
         if self._successor is not None:
             self._successor.dataReceived(data)
             return
         if self._pace is not None:
             self._pace.received(len(data))
-            self._watch.await_(None, _NEVER)  # progress: due anew
+            self.watch.await_(None, inf)  # progress: due anew
         self.core.receive(data)
         self.turn()
 
@@ -191,10 +196,10 @@ class KeepAliveProtocol(Protocol):
                 self._outlet.transport.loseConnection()
             return
         self.core.receive_eof()
-        if self._closing is None:
+        if self._closing is not None:
+            self._closing.peerEnded()
+        else:
             self.turn()
-        elif not self._outlet.pending:
-            self._outlet.close()
 
     def writeConnectionLost(self) -> None:
         """See `IHalfCloseableProtocol.writeConnectionLost`."""
@@ -206,39 +211,37 @@ class KeepAliveProtocol(Protocol):
         if self._closed:
             return
         self._closed = True
-        self._watch.close()
+        self.watch.close()
         if self._successor is not None:
             self._successor.connectionLost(reason)
-        closing = self._closing or self._departure(reason)
-        self._closing = closing
+        if self._reason is None:
+            self._reason = self._departure(reason)
         for exchange in self.core.lost():
-            self._cancel(exchange, reason)
-            self._finished(exchange)
+            answering.cancel(exchange, reason)
+            self.over(exchange)
         for _, waiter in self._takeWaiters():
             waiter.errback(reason)
         try:
-            self.connectionClosed(closing)
+            self.connectionClosed(self._reason)
         except Exception:
             self._log.failure("connectionClosed failed on connection {id}", id=self.id)
-        self.factory.closed(self, closing)
+        self.factory.closed(self, self._reason)
 
     def _departure(self, reason: Failure) -> CloseReason:
         """Why the connection ended when it was not by our doing."""
         if self._successor is not None:
             return CloseReason.SWITCHED
         state = self.core.state
+        if state in ("reading a head", "reading a body"):
+            return CloseReason.PEER_CLOSED_MID_REQUEST.at(state)
         if self.core.busy:
-            if state == "reading a body":
-                return CloseReason.PEER_CLOSED_MID_REQUEST.at(state)
             return CloseReason.PEER_CLOSED_MID_RESPONSE
-        if state == "reading a head":
-            return CloseReason.PEER_CLOSED_MID_REQUEST
         return (CloseReason.PEER_CLOSED_IDLE if reason.check(ConnectionDone) else CloseReason.TRANSPORT_ERROR).at(state)
 
-    # -- one turn ----------------------------------------------------------------------------------------------------
+    # One turn.
 
     def turn(self) -> None:
-        """Do all that can be done with what has been received and answered, and send what comes of it, in one write."""
+        """Do all that can be done with what was received and answered, and send what comes of it in one write."""
         if self._turning or self._closed:
             return
         self._turning = True
@@ -249,20 +252,20 @@ class KeepAliveProtocol(Protocol):
         budget = _PASS
         try:
             while not way.pending and (event := core.next_event()) is not None:
-                if event.__class__ is not Exchange:
+                if not isinstance(event, Exchange):
                     self._tell(event)
                     continue
-                exchange: Exchange = event
-                exchange.started = now
-                if not exchange.head.light:
-                    self._open(exchange)
+                event.started = now
+                if not event.head.light:
+                    self._pace = None
+                    answering.begin(self, event)
                 else:
-                    request = Request(self, exchange)
+                    request = Request(self, event)
                     try:
                         receive(request)
                     except Exception:
-                        self._failed(request, Failure())
-                budget -= exchange.bytes_sent + _OVERHEAD
+                        answering.fail(self, request, Failure())
+                budget -= event.bytes_sent + _OVERHEAD
                 if budget < 0 and core.output:
                     budget = _PASS
                     self._send(core.take_output())
@@ -275,25 +278,22 @@ class KeepAliveProtocol(Protocol):
         factory = self.factory
         now = factory.now()
         if now >= factory.dateDue:
-            factory.renewDate(now)
+            factory.renewDate()
         if factory.maxAge and now - self.opened >= factory.maxAge and not self.core.aged:
             self.core.grow_old()
         return now
 
     def _settle(self, now: float) -> None:
-        """Send, end or wait."""
+        """Send, then end or wait."""
         core = self.core
-        way = self._outlet
         if core.output:
-            way.write(core.take_output())
-            if way.pending:
-                self._guardSending()
+            self._send(core.take_output())
         if core.ending is not None:
             self._end()
             return
         deadline = core.deadline
-        watch = self._watch
-        if deadline is Deadline.IDLE and not way.pending:
+        watch = self.watch
+        if deadline is Deadline.IDLE and not self._outlet.pending:
             if self._served != core.request_count or watch.deadline is not deadline:
                 # Anew after every request. The clock is there already, and looks again when it wakes.
                 self._served = core.request_count
@@ -306,13 +306,6 @@ class KeepAliveProtocol(Protocol):
         if self._paused or core.backlog:
             self._regulate()
 
-    def _regulate(self) -> None:
-        """Hold the peer back while enough is in hand, by not reading (ledger P-16)."""
-        wanted = self.core.wants_input and not (self._outlet.pending and self.core.backlog)
-        if wanted is self._paused:
-            self._paused = not wanted
-            (self.transport.resumeProducing if wanted else self.transport.pauseProducing)()  # type: ignore[union-attr]
-
     def _send(self, output: list[bytes]) -> None:
         way = self._outlet
         way.write(output)
@@ -321,7 +314,7 @@ class KeepAliveProtocol(Protocol):
 
     def _await(self, deadline: Deadline | None, now: float) -> None:
         """Have the clock watch what the peer owes now, when it is not merely the next request."""
-        watch = self._watch
+        watch = self.watch
         if deadline is Deadline.IDLE:
             deadline = None  # the peer is still taking the response
         if deadline is Deadline.BODY:
@@ -335,7 +328,7 @@ class KeepAliveProtocol(Protocol):
 
     def _owe(self, deadline: Deadline | None, now: float) -> None:
         seconds = self.factory.seconds[deadline]
-        self._watch.await_(deadline, now + seconds if seconds else _NEVER)
+        self.watch.await_(deadline, now + seconds if seconds else inf)
 
     def _bodyPace(self) -> Pace:
         if self._pace is None:
@@ -343,15 +336,22 @@ class KeepAliveProtocol(Protocol):
             self._pace = Pace(timeouts.body, timeouts.bodyGrace, self.factory.limits.minBodyRate)
         return self._pace
 
-    def _tell(self, event: Any) -> None:
-        """Pass on what the protocol layer says of an exchange in service."""
-        exchange: Exchange = event.exchange
+    def _regulate(self) -> None:
+        """Hold the peer back while enough is in hand, by not reading (ledger P-16)."""
+        wanted = self.core.wants_input and not (self._outlet.pending and self.core.backlog)
+        if wanted is self._paused:
+            self._paused = not wanted
+            (self.transport.resumeProducing if wanted else self.transport.pauseProducing)()  # type: ignore[union-attr]
+
+    def _tell(self, event: Event) -> None:
+        """Pass on what the protocol layer says of an exchange."""
+        exchange = event.exchange
         request: Request | None = exchange.owner
         if isinstance(event, RequestRefused):
-                self._over(exchange)
+            self.over(exchange)
         elif isinstance(event, ExchangeCancelled):
-            self._cancel(exchange, Failure(ConnectionDone("an earlier response ends the connection")))
-            self._over(exchange)
+            answering.cancel(exchange, Failure(ConnectionDone("an earlier response ends the connection")))
+            self.over(exchange)
         elif isinstance(event, BodyReceived):
             assert request is not None
             request.body.received(event.data)
@@ -364,97 +364,33 @@ class KeepAliveProtocol(Protocol):
             if request is not None:
                 request.body.failed(event.error)
             if exchange.over:
-                self._cancel(exchange, Failure(event.error))
-                self._over(exchange)
+                answering.cancel(exchange, Failure(event.error))
+                self.over(exchange)
 
-    # -- requests ----------------------------------------------------------------------------------------------------
+    # What requests and responses need of their connection.
 
-    def _open(self, exchange: Exchange) -> None:
-        """A request begins that has a body, or offers to switch, or may change something."""
-        request = Request(self, exchange)
-        fields = exchange.head.fields
-        assert fields is not None
-        exchange.owner = request
-        self._pace = None
-        if fields.expected.awaits:
-            self._consult(request)
-        else:
-            self._negotiate(request)
-
-    def _receive(self, request: Request) -> None:
-        try:
-            self.requestReceived(request)
-        except Exception:
-            self._failed(request, Failure())
-
-    def _consult(self, request: Request) -> None:
-        """Ask the application about a body that is withheld."""
-        if request.exchange.handshake is Expectation.HELD:
-            self._watch.arm(Deadline.EXPECTATION, self.factory.timeouts.expectation)
-        try:
-            answer = self.continueExpected(request)
-        except Exception:
-            self._failed(request, Failure())
-            return
-        if not isinstance(answer, (Deferred, Awaitable)):
-            self._consulted(answer, request)
-            return
-        waiting = answer if isinstance(answer, Deferred) else Deferred.fromCoroutine(answer)  # type: ignore[arg-type]
-        request.pending = waiting
-        waiting.addCallback(self._consulted, request)
-        waiting.addErrback(lambda failure: self._failed(request, failure))
-
-    def _consulted(self, answer: object, request: Request) -> None:
-        """The application has spoken about the body."""
-        request.pending = None
-        if request.exchange.answered:
-            return
-        if isinstance(answer, Response):
-            self._respond(request, answer)
-        elif answer is None:
-            self._negotiate(request)
-        elif answer:
-            self.core.accept(request.exchange)
-            self._watch.disarm(Deadline.EXPECTATION)
-            self._negotiate(request)
-        else:
-            self._respond(request, Response.text("the body is not wanted\n", 417))
+    def answer(self, request: Request, result: Any) -> None:
+        """Answer a request with whatever a handler may return."""
+        answering.answer(self, request, result)
         self.turn()
 
-    def _negotiate(self, request: Request) -> None:
-        """Let another protocol take over where one is offered and spoken here; else receive the request."""
-        upgrade = negotiation.choose(request, self.factory.upgrades) if self.factory.upgrades else None
-        if upgrade is None:
-            self._receive(request)
-            return
-        offered, handler = upgrade
+    def review(self, exchange: Exchange, decision: Persistence) -> Persistence:
+        """Show a decision to the subclass."""
+        try:
+            return self.persistenceDecided(exchange.owner, decision)
+        except Exception:
+            self._log.failure("persistenceDecided failed; the decision stands")
+            return decision
 
-        def chosen(switch: Switch | None) -> None:
-            request.pending = None
-            if request.exchange.answered:
-                return
-            if switch is None:
-                self._receive(request)
-            else:
-                self._switch(request, offered, switch)
-
-        negotiating = Deferred.fromCoroutine(negotiation.negotiate(request, handler, self.factory.limits.unread))
-        request.pending = negotiating
-        negotiating.addCallback(chosen)
-        negotiating.addErrback(lambda failure: self._failed(request, failure))
-
-    def _switch(self, request: Request, name: str, switch: Switch) -> None:
-        """Leave HTTP."""
-        exchange = request.exchange
-        rest = self.core.switch(exchange, name.encode("ascii"), switch.fields)
-        self._outlet.write(self.core.take_output())
-        self._outlet.release()
-        self._watch.close()
-        self._over(exchange)
-        self._successor = successor = switch.protocol
-        successor.makeConnection(self.transport)  # type: ignore[arg-type]
-        if rest:
-            successor.dataReceived(rest)
+    def over(self, exchange: Exchange) -> None:
+        """Nothing more is written for this request, and nobody is to wait for anything of it."""
+        self.watch.disarm(Deadline.EXPECTATION)
+        request: Request | None = exchange.owner
+        if request is not None and exchange.body is not Body.READ:
+            request.body.failed(LocalProtocolError("the request has been answered"))
+        if self.factory.observers:
+            self.factory.finished(self, exchange)
+        exchange.owner = None
 
     def readBody(self, exchange: Exchange) -> None:
         """
@@ -465,174 +401,9 @@ class KeepAliveProtocol(Protocol):
         if self._closed:
             raise LocalProtocolError("the connection is gone")
         self.core.begin_body(exchange)
-        self._watch.disarm(Deadline.EXPECTATION)
+        self.watch.disarm(Deadline.EXPECTATION)
         exchange.flowing = True
         self.turn()
-
-    # -- responses -----------------------------------------------------------------------------------------------------
-
-    def answer(self, request: Request, result: Any) -> None:
-        """Answer a request with what its handler returned: a value, a Deferred or a coroutine."""
-        if result.__class__ is Response:
-            self._respond(request, result)
-        elif result.__class__ is CoroutineType or isinstance(result, Coroutine):
-            self._run(request, result)
-        elif isinstance(result, Deferred):
-            self._wait(request, result)
-        elif isinstance(result, Awaitable):
-            self._wait(request, Deferred.fromCoroutine(_awaiting(result)))
-        else:
-            self._respond(request, _response(result))
-
-    def _run(self, request: Request, running: Coroutine[Any, Any, Any]) -> None:
-        """A coroutine that does not wait is answered without a Deferred."""
-        context = copy_context()
-        try:
-            waiting = context.run(running.send, None)
-        except StopIteration as stop:
-            self._respond(request, _response(stop.value))
-        else:
-            self._wait(request, context.run(Deferred.fromCoroutine, _resumed(running, waiting)))
-
-    def _wait(self, request: Request, result: Deferred[Any]) -> None:
-        request.exchange.owner = request
-        request.pending = result
-        result.addCallback(self._answered, request)
-        result.addErrback(lambda failure: self._failed(request, failure))
-
-    def _answered(self, result: Any, request: Request) -> None:
-        request.pending = None
-        if not request.exchange.answered:
-            self._newTurn()
-            self._respond(request, _response(result))
-        self.turn()
-
-    def _respond(self, request: Request, response: Response) -> None:
-        exchange = request._exchange
-        fields = response.fields
-        body = response.body
-        if fields.dropped:
-            self._log.warn("a response header has no effect: {dropped}", dropped="; ".join(fields.dropped))
-        if not isinstance(body, bytes) or response.trailers:
-            self._stream(request, response)
-            return
-        if self.factory.reviews:
-            exchange.owner = request
-            self.core.respond(exchange, response.status, fields, body, self._review)
-        else:
-            self.core.respond(exchange, response.status, fields, body)
-        if exchange.owner is not None:
-            self._over(exchange)
-        elif self.factory.observers:
-            self._finished(exchange)
-
-    def _review(self, exchange: Exchange, decision: Persistence) -> Persistence:
-        try:
-            return self.persistenceDecided(exchange.owner, decision)
-        except Exception:
-            self._log.failure("persistenceDecided failed; the decision stands")
-            return decision
-
-    def _stream(self, request: Request, response: Response) -> None:
-        """Begin a response whose body is made while it is sent."""
-        exchange = request.exchange
-        exchange.owner = request
-        core = self.core
-        body = response.body if not isinstance(response.body, bytes) else [response.body]
-        length = response.fields.length
-        if length is None:
-            length = flow.producerLength(body) if not isinstance(response.body, bytes) else None
-        trailers = response.trailers or {}
-        announced = b""
-        if trailers and (response.optionalTrailers or (exchange.fields is not None and exchange.fields.wants_trailers)):
-            announced = b", ".join(encode_text(name) for name in trailers)
-        review = self._review if self.factory.reviews else None
-        core.start(exchange, response.status, response.fields, length, review, announced)
-        self._watch.disarm(Deadline.EXPECTATION)
-        if not self._turning:
-            self._settle(self._newTurn())
-        bodiless = exchange.response_framing is not None and exchange.response_framing.row in _BODILESS_ROWS
-        sending = flow.send(self, exchange, [] if bodiless else body)
-        request.pending = sending
-
-        def sent(_: None) -> None:
-            request.pending = None
-            if exchange.over:
-                return
-            encoded = b""
-            if announced:
-                values = ((name, value() if callable(value) else value) for name, value in trailers.items())
-                encoded = encode_trailers(values, trailers)
-            writer = exchange.writer
-            if writer is not None and writer.excess:
-                self._log.error(
-                    "{excess} octets of a response beyond its stated length were dropped", excess=writer.excess
-                )
-            core.finish(exchange, encoded)
-            self._over(exchange)
-            self.turn()
-
-        sending.addCallback(sent)
-        sending.addErrback(lambda failure: self._failed(request, failure))
-
-    def _failed(self, request: Request, failure: Failure) -> None:
-        """The application failed: 500 while that can still be said, else the response ends unfinished (ledger D4)."""
-        request.pending = None
-        exchange = request.exchange
-        error = failure.value
-        if exchange.over:
-            if not failure.check(CancelledError, ConnectionLost, ConnectionDone, ProtocolError):
-                self._logFailure(request, failure)
-            return
-        if isinstance(error, RemoteProtocolError) and not exchange.answered:
-            self._respond(request, Response.text(f"{error.status} {error}\n", error.status))
-        else:
-            self._logFailure(request, failure)
-            if exchange.answered:
-                self.core.abort(exchange)
-                self._over(exchange)
-            else:
-                self._respond(request, Response.text("500 Internal Server Error\n", 500))
-        self.turn()
-
-    def _logFailure(self, request: Request, failure: Failure) -> None:
-        self._log.failure(
-            "the handler failed on {method} {target} (connection {id}, request {number})",
-            failure,
-            method=request.method,
-            target=request.target,
-            id=self.id,
-            number=request.number,
-        )
-
-    def _cancel(self, exchange: Exchange, reason: Failure) -> None:
-        """Nobody waits for this response any more: tell those who make it."""
-        request: Request | None = exchange.owner
-        if request is None:
-            return
-        request.body.failed(reason.value or ConnectionDone())
-        if request.pending is not None:
-            pending, request.pending = request.pending, None
-            pending.cancel()
-
-    def _over(self, exchange: Exchange) -> None:
-        """Nothing more is written for this request, and nobody is to wait for anything of it."""
-        self._watch.disarm(Deadline.EXPECTATION)
-        request: Request | None = exchange.owner
-        if request is not None and exchange.body is not Body.READ:
-            request.body.failed(LocalProtocolError("the request has been answered"))
-        self._finished(exchange)
-        exchange.owner = None
-
-    def _finished(self, exchange: Exchange) -> None:
-        for observer in self.factory.observers:
-            try:
-                observer.exchangeFinished(self, exchange)
-            except Exception:
-                self._log.failure("an observer failed")
-
-    # -- bodies on their way out
-    # -----------------------------------------------------------------------------------------
 
     def writeBody(self, exchange: Exchange, data: bytes) -> None:
         """
@@ -666,9 +437,10 @@ class KeepAliveProtocol(Protocol):
 
     def flushed(self) -> None:
         """The transport has sent what it held."""
-        self._watch.disarm(Deadline.WRITE)
+        self.watch.disarm(Deadline.WRITE)
+        self._sending = None
         if self._closing is not None:
-            self._shut()
+            self._closing.flushed()
             return
         for exchange, waiter in self._takeWaiters():
             if self.congested(exchange):
@@ -677,161 +449,90 @@ class KeepAliveProtocol(Protocol):
                 waiter.callback(None)
         self.turn()
 
-    # -- timers
-    # ------------------------------------------------------------------------------------------------------------
+    def switch(self, request: Request, name: str, switch: Switch) -> None:
+        """
+        Leave HTTP: answer 101 and let another protocol have the transport.
 
-    def _guardSending(self) -> None:
-        """See to it that what the transport holds goes on moving."""
-        if not self._watch.armed(Deadline.WRITE):
-            self._taken = self._outlet.taken()
-            self._takenAt = self.factory.now()
-            self._watch.arm(Deadline.WRITE, self.factory.timeouts.write / _LOOKS)
+        :raises ProtocolError: when the client did not offer it.
+        """
+        exchange = request.exchange
+        rest = self.core.switch(exchange, name.encode("ascii"), switch.fields)
+        self._outlet.write(self.core.take_output())
+        self._outlet.release()
+        self.watch.close()
+        self.over(exchange)
+        if self._paused:
+            self._paused = False
+            self.transport.resumeProducing()  # type: ignore[union-attr]
+        self._successor = successor = switch.protocol
+        successor.makeConnection(self.transport)  # type: ignore[arg-type]
+        if rest:
+            successor.dataReceived(rest)
+
+    # Timers.
 
     def expired(self, deadline: Deadline) -> None:
         """A deadline has passed."""
         if deadline is Deadline.WRITE:
-            self._sendingLate()
+            if self._sending is not None and not self._sending.look():
+                self.abort(CloseReason.WRITE_TIMEOUT)
         elif deadline is Deadline.LINGER:
-            self._lingerLate()
+            if self._closing is not None:
+                self._closing.expired()
         elif deadline is Deadline.IDLE or deadline is Deadline.FIRST_REQUEST:
             self._idleLate(deadline)
         else:
             self.core.expire(deadline)
             self.turn()
 
-    def _sendingLate(self) -> None:
-        """Look whether the peer has taken something since it was last seen to."""
-        taken, now = self._outlet.taken(), self.factory.now()
-        write = self.factory.timeouts.write
-        if taken > self._taken:
-            self._taken, self._takenAt = taken, now
-        elif now - self._takenAt >= write * _ALMOST and self._outlet.unsent():
-            self._closing = self._closing or CloseReason.WRITE_TIMEOUT
-            self._outlet.abort()
-            return
-        if self._outlet.unsent():
-            self._watch.arm(Deadline.WRITE, write / _LOOKS)
+    def _guardSending(self) -> None:
+        if not self.watch.armed(Deadline.WRITE):
+            self._sending = SendingWatch(self, self._outlet)
 
     def _idleLate(self, deadline: Deadline) -> None:
         """
-        No request came in time. One more turn of the reactor reads what has come by now: a request that is under way is
-        served, not lost (ledger P-12).
+        No request came in time. One more turn of the reactor reads what has come by now: a request that is under way
+        is served, not lost (ledger P-12).
         """
-        count = self.core.request_count
         if self._outlet.unsent():  # the peer is still taking the last response: it cannot have been idle
             self._guardSending()
             self._owe(deadline, self.factory.now())
             return
+        count = self.core.request_count
 
         def close() -> None:
-            if self._closing is None and self.core.deadline is deadline and self.core.request_count == count:
+            if self._reason is None and self.core.deadline is deadline and self.core.request_count == count:
                 self.core.expire(deadline)
                 self.turn()
 
         self.factory.clock.callLater(0, close)
 
-    # -- the end
-    # -----------------------------------------------------------------------------------------------------------
+    # The end.
 
     def drain(self) -> None:
         """Serve what has been taken up, then close (ledger P-18)."""
-        if self._closing is None and self._successor is None:
+        if self._reason is None and self._successor is None:
             self.core.drain()
             self.turn()
 
     def abort(self, reason: CloseReason = CloseReason.APPLICATION_ABORT) -> None:
-        """Close now, whatever is under way."""
-        if self._closing is None:
-            self._closing = reason
+        """Close now, whatever is under way, and by a reset."""
         if not self._closed:
+            self._reason = reason
             self._outlet.abort()
 
     def _end(self) -> None:
-        """Nothing more will be said: end the connection in stages (ledger P-11)."""
-        if self._closing is not None:
-            return
+        """Nothing more will be said: end the connection in stages."""
         ending = self.core.ending
-        assert ending is not None
-        self._closing = ending.reason
-        self._watch.await_(None, _NEVER)
+        if self._reason is not None or ending is None:
+            return
+        self._reason = ending.reason
+        self._closing = StagedClose(self, self._outlet, ending.reason)
+        self.watch.await_(None, inf)
         if self._paused:
             self._paused = False
             self.transport.resumeProducing()  # type: ignore[union-attr]
         if ending.reset:
             self._outlet.abort()
         elif not self._outlet.pending:
-            self._shut()
-
-    def _shut(self) -> None:
-        """Everything is sent: close our side, and listen for the peer's close for a while."""
-        timeouts = self.factory.timeouts
-        if self.core.eof or not timeouts.linger:
-            self._outlet.close()
-            return
-        self._outlet.close(half=self._outlet.halfCloses)
-        self._taken = self._outlet.taken()
-        self._watch.arm(Deadline.LINGER, timeouts.linger)
-
-    def _late(self, data: bytes) -> None:
-        """Octets that came after our close are counted and thrown away, up to a bound."""
-        self.lateOctets += len(data)
-        if self.factory.limits.lingerBytes and self.lateOctets > self.factory.limits.lingerBytes:
-            self._outlet.abort()
-
-    def _lingerLate(self) -> None:
-        """
-        The peer has not closed. One that still takes the last response gets more time; any other is left, and the
-        kernel resets it if it goes on sending.
-        """
-        taken = self._outlet.taken()
-        if taken > self._taken and self._outlet.unsent():
-            self._taken = taken
-            self._watch.arm(Deadline.LINGER, self.factory.timeouts.linger)
-        elif self._outlet.halfCloses:
-            self._outlet.close()
-        else:
-            self._outlet.abort()
-
-
-_NEVER = float("inf")
-#: How often within `Timeouts.write` it is looked whether sending goes on.
-_LOOKS = 5
-#: Sums of clock readings are not exact.
-_ALMOST = 0.999
-#: Rows of table D4 whose responses have no body: it is not even made.
-_BODILESS_ROWS = frozenset(("D4-05", "D4-06", "D4-07", "D4-08", "D4-09"))
-
-
-def _response(result: object) -> Response:
-    """What a handler returned, as a response."""
-    if isinstance(result, Response):
-        return result
-    if isinstance(result, bytes):
-        return Response(200, result)
-    if isinstance(result, str):
-        return Response.text(result)
-    raise TypeError(f"a handler returns a Response, bytes or str, not {result!r}")
-
-
-async def _awaiting(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable
-
-
-@coroutine
-def _resumed(running: Coroutine[Any, Any, Any], waiting: Any) -> Generator[Any, Any, Any]:
-    """The rest of a coroutine that has been started and waits for something."""
-    resume: Callable[[Any], Any]
-    while True:
-        try:
-            value = yield waiting
-        except GeneratorExit:
-            running.close()
-            raise
-        except BaseException as error:
-            resume, value = running.throw, error
-        else:
-            resume = running.send
-        try:
-            waiting = resume(value)
-        except StopIteration as stop:
-            return stop.value
+            self._closing.flushed()

@@ -227,7 +227,6 @@ class Request:
         if self._exchange.answered or self.pending is not None:
             raise LocalProtocolError("the request has been answered")
         self._protocol.answer(self, result)
-        self._protocol.turn()
 
     def __repr__(self) -> str:
         return f"<Request {self.number} {self.method} {self.target}>"
