@@ -158,9 +158,9 @@ class ChunkedReader:
             while not self.complete and self._advance(buffer, pieces):
                 pass
         except RemoteProtocolError as error:
-            if not pieces:
+            self._error = error
+            if not pieces:  # what came before the fault is delivered first
                 raise
-            self._error = error  # what came before the fault is delivered first
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _advance(self, buffer: ReceiveBuffer, pieces: list[bytes]) -> bool:
