@@ -209,20 +209,17 @@ class ServerConnection(Pipeline):
         if self._reading is Reading.IDLE and not self.exchanges and self._waiting is None:
             # The ordinary case: a client that repeats itself, and nothing in service.
             buffer = self._buffer
+            data = buffer.data
+            if not data and not self.eof:
+                return None
             octets = self._memo_octets
-            if octets is not None and buffer.data.startswith(octets, buffer.position):
-                buffer.position += len(octets)
-                if buffer.position == len(buffer.data):
-                    buffer.data = b""
-                    buffer.position = 0
+            if octets is not None and data.startswith(octets, buffer.position):
+                buffer.move_to(buffer.position + len(octets))
                 self._blank_lines = 0
                 self.request_count = number = self.request_count + 1
                 exchange = Exchange(number, self._memo_head)
                 self.exchanges.append(exchange)
                 return exchange
-            if buffer.position == len(buffer.data) and not self.eof:
-                buffer.clear()
-                return None
         return self._next_event()
 
     def _next_event(self) -> Exchange | Event | None:
@@ -316,7 +313,7 @@ class ServerConnection(Pipeline):
                 if not repeats or method in framing.BODILESS:
                     fields = self._read_block(block, method, target, http11)
                 if fields is not None:
-                    buffer.position = end + 2
+                    buffer.move_to(end + 2)
                     exchange = self._accept_head(method, target, http11, fields)
                     if repeats and exchange.head.ordinary and not self._special:
                         self._memo_octets, self._memo_head = data[start : end + 2], exchange.head
@@ -370,7 +367,7 @@ class ServerConnection(Pipeline):
             self._blank_lines += 1
             if self._blank_lines > self._terms.limits.blankLines:
                 raise RemoteProtocolError(400, "too many empty lines", "RFC 9112 2.2", row="H-05")
-            buffer.position += 2
+            buffer.move_to(buffer.position + 2)
             if not buffer.data.startswith(_EMPTY_LINE, buffer.position):
                 return self._read_head()
         line = buffer.data[buffer.position :]
@@ -579,7 +576,7 @@ class ServerConnection(Pipeline):
         rest = reader.rest
         if rest is not None and rest <= self._terms.limits.unread:
             return Rest.SHORT
-        if reads_on:
+        if reads_on and (streaming or rest is None):
             return Rest.OPEN
         return Rest.REFUSED if rest is None else Rest.LONG
 
