@@ -28,6 +28,13 @@ class ReceiveBuffer:
             self.data = self.data[self.position :] + data
         self.position = 0
 
+    def move_to(self, position: int) -> None:
+        """Everything before this position is consumed; nothing is kept of a segment that is consumed whole."""
+        if position == len(self.data):
+            self.data = b""
+            position = 0
+        self.position = position
+
     def take(self, count: int) -> bytes:
         """Up to so many octets, consumed; the very segment where it is wanted whole."""
         start = self.position
@@ -35,9 +42,7 @@ class ReceiveBuffer:
             taken, self.data = self.data, b""
             return taken
         taken = self.data[start : start + count]
-        self.position = start + len(taken)
-        if self.position == len(self.data):
-            self.clear()
+        self.move_to(start + len(taken))
         return taken
 
     def clear(self) -> None:

@@ -39,7 +39,7 @@ class FieldSectionReader:
         while (end := buffer.data.find(b"\n", buffer.position) + 1) > 0:
             line = buffer.data[buffer.position : end]
             if line == b"\r\n":
-                buffer.position = end
+                buffer.move_to(end)
                 return self._pairs
             self._size += len(line)
             if self._size > self._max_bytes:
@@ -52,7 +52,7 @@ class FieldSectionReader:
             if self._max_fields and len(self._pairs) == self._max_fields:
                 raise self._too_large(f"longer than {self._max_fields} fields")
             self._pairs.append((match[1], match[2].strip(b" \t")))
-            buffer.position = end
+            buffer.move_to(end)
         pending = len(buffer)
         if self._size + pending > self._max_bytes and buffer.data[buffer.position :] != b"\r":
             raise self._too_large(f"larger than {self._max_bytes} octets")
@@ -185,7 +185,7 @@ class ChunkedReader:
             raise RemoteProtocolError(400, "chunk data is not followed by CRLF", "RFC 9112 7.1", row="D2-22")
         if len(found) < 2:
             return False
-        buffer.position += 2
+        buffer.move_to(buffer.position + 2)
         self._crlf = False
         return True
 
@@ -207,7 +207,7 @@ class ChunkedReader:
         self._total += self._chunk
         if self._max_body and self._total > self._max_body:
             raise BodyTooLarge(self._max_body, row="D2-24", retry_after=self._retry_after)
-        buffer.position = end
+        buffer.move_to(end)
         if not self._chunk:
             self._section = FieldSectionReader(
                 "trailer section", limits.maxTrailerBytes, limits.maxTrailerFields, "D2-26"

@@ -285,7 +285,7 @@ class ServerConnection(Pipeline):
         self.draining = self._special = True
         self._waiting = None
         if self.exchanges:
-            if self._incoming is None:
+            if self._incoming is None and self._is_last(self.exchanges[-1]):
                 self._last()
         elif self._incoming is None and self._reading is not Reading.HEAD:
             self._end(CloseReason.DRAINING.at(self.state))
@@ -322,7 +322,7 @@ class ServerConnection(Pipeline):
             self._section = FieldSectionReader(
                 "header section", terms.limits.maxHeaderBytes, terms.limits.maxHeaderFields, ""
             )
-            buffer.position = begin
+            buffer.move_to(begin)
         return self._read_section()
 
     def _read_block(self, block: bytes, method: bytes, target: bytes, http11: bool) -> RequestFields | None:
@@ -434,10 +434,7 @@ class ServerConnection(Pipeline):
             exchange.reader = body_reader(body, self._terms.limits)
             if fields.expected.awaits:
                 exchange.handshake = Expectation.WAIVED if len(self._buffer) else Expectation.HELD
-        elif not fields.persistence.keep:
-            self._last()
-        limits = self._terms.limits
-        if limits.maxRequests and exchange.number >= limits.maxRequests and self._incoming is None:
+        elif self._is_last(exchange):
             self._last()
         if fields.expected.met and self.overloaded is None:
             return exchange
@@ -529,8 +526,7 @@ class ServerConnection(Pipeline):
         exchange.body = states.step(states.BODY, BodyEvent.END, exchange.body)
         assert exchange.fields is not None
         self._reading = states.step(states.READING, Input.BODY_END, self._reading)
-        decision = exchange.persistence or exchange.fields.persistence
-        if not decision.keep or self.draining or self._limit(exchange) is not None:
+        if self._is_last(exchange):
             self._last()
         if self.draining and exchange.over:
             self._end(CloseReason.DRAINING.at("reading a body"))
@@ -914,6 +910,17 @@ class ServerConnection(Pipeline):
             if exchange is self._incoming:
                 exchange.body = states.step(states.BODY, BodyEvent.CUT, exchange.body)
         return unfinished
+
+    def _is_last(self, exchange: Exchange) -> bool:
+        """Whether, by what is known now, nothing behind this exchange will be HTTP to be served."""
+        decision, fields = exchange.persistence, exchange.fields
+        if decision is not None:
+            return self.draining or not decision.keep
+        if fields is None or fields.upgrades:  # what follows may be another protocol's
+            return False
+        return not fields.persistence.keep or (
+            self._special and (self.draining or self._limit(exchange) is not None)
+        )
 
     def _last(self) -> None:
         """No further request will be served: what comes is thrown away."""

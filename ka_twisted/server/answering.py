@@ -195,7 +195,7 @@ def respond(connection: KeepAliveProtocol, request: Request, response: Response)
 
     :raises ProtocolError: when the request has been answered.
     """
-    exchange = request.exchange
+    exchange = request._exchange
     fields = response.fields
     body = response.body
     if fields.dropped:
@@ -210,10 +210,8 @@ def respond(connection: KeepAliveProtocol, request: Request, response: Response)
         connection.core.respond(exchange, response.status, fields, body)
     if exchange.bytes_sent < len(body) and exchange.method != b"HEAD":
         _logExcess(len(body) - exchange.bytes_sent)
-    if exchange.owner is not None:
+    if exchange.owner is not None or connection.factory.observers:
         connection.over(exchange)
-    elif connection.factory.observers:
-        connection.factory.finished(connection, exchange)
 
 
 def _stream(connection: KeepAliveProtocol, request: Request, response: Response) -> None:

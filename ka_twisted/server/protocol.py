@@ -247,7 +247,9 @@ class KeepAliveProtocol(Protocol):
         self._turning = True
         core = self.core
         way = self._outlet
-        now = self._newTurn()
+        now = self.factory.now()
+        if now >= self.factory.dateDue or self.factory.maxAge:
+            self._passTime(now)
         receive = self.requestReceived
         budget = _PASS
         try:
@@ -273,21 +275,19 @@ class KeepAliveProtocol(Protocol):
             self._turning = False
         self._settle(now)
 
-    def _newTurn(self) -> float:
-        """The time of this turn, and what the time brings with it."""
-        factory = self.factory
-        now = factory.now()
-        if now >= factory.dateDue:
-            factory.renewDate()
-        if factory.maxAge and now - self.opened >= factory.maxAge and not self.core.aged:
+    def _passTime(self, now: float) -> None:
+        """What time brings with it: another Date, and age."""
+        self.factory.renewDate()
+        maxAge = self.factory.maxAge
+        if maxAge and now - self.opened >= maxAge and not self.core.aged:
             self.core.grow_old()
-        return now
 
     def _settle(self, now: float) -> None:
         """Send, then end or wait."""
         core = self.core
-        if core.output:
-            self._send(core.take_output())
+        if output := core.output:
+            core.output = []
+            self._send(output)
         if core.ending is not None:
             self._end()
             return
@@ -413,7 +413,7 @@ class KeepAliveProtocol(Protocol):
         """
         self.core.write(exchange, data)
         if not self._turning:
-            self._settle(self._newTurn())
+            self._settle(self.factory.now())
         elif len(data) >= _SEND_NOW and (output := self.core.take_output()):
             self._send(output)
 
