@@ -529,7 +529,7 @@ class ServerConnection(Pipeline):
         if self._is_last(exchange):
             self._last()
         if self.draining and exchange.over:
-            self._end(CloseReason.DRAINING.at("reading a body"))
+            self._drained(exchange, "reading a body")
 
     def _fail_body(self, exchange: Exchange, error: RemoteProtocolError) -> Event | None:
         """The body will never be complete."""
@@ -635,8 +635,6 @@ class ServerConnection(Pipeline):
         else:
             ending = self._frame(exchange, status, len(body), fields.length)
         decision = self._decide(exchange, ending, fields, False, review)
-        if exchange.answer is not Answer.AWAITED:
-            return  # the body in hand was broken, and has been answered
         exchange.answer = states.step(states.ANSWER, Output.WHOLE, exchange.answer)
         exchange.status = status
         exchange.response_framing = ending
@@ -664,8 +662,6 @@ class ServerConnection(Pipeline):
             self._cannot_answer(exchange, status)
         ending = self._frame(exchange, status, length, fields.length)
         decision = self._decide(exchange, ending, fields, True, review)
-        if exchange.answer is not Answer.AWAITED:
-            return
         if not decision.keep and ending.row == "D4-11":
             ending = framing.decide_response(exchange.method, status, True, None, closing=True)
         exchange.answer = states.step(states.ANSWER, Output.START, exchange.answer)
@@ -708,7 +704,7 @@ class ServerConnection(Pipeline):
         exchange.answer = states.step(states.ANSWER, Output.FINISH, exchange.answer)
         ending = exchange.response_framing
         if exchange.writer.excess and ending is not None and ending.delimiter is Delimiter.LENGTH:
-            exchange.persistence = persistence.refused(CloseReason.APPLICATION_ABORT)
+            self.decision = exchange.persistence = persistence.OVERRUN
         self._completed(exchange)
 
     def interim(self, exchange: Exchange, status: int, fields: ResponseFields = NO_FIELDS) -> None:
@@ -788,13 +784,12 @@ class ServerConnection(Pipeline):
             decision = request.persistence  # nothing but the request has a say
         else:
             decision = self._decide_at_length(exchange, request, ending, fields, streaming)
-        if exchange.answer is Answer.AWAITED:
-            if review is not None:
-                reviewed = review(exchange, decision)
-                decision = reviewed if decision.keep or not reviewed.keep else decision
-            self.decision = exchange.persistence = decision
-            if not decision.keep:
-                self._serve_nothing_behind(exchange)
+        if review is not None:
+            reviewed = review(exchange, decision)
+            decision = reviewed if decision.keep or not reviewed.keep else decision
+        self.decision = exchange.persistence = decision
+        if not decision.keep:
+            self._serve_nothing_behind(exchange)
         return decision
 
     def _decide_at_length(
@@ -802,7 +797,7 @@ class ServerConnection(Pipeline):
     ) -> Persistence:
         try:
             rest = self._read_away(exchange, streaming)
-        except RemoteProtocolError as error:
+        except RemoteProtocolError as error:  # what is in hand of a body that nobody reads is broken
             exchange.body = states.step(states.BODY, BodyEvent.CUT, exchange.body)
             self._incoming = None
             self._last()
@@ -892,7 +887,8 @@ class ServerConnection(Pipeline):
                 break
             first = self.next_first()
         if self.draining and not exchanges and self._incoming is None:
-            self._end(CloseReason.DRAINING.at("responding"))
+            assert first is not None
+            self._drained(first, "responding")
 
     def _serve_nothing_behind(self, exchange: Exchange) -> None:
         """This exchange ends the connection (ledger N-08)."""
@@ -910,6 +906,11 @@ class ServerConnection(Pipeline):
             if exchange is self._incoming:
                 exchange.body = states.step(states.BODY, BodyEvent.CUT, exchange.body)
         return unfinished
+
+    def _drained(self, last: Exchange, state: str) -> None:
+        """A shutdown began after the head of the last response had left: the close was not announced (ledger D1-29)."""
+        self.decision = last.persistence = persistence.DRAINING_LATE
+        self._end(CloseReason.DRAINING.at(state))
 
     def _is_last(self, exchange: Exchange) -> bool:
         """Whether, by what is known now, nothing behind this exchange will be HTTP to be served."""
