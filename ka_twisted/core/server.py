@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NoReturn
 
-from ..config import Limits, Policy, Timeouts
-from . import framing, grammar, messages, persistence, states
+from . import framing, messages, persistence, states
 from .buffer import ReceiveBuffer
 from .deadlines import Deadline
 from .errors import IncompleteBody, LocalProtocolError, RemoteProtocolError
@@ -21,63 +20,18 @@ from .events import BodyComplete, BodyFailed, BodyReceived, Ending, Event, Excha
 from .expectation import Expected
 from .framing import Delimiter, Framing
 from .headers import NO_FIELDS, ResponseFields, encode_field
-from .messages import RequestFields, RequestHead
+from .heads import HeadReader
+from .messages import RequestFields
 from .persistence import Persistence, Rest, Signal
 from .pipeline import Exchange, Pipeline
-from .readers import FieldSectionReader, body_reader
+from .readers import body_reader
 from .reasons import CloseReason
 from .states import Answer, Body, BodyEvent, Expectation, Handshake, Input, Output, Reading
+from .terms import Terms
 from .writers import body_writer
 
 #: Asked about every decision before it is carried out.
 Review = Callable[[Exchange, Persistence], Persistence]
-
-_EMPTY_LINE = b"\r\n"
-
-
-class Terms:
-    """What all connections of a server have in common."""
-
-    __slots__ = ("_preamble", "advertised", "heads", "limits", "policy", "sections")
-
-    def __init__(
-        self, limits: Limits | None = None, policy: Policy | None = None, timeouts: Timeouts | None = None
-    ) -> None:
-        self.limits = limits or Limits()
-        self.policy = policy or Policy()
-        #: Whole seconds promised in Keep-Alive (ledger K-06); None: no promise.
-        self.advertised = (timeouts or Timeouts()).advertised
-        self._preamble = b""
-        #: Header sections met lately and what they mean, for HTTP/1.0 and for 1.1: clients of one kind send the same.
-        self.sections: tuple[dict[bytes, RequestFields], dict[bytes, RequestFields]] = ({}, {})
-        #: What `ordinary_head` gave last.
-        self.heads: dict[tuple[int, ResponseFields, int], bytes] = {}
-
-    @property
-    def preamble(self) -> bytes:
-        """Field lines that every final response carries, e.g. Date; the owner keeps it current."""
-        return self._preamble
-
-    @preamble.setter
-    def preamble(self, lines: bytes) -> None:
-        self._preamble = lines
-        self.heads.clear()
-
-    def ordinary_head(self, status: int, fields: ResponseFields, length: int) -> bytes | None:
-        """
-        The head of a whole response that keeps the connection without a word; None where it takes more than that.
-
-        Servers answer alike: the last few heads are remembered in `heads` for as long as their Date holds.
-        """
-        if not 200 <= status < 600 or status in framing.BODILESS_STATUSES or not fields.plain:
-            return None
-        head = b"%b%b%bContent-Length: %d\r\n\r\n" % (
-            messages.STATUS_LINES[status], self._preamble, fields.block, length,
-        )
-        if len(self.heads) >= _REMEMBERED:
-            self.heads.clear()
-        self.heads[status, fields, length] = head
-        return head
 
 
 class ServerConnection(Pipeline):
@@ -91,8 +45,7 @@ class ServerConnection(Pipeline):
     """
 
     __slots__ = (
-        "_blank_lines", "_buffer", "_departure", "_events", "_incoming", "_line", "_memo_fields",
-        "_memo_head", "_memo_octets", "_reading", "_section", "_special", "_terms", "_unread",
+        "_buffer", "_departure", "_events", "_heads", "_incoming", "_reading", "_special", "_terms", "_unread",
         "_waiting", "aged", "decision", "draining", "ending", "eof", "overloaded", "request_count",
     )
 
@@ -100,16 +53,8 @@ class ServerConnection(Pipeline):
         super().__init__()
         self._terms = terms
         self._buffer = ReceiveBuffer()
+        self._heads = HeadReader(terms)
         self._reading = Reading.UNUSED
-        self._blank_lines = 0
-        #: A request line whose fields are not complete yet, and the reader that has some of them.
-        self._line: tuple[bytes, bytes, bool] | None = None
-        self._section: FieldSectionReader | None = None
-        # A kept-alive client repeats itself. The last header section and what it meant; and once it has repeated, the
-        # last head as a whole. Memos of pure functions, one each.
-        self._memo_fields: RequestFields | None = None
-        self._memo_octets: bytes | None = None
-        self._memo_head = _NO_HEAD
         #: The exchange whose body is being read, and one that waits for those in service.
         self._incoming: Exchange | None = None
         self._waiting: Exchange | None = None
@@ -174,7 +119,7 @@ class ServerConnection(Pipeline):
                 return Deadline.UNREAD if incoming.over else None
             return Deadline.BODY if incoming.body is Body.WANTED and incoming.flowing else None
         if self._reading is Reading.HEAD:
-            return Deadline.HEADER
+            return None if self._is_full() else Deadline.HEADER
         return Deadline.FIRST_REQUEST if self._reading is Reading.UNUSED else None
 
     def expecting(self) -> Exchange | None:
@@ -212,12 +157,12 @@ class ServerConnection(Pipeline):
             data = buffer.data
             if not data and not self.eof:
                 return None
-            octets = self._memo_octets
+            heads = self._heads
+            octets = heads.octets
             if octets is not None and data.startswith(octets, buffer.position):
-                buffer.move_to(buffer.position + len(octets))
-                self._blank_lines = 0
+                heads.skip(buffer)
                 self.request_count = number = self.request_count + 1
-                exchange = Exchange(number, self._memo_head)
+                exchange = Exchange(number, heads.head)
                 self.exchanges.append(exchange)
                 return exchange
         return self._next_event()
@@ -229,13 +174,7 @@ class ServerConnection(Pipeline):
             event = self._read_body(self._incoming)
             if event is not None or self._incoming is not None or self.ending is not None:
                 return event
-        exchanges = self.exchanges
-        limits = self._terms.limits
-        if exchanges and (
-            not exchanges[-1].head.light
-            or len(exchanges) >= limits.pipelineDepth
-            or self.held_bytes > limits.maxHeldBytes
-        ):
+        if self._is_full():
             return None
         waiting, self._waiting = self._waiting, None
         if waiting is None:
@@ -247,16 +186,32 @@ class ServerConnection(Pipeline):
                 return self._refuse_head(error)
             if waiting is None:
                 return None
-        if exchanges and not self.admits(waiting, limits.pipelineDepth):
+        if self.exchanges and not self.admits(waiting, self._terms.limits.pipelineDepth):
             self._waiting = waiting
             return None
         return self._take_up(waiting)
 
+    def _is_full(self) -> bool:
+        """Whether no request is read before one of those in service is over."""
+        exchanges = self.exchanges
+        limits = self._terms.limits
+        return bool(exchanges) and (
+            not exchanges[-1].head.light
+            or len(exchanges) >= limits.pipelineDepth
+            or self.held_bytes > limits.maxHeldBytes
+        )
+
     def expire(self, deadline: Deadline) -> None:
-        """A deadline has passed; `next_event` and `ending` show what follows."""
+        """
+        A deadline has passed; `next_event` and `ending` show what follows.
+
+        One that is not running does nothing: a timer may fire late. Those on sending are the owner's own affair.
+        """
         if deadline is Deadline.EXPECTATION:
             if (exchange := self.expecting()) is not None:
                 self.accept(exchange)
+            return
+        if deadline is not self.deadline:
             return
         assert deadline.reason is not None
         error = RemoteProtocolError(
@@ -293,128 +248,35 @@ class ServerConnection(Pipeline):
     # -- heads -----------------------------------------------------------------------------------------------------
 
     def _read_head(self) -> Exchange | None:
-        """The next request whose head is complete; None when more octets are needed."""
-        buffer = self._buffer
-        data, start = buffer.data, buffer.position
-        terms = self._terms
-        if self._section is None:
-            match = grammar.request_line.match(data, start)
-            limits = terms.limits
-            if match is None or match.end() - start - 2 > limits.maxLine or len(match[1]) > limits.maxMethod:
-                return self._read_odd_line()
-            method, target, minor = match.groups()
-            http11 = minor != b"0"
-            begin = match.end()
-            end = data.find(b"\r\n\r\n", begin - 2) + 2
-            if end > 1:
-                block = data[begin:end]
-                fields = self._memo_fields
-                repeats = fields is not None and block == fields.block and http11 is fields.http11
-                if not repeats or method in framing.BODILESS:
-                    fields = self._read_block(block, method, target, http11)
-                if fields is not None:
-                    buffer.move_to(end + 2)
-                    exchange = self._accept_head(method, target, http11, fields)
-                    if repeats and exchange.head.ordinary and not self._special:
-                        self._memo_octets, self._memo_head = data[start : end + 2], exchange.head
-                    return exchange
-            self._line = (method, target, http11)
-            self._section = FieldSectionReader(
-                "header section", terms.limits.maxHeaderBytes, terms.limits.maxHeaderFields, ""
-            )
-            buffer.move_to(begin)
-        return self._read_section()
-
-    def _read_block(self, block: bytes, method: bytes, target: bytes, http11: bool) -> RequestFields | None:
-        """A whole header section at once; None when it breaks a rule, which is then found line by line."""
-        limits = self._terms.limits
-        sections = self._terms.sections[http11]
-        ordinary = method not in framing.BODILESS
-        if ordinary and (fields := sections.get(block)) is not None:
-            self._memo_fields = fields
-            return fields
-        pairs = _pairs(block) if len(block) <= limits.maxHeaderBytes else None
-        if pairs is None or len(pairs) > limits.maxHeaderFields:
-            return None
-        self._line = (method, target, http11)  # so that a refusal knows what it answers
-        fields = messages.read_fields(pairs, http11, limits, self._terms.policy, method, block)
-        self._line = None
-        if ordinary:
-            self._memo_fields = fields
-            if len(block) <= _COMMON:
-                if len(sections) >= _REMEMBERED:
-                    sections.clear()
-                sections[block] = fields
-        return fields
-
-    def _read_section(self) -> Exchange | None:
-        """A head that came in pieces, or that breaks a rule: line by line."""
-        assert self._section is not None
-        assert self._line is not None
-        pairs = self._section.read(self._buffer)
-        if pairs is None:
+        """The exchange that the next complete head opens; None when more octets are needed."""
+        head = self._heads.read(self._buffer)
+        if head is None:
             self._await_head()
             return None
-        method, target, http11 = self._line
-        fields = messages.read_fields(pairs, http11, self._terms.limits, self._terms.policy, method)
-        self._section = self._line = None
-        return self._accept_head(method, target, http11, fields)
-
-    def _read_odd_line(self) -> Exchange | None:
-        """A request line that did not match: blank lines before it, or not complete, or not acceptable."""
-        buffer = self._buffer
-        while buffer.data.startswith(_EMPTY_LINE, buffer.position):
-            self._blank_lines += 1
-            if self._blank_lines > self._terms.limits.blankLines:
-                raise RemoteProtocolError(400, "too many empty lines", "RFC 9112 2.2", row="H-05")
-            buffer.move_to(buffer.position + 2)
-            if not buffer.data.startswith(_EMPTY_LINE, buffer.position):
-                return self._read_head()
-        line = buffer.data[buffer.position :]
-        if line in (b"", b"\r"):  # nothing, or half of an empty line, which is no request (ledger H-05)
-            if self.eof:
-                self._ended()
-            return None
-        messages.refuse_request_line(line, self._terms.limits)
-        self._await_head()
-        return None
-
-    def _await_head(self) -> None:
-        """Part of a head is there: the rest is due."""
-        if self.eof:
-            raise RemoteProtocolError(
-                400,
-                "the request ends inside its head",
-                "RFC 9112 8",
-                row="L-31",
-                reason=CloseReason.PEER_CLOSED_MID_REQUEST,
-            )
-        self._reading = states.step(states.READING, Input.PART, self._reading)
-
-    def _ended(self) -> None:
-        """The peer has ended its side and nothing of a request is left."""
-        if not self.exchanges:
-            self._end(self._departure.at(self.state))
-
-    def _accept_head(self, method: bytes, target: bytes, http11: bool, fields: RequestFields) -> Exchange:
-        """A head is complete and means something: the exchange that it opens."""
-        if target[0] != _SLASH or method == b"CONNECT":
-            self._line = (method, target, http11)
-            messages.check_target(method, target)
-            self._line = None
-        self.request_count = number = self.request_count + 1
-        self._blank_lines = 0
-        exchange = Exchange(number, RequestHead(method, target, http11, fields))
+        self.request_count += 1
         if self._reading is not Reading.IDLE:
             self._reading = states.step(states.READING, Input.HEAD_END, self._reading)
-        return exchange
+        return Exchange(self.request_count, head)
+
+    def _await_head(self) -> None:
+        """More octets are needed, and perhaps due."""
+        if self._heads.begun(self._buffer):
+            if self.eof:
+                raise RemoteProtocolError(
+                    400,
+                    "the request ends inside its head",
+                    "RFC 9112 8",
+                    row="L-31",
+                    reason=CloseReason.PEER_CLOSED_MID_REQUEST,
+                )
+            self._reading = states.step(states.READING, Input.PART, self._reading)
+        elif self.eof and not self.exchanges:
+            self._end(self._departure.at(self.state))
 
     def _refuse_head(self, error: RemoteProtocolError) -> RequestRefused:
         """What came is no request: answer it behind the others, and read nothing more."""
-        method, target, http11 = self._line or (b"", b"", True)
-        self._line = self._section = None
         self.request_count += 1
-        exchange = Exchange(self.request_count, RequestHead(method, target, http11, None))
+        exchange = Exchange(self.request_count, self._heads.refused)
         self._last()
         self.add(exchange)
         self._answer_error(exchange, error)
@@ -946,14 +808,6 @@ class ServerConnection(Pipeline):
             self._events.append(event)
 
 
-def _pairs(block: bytes) -> list[tuple[bytes, bytes]] | None:
-    """The field lines of a whole block, blanks round the values removed; None unless every octet belongs to one."""
-    pairs = grammar.field_line.findall(block)
-    if sum([len(name) + len(value) for name, value in pairs]) + 3 * len(pairs) != len(block):
-        return None
-    return [(name, value.strip(b" \t")) for name, value in pairs]
-
-
 def _length_lines(ending: Framing) -> bytes:
     """The field that tells a recipient where the body ends."""
     if ending.delimiter is Delimiter.CHUNKED:
@@ -982,12 +836,6 @@ def _incomplete(row: str = "D2-29") -> IncompleteBody:
 
 #: Bodies up to this size are joined to their head: one small copy is cheaper than a second piece of output.
 _JOIN = 16384
-_NO_HEAD = RequestHead(b"", b"", True, None)
-#: Header sections up to this size are worth remembering for other connections: larger ones are personal.
-_COMMON = 2048
-#: Response heads, and header sections, that a server remembers.
-_REMEMBERED = 256
-_SLASH = 0x2F
 _CLOSE_LINE = b"Connection: close\r\n"
 _ERROR_FIELDS = b"Content-Type: text/plain; charset=utf-8\r\n"
 #: Faults of a request body after which a response that has begun is still finished.

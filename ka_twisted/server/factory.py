@@ -17,7 +17,7 @@ from ..core.deadlines import Deadline
 from ..core.errors import RemoteProtocolError
 from ..core.pipeline import Exchange
 from ..core.reasons import CloseReason
-from ..core.server import Terms
+from ..core.terms import Terms
 from ..interfaces import IConnectionObserver
 from .negotiation import UpgradeHandler
 from .protocol import KeepAliveProtocol

@@ -21,7 +21,8 @@ from ka_twisted.core.events import (
 )
 from ka_twisted.core.headers import FieldsInput, response_fields
 from ka_twisted.core.pipeline import Exchange
-from ka_twisted.core.server import ServerConnection, Terms
+from ka_twisted.core.server import ServerConnection
+from ka_twisted.core.terms import Terms
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 GET_10 = b"GET / HTTP/1.0\r\n\r\n"

@@ -1,0 +1,148 @@
+"""
+Request heads out of received octets.
+
+Heads that come whole are read at once; those that come in pieces or break a rule, line by line, with the same verdict.
+A kept-alive client repeats itself, so a reader remembers the last header section and what it meant, and once that has
+repeated, the last head as a whole. Both are memos of pure functions, one each.
+"""
+
+from __future__ import annotations
+
+from . import framing, grammar, messages
+from .buffer import ReceiveBuffer
+from .errors import RemoteProtocolError
+from .messages import RequestFields, RequestHead
+from .readers import FieldSectionReader
+from .terms import Terms
+
+_EMPTY_LINE = b"\r\n"
+_SLASH = 0x2F
+_NO_HEAD = RequestHead(b"", b"", True, None)
+
+
+class HeadReader:
+    """
+    Reads the heads of one connection's requests, one after another.
+
+    :ivar octets: the last head that was ordinary and like the one before it, None where there was none.
+    :ivar head: what it meant.
+    """
+
+    __slots__ = ("_blank_lines", "_fields", "_line", "_section", "_terms", "head", "octets")
+
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+        self._blank_lines = 0
+        #: The last header section that came in one piece.
+        self._fields: RequestFields | None = None
+        #: A request line whose fields are not complete or not understood, and the reader that has some of them.
+        self._line: tuple[bytes, bytes, bool] | None = None
+        self._section: FieldSectionReader | None = None
+        self.octets: bytes | None = None
+        self.head = _NO_HEAD
+
+    def read(self, buffer: ReceiveBuffer) -> RequestHead | None:
+        """
+        The next head that is complete.
+
+        :return: None when more octets are needed; see `begun`.
+        :raises RemoteProtocolError: when what came is none; see `refused`.
+        """
+        if self._section is not None:
+            return self._read_lines(buffer, self._section)
+        data, start = buffer.data, buffer.position
+        limits = self._terms.limits
+        match = grammar.request_line.match(data, start)
+        if match is None or match.end() - start - 2 > limits.maxLine or len(match[1]) > limits.maxMethod:
+            return self._read_odd_line(buffer)
+        method, target, minor = match.groups()
+        self._line = line = (method, target, minor != b"0")
+        begin = match.end()
+        end = data.find(b"\r\n\r\n", begin - 2) + 2
+        if end > 1:
+            block = data[begin:end]
+            fields = self._fields
+            repeats = fields is not None and block == fields.block and line[2] is fields.http11
+            if not repeats or method in framing.BODILESS:
+                fields = self._read_block(block, method, line[2])
+            if fields is not None:
+                buffer.move_to(end + 2)
+                head = self._complete(line, fields)
+                if repeats and head.ordinary:
+                    self.octets, self.head = data[start : end + 2], head
+                return head
+        section = FieldSectionReader("header section", limits.maxHeaderBytes, limits.maxHeaderFields, "")
+        self._section = section
+        buffer.move_to(begin)
+        return self._read_lines(buffer, section)
+
+    def skip(self, buffer: ReceiveBuffer) -> None:
+        """Consume another copy of `octets`."""
+        assert self.octets is not None
+        buffer.move_to(buffer.position + len(self.octets))
+        self._blank_lines = 0
+
+    @property
+    def refused(self) -> RequestHead:
+        """As much as could be read of a head that was refused."""
+        return _NO_HEAD if self._line is None else RequestHead(*self._line, None)
+
+    def _complete(self, line: tuple[bytes, bytes, bool], fields: RequestFields) -> RequestHead:
+        """A head is complete, and its section means something."""
+        method, target, http11 = line
+        if target[0] != _SLASH or method == b"CONNECT":
+            messages.check_target(method, target)
+        self._line = self._section = None
+        self._blank_lines = 0
+        return RequestHead(method, target, http11, fields)
+
+    def _read_block(self, block: bytes, method: bytes, http11: bool) -> RequestFields | None:
+        """A whole header section at once; None when it breaks a rule, which is then found line by line."""
+        terms = self._terms
+        bodiless = method in framing.BODILESS  # what these mean depends on the method
+        fields = None if bodiless else terms.known_section(block, http11)
+        if fields is None:
+            pairs = _pairs(block) if len(block) <= terms.limits.maxHeaderBytes else None
+            if pairs is None or len(pairs) > terms.limits.maxHeaderFields:
+                return None
+            fields = messages.read_fields(pairs, http11, terms.limits, terms.policy, method, block)
+            if bodiless:
+                return fields
+            terms.remember_section(fields)
+        self._fields = fields
+        return fields
+
+    def _read_lines(self, buffer: ReceiveBuffer, section: FieldSectionReader) -> RequestHead | None:
+        """A head that came in pieces, or that breaks a rule."""
+        pairs = section.read(buffer)
+        if pairs is None:
+            return None
+        assert self._line is not None
+        method, _, http11 = self._line
+        fields = messages.read_fields(pairs, http11, self._terms.limits, self._terms.policy, method)
+        return self._complete(self._line, fields)
+
+    def _read_odd_line(self, buffer: ReceiveBuffer) -> RequestHead | None:
+        """A request line that did not match: blank lines before it, or not complete, or not acceptable."""
+        while buffer.data.startswith(_EMPTY_LINE, buffer.position):
+            self._blank_lines += 1
+            if self._blank_lines > self._terms.limits.blankLines:
+                raise RemoteProtocolError(400, "too many empty lines", "RFC 9112 2.2", row="H-05")
+            buffer.move_to(buffer.position + 2)
+            if not buffer.data.startswith(_EMPTY_LINE, buffer.position):
+                return self.read(buffer)
+        if self.begun(buffer):
+            messages.refuse_request_line(buffer.data[buffer.position :], self._terms.limits)
+        return None
+
+    def begun(self, buffer: ReceiveBuffer) -> bool:
+        """Whether part of a head is there. Half of an empty line is no part of a request (ledger H-05)."""
+        return self._section is not None or buffer.data[buffer.position :] not in (b"", b"\r")
+
+
+def _pairs(block: bytes) -> list[tuple[bytes, bytes]] | None:
+    """The field lines of a whole block, blanks round the values removed; None unless every octet belongs to one."""
+    pairs = grammar.field_line.findall(block)
+    if sum([len(name) + len(value) for name, value in pairs]) + 3 * len(pairs) != len(block):
+        return None
+    return [(name, value.strip(b" \t")) for name, value in pairs]

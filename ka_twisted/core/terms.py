@@ -1,0 +1,69 @@
+"""What the connections of one server have in common: their settings, and what is worth remembering for all of them."""
+
+from __future__ import annotations
+
+from ..config import Limits, Policy, Timeouts
+from . import framing, messages
+from .headers import ResponseFields
+from .messages import RequestFields
+
+#: Response heads, and header sections, that a server remembers.
+_REMEMBERED = 256
+#: Header sections up to this size are worth remembering for other connections: larger ones are personal.
+_COMMON = 2048
+
+
+class Terms:
+    """What all connections of a server have in common."""
+
+    __slots__ = ("_preamble", "_sections", "advertised", "heads", "limits", "policy")
+
+    def __init__(
+        self, limits: Limits | None = None, policy: Policy | None = None, timeouts: Timeouts | None = None
+    ) -> None:
+        self.limits = limits or Limits()
+        self.policy = policy or Policy()
+        #: Whole seconds promised in Keep-Alive (ledger K-06); None: no promise.
+        self.advertised = (timeouts or Timeouts()).advertised
+        self._preamble = b""
+        self._sections: tuple[dict[bytes, RequestFields], dict[bytes, RequestFields]] = ({}, {})
+        #: What `ordinary_head` gave last.
+        self.heads: dict[tuple[int, ResponseFields, int], bytes] = {}
+
+    @property
+    def preamble(self) -> bytes:
+        """Field lines that every final response carries, e.g. Date; the owner keeps it current."""
+        return self._preamble
+
+    @preamble.setter
+    def preamble(self, lines: bytes) -> None:
+        self._preamble = lines
+        self.heads.clear()
+
+    def ordinary_head(self, status: int, fields: ResponseFields, length: int) -> bytes | None:
+        """
+        The head of a whole response that keeps the connection without a word; None where it takes more than that.
+
+        Servers answer alike: the last few heads are remembered in `heads` for as long as their Date holds.
+        """
+        if not 200 <= status < 600 or status in framing.BODILESS_STATUSES or not fields.plain:
+            return None
+        head = b"%b%b%bContent-Length: %d\r\n\r\n" % (
+            messages.STATUS_LINES[status], self._preamble, fields.block, length,
+        )
+        if len(self.heads) >= _REMEMBERED:
+            self.heads.clear()
+        self.heads[status, fields, length] = head
+        return head
+
+    def known_section(self, block: bytes, http11: bool) -> RequestFields | None:
+        """What a header section means, if any connection has met it lately: clients of one kind send the same."""
+        return self._sections[http11].get(block)
+
+    def remember_section(self, fields: RequestFields) -> None:
+        """Keep what a header section means for other connections."""
+        if len(fields.block) <= _COMMON:
+            sections = self._sections[fields.http11]
+            if len(sections) >= _REMEMBERED:
+                sections.clear()
+            sections[fields.block] = fields
