@@ -118,7 +118,7 @@ class Pipeline:
     """
     The exchanges in service, oldest first, and the octets of their responses in the order of their requests.
 
-    :ivar output: octets that may leave now.
+    :ivar output: octets that may leave now; None when there are none: an idle connection holds nothing.
     :ivar held_bytes: octets that wait for earlier responses.
     """
 
@@ -126,7 +126,7 @@ class Pipeline:
 
     def __init__(self) -> None:
         self.exchanges: list[Exchange] = []
-        self.output: list[bytes] = []
+        self.output: list[bytes] | None = None
         self.held_bytes = 0
 
     def admits(self, exchange: Exchange, depth: int) -> bool:
@@ -137,7 +137,10 @@ class Pipeline:
     def put(self, exchange: Exchange, parts: list[bytes]) -> None:
         """Add octets to the response of an exchange."""
         if exchange.held is None:
-            self.output += parts
+            if self.output is None:
+                self.output = parts
+            else:
+                self.output += parts
         else:
             exchange.held += parts
             self.held_bytes += sum(map(len, parts))
@@ -157,8 +160,8 @@ class Pipeline:
         first = exchanges[0]
         if first.held is not None:
             self.held_bytes -= sum(map(len, first.held))
-            self.output += first.held
-            first.held = None
+            held, first.held = first.held, None
+            self.put(first, held)
         return first
 
     def drop(self, place: int) -> list[Exchange]:
@@ -170,6 +173,5 @@ class Pipeline:
 
     def take_output(self) -> list[bytes]:
         """The octets that may leave now, handed over."""
-        output = self.output
-        self.output = []
-        return output
+        output, self.output = self.output, None
+        return output or []

@@ -473,7 +473,10 @@ class ServerConnection(Pipeline):
             if exchange.held is not None or size >= _JOIN:
                 self.put(exchange, [head, body])
             else:
-                self.output.append(head + body)
+                if self.output is None:
+                    self.output = [head + body]
+                else:
+                    self.output.append(head + body)
             if len(self.exchanges) == 1:
                 del self.exchanges[0]
             else:

@@ -286,7 +286,7 @@ class KeepAliveProtocol(Protocol):
         """Send, then end or wait."""
         core = self.core
         if output := core.output:
-            core.output = []
+            core.output = None
             self._send(output)
         if core.ending is not None:
             self._end()
