@@ -94,7 +94,7 @@ class MemoryTransport:
 
     def write(self, data: bytes) -> None:
         """See `ITransport.write`."""
-        if not self.connected or self.ended or not isinstance(data, bytes):
+        if not self.connected or self.ended or self.aborted:
             return
         self.queued += data
         self._move()
@@ -245,7 +245,7 @@ class MemoryTransport:
             self._clock.callLater(0, self._read)
 
     def _read(self) -> None:
-        while self.inbound and self.reading and self.connected and not self.disconnecting:
+        while self.inbound and self.reading and self.connected and not (self.disconnecting or self.aborted):
             data = self.inbound.pop(0)
             if data is None:
                 self.readConnectionLost(Failure(ConnectionDone()))
@@ -350,8 +350,8 @@ class MemoryClient:
 
     @property
     def closeReason(self) -> CloseReason | None:
-        """Why the connection ended; None while it has not."""
-        return self._server.closeReasons.get(self.protocol.id)
+        """Why the connection ends or has ended; None while it does not."""
+        return self.protocol.closeReason
 
 
 @implementer(IConnectionObserver)

@@ -147,6 +147,11 @@ class KeepAliveProtocol(Protocol):
         return "closing" if self._closing is not None else self.core.state
 
     @property
+    def closeReason(self) -> CloseReason | None:
+        """Why it ends or has ended; None while it does not."""
+        return self._reason
+
+    @property
     def lateOctets(self) -> int:
         """Octets that arrived after our side was closed, and were thrown away."""
         return 0 if self._closing is None else self._closing.late

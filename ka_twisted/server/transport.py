@@ -85,6 +85,7 @@ class Outlet:
     def abort(self) -> None:
         """End the connection now, by a reset where the transport has such a thing."""
         self.release()
+        self.pending = True  # nothing is sent any more: who produces waits, and hears that the connection is lost
         abort = getattr(self.transport, "abortConnection", None) or self.transport.loseConnection
         abort()
 
