@@ -1,0 +1,59 @@
+"""What is logged while a test runs: wanted errors are taken, any other fails the test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
+
+
+class Logged:
+    """Events from level warn on."""
+
+    def __init__(self) -> None:
+        self._events: list[LogEvent] = []
+
+    def __call__(self, event: LogEvent) -> None:
+        if event["log_level"] >= LogLevel.warn:
+            self._events.append(event)
+
+    def failures(self, *kinds: type[BaseException]) -> list[Failure]:
+        """Take the failures with an exception of these types; all must have been logged with a traceback."""
+        taken = [event for event in self._events if _failed(event, kinds)]
+        self._events = [event for event in self._events if event not in taken]
+        failures: list[Failure] = [event["log_failure"] for event in taken]
+        assert all(failure.getTracebackObject() is not None for failure in failures)
+        return failures
+
+    def messages(self, level: LogLevel = LogLevel.error) -> list[str]:
+        """Take what was said at this level without a failure."""
+        taken = [event for event in self._events if event["log_level"] is level and "log_failure" not in event]
+        self._events = [event for event in self._events if event not in taken]
+        return [formatEvent(event) for event in taken]
+
+    @property
+    def rest(self) -> list[str]:
+        """What nobody has taken."""
+        return [
+            f"{formatEvent(event)}: {event['log_failure'].getTraceback()}" if "log_failure" in event else formatEvent(event)
+            for event in self._events
+        ]
+
+
+def _failed(event: LogEvent, kinds: tuple[type[BaseException], ...]) -> bool:
+    failure = event.get("log_failure")
+    return failure is not None and failure.check(*kinds) is not None
+
+
+@contextmanager
+def logged() -> Iterator[Logged]:
+    """Watch the log; whatever is left untaken at the end fails."""
+    log = Logged()
+    globalLogPublisher.addObserver(log)
+    try:
+        yield log
+    finally:
+        globalLogPublisher.removeObserver(log)
+    assert not log.rest, "\n".join(log.rest)

@@ -1,0 +1,328 @@
+"""The doubles that are part of the package: a server in memory, its clients and its clock."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.task import Clock, deferLater
+from zope.interface.verify import verifyObject
+
+from ka_twisted import CloseReason, KeepAliveFactory, Limits, Request, Response, Timeouts
+from ka_twisted.core.errors import RemoteProtocolError
+from ka_twisted.testing import MemoryServer, parseResponses
+from tests.server.driving import BIG, GET, Observer, endless, get, silent, uncounted, upload
+
+
+def test_the_example_of_the_docstring_holds() -> None:
+    server = MemoryServer(lambda request: b"hello", timeouts=Timeouts(idle=15))
+    client = server.connect()
+    client.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+    assert client.responses[0].body == b"hello"
+    server.advance(15)
+    assert client.closeReason == CloseReason.IDLE_TIMEOUT
+
+
+def test_without_a_handler_everything_is_answered() -> None:
+    client = MemoryServer().connect()
+    client.send(GET)
+    assert [response.body for response in client.responses] == [b"hello\n"]
+
+
+def test_octets_arrive_in_pieces() -> None:
+    client = MemoryServer(lambda request: request.target).connect()
+    client.send(get("/a") + get("/b"), pieces=1)
+    assert [response.body for response in client.responses] == [b"/a", b"/b"]
+
+
+def test_nothing_sent_is_nothing() -> None:
+    client = MemoryServer().connect()
+    client.send(b"")
+    assert client.received == b""
+    assert not client.closed
+
+
+def test_responses_are_parsed_by_every_framing() -> None:
+    def handler(request: Request) -> Response:
+        if request.path == "/chunks":
+            return Response.stream(uncounted(b"a", b"bc"), trailers={"Count": "3"})
+        if request.path == "/none":
+            return Response(204)
+        if request.path == "/close":
+            return Response(200, b"last", {"Connection": "close"})
+        return Response(200, b"counted", {"X-Name": "value"})
+
+    client = MemoryServer(handler).connect()
+    client.send(get("/", method="HEAD") + get("/chunks", "TE: trailers", "Connection: TE") + get("/none"))
+    client.send(get("/close"))
+    head, chunks, none, last = client.responses
+    assert (head.status, head.body, head.headers.get("content-length")) == (200, b"", "7")
+    assert (chunks.body, chunks.trailers.get("count"), chunks.complete) == (b"abc", "3", True)
+    assert (none.status, none.body, none.minor) == (204, b"", 1)
+    assert last.body == b"last"
+    assert client.ended
+
+
+def test_a_body_that_the_close_ends() -> None:
+    client = MemoryServer(lambda request: Response.stream(uncounted(b"one", b"two"))).connect()
+    client.send(b"GET / HTTP/1.0\r\n\r\n")
+    (response,) = client.responses
+    assert response.body == b"onetwo"
+    assert response.complete
+
+
+def test_a_response_so_far_is_incomplete() -> None:
+    client = MemoryServer(lambda request: Response(200, BIG)).connect()
+    client.stall(1000)
+    client.send(GET)
+    (response,) = client.responses
+    assert not response.complete
+    assert 0 < len(response.body) < 1000
+    client.resume()
+    assert client.responses[0].complete
+    assert client.responses[0].body == BIG
+
+
+def test_interim_responses_are_told_apart() -> None:
+    def handler(request: Request) -> bytes:
+        request.interim(103, {"Link": "</style.css>"})
+        return b"done"
+
+    client = MemoryServer(handler).connect()
+    client.send(GET)
+    assert [response.status for response in client.responses] == [200]
+    assert [response.status for response in client.allResponses] == [103, 200]
+
+
+def test_take_gives_each_octet_once() -> None:
+    client = MemoryServer(lambda request: b"x").connect()
+    client.send(GET)
+    first = client.take()
+    assert first.endswith(b"\r\n\r\nx")
+    assert client.take() == b""
+    client.send(GET)
+    assert client.take() == first
+
+
+@pytest.mark.parametrize("octets", [1, 7, 1000])
+def test_a_stalled_reader_takes_what_it_is_allowed(octets: int) -> None:
+    client = MemoryServer(lambda request: Response(200, BIG)).connect()
+    client.stall()
+    client.send(GET)
+    assert client.received == b""
+    client.resume(octets)
+    assert len(client.received) == octets
+    client.resume(octets)
+    assert len(client.received) == 2 * octets
+    assert client.transport.unsentOctets() > 0
+
+
+def test_a_stalled_reader_holds_the_producer_back() -> None:
+    made: list[int] = []
+
+    def body() -> object:
+        for number in range(100):
+            made.append(number)
+            yield b"x" * 16384
+
+    client = MemoryServer(lambda request: Response.stream(body())).connect()  # type: ignore[arg-type]
+    client.stall()
+    client.send(GET)
+    assert 4 <= len(made) <= 8
+    client.resume()
+    assert len(client.responses[0].body) == 100 * 16384
+
+
+def test_a_half_close_leaves_the_way_back_open() -> None:
+    server = MemoryServer(lambda request: deferLater(request.connection.clock, 5, lambda: b"late"))
+    client = server.connect()
+    client.send(GET)
+    client.halfClose()
+    assert not client.ended
+    server.advance(5)
+    assert client.responses[0].body == b"late"
+    assert client.closed
+    assert client.closeReason == CloseReason.PEER_HALF_CLOSED
+
+
+@pytest.mark.parametrize(
+    ("way", "reason"),
+    [("disconnect", CloseReason.PEER_CLOSED_IDLE), ("reset", CloseReason.TRANSPORT_ERROR)],
+)
+def test_a_client_that_goes(way: str, reason: CloseReason) -> None:
+    client = MemoryServer().connect()
+    client.send(GET)
+    getattr(client, way)()
+    assert client.closed
+    assert not client.wasReset
+    assert client.closeReason == reason
+
+
+def test_a_client_that_goes_twice_is_gone_once() -> None:
+    observer = Observer()
+    client = MemoryServer(observers=[observer]).connect()
+    client.reset()
+    client.reset()
+    client.disconnect()
+    client.halfClose()
+    client.send(GET)
+    assert len(observer.reasons) == 1
+
+
+def test_a_reset_by_the_server_is_seen() -> None:
+    server = MemoryServer(silent)
+    client = server.connect()
+    client.send(GET)
+    client.protocol.abort()
+    assert client.wasReset
+    server.settle()
+    assert client.closed
+    assert client.closeReason == CloseReason.APPLICATION_ABORT
+
+
+def test_nothing_is_received_behind_a_reset() -> None:
+    taken: list[Request] = []
+
+    def handler(request: Request) -> bytes:
+        taken.append(request)
+        request.connection.protocol.abort()
+        return b"lost"
+
+    client = MemoryServer(handler).connect()
+    client.send(GET)
+    assert client.received == b""
+    assert len(taken) == 1
+
+
+def test_a_held_back_client_is_read_later() -> None:
+    server = MemoryServer(silent, limits=Limits(readAhead=100))
+    client = server.connect()
+    client.send(upload(b""))
+    assert not client.paused
+    client.send(b"x" * 100)
+    assert client.paused
+    client.send(b"more")
+    assert client.transport.inbound == [b"more"]
+
+
+def test_time_moves_when_it_is_told_and_calls_come_when_they_are_due() -> None:
+    server = MemoryServer()
+    seen: list[float] = []
+    clock = server.clock
+
+    def again() -> None:
+        seen.append(clock.seconds())
+        if len(seen) < 4:
+            clock.callLater(1.5, again)
+
+    clock.callLater(1, again)
+    server.advance(0.5)
+    assert seen == []
+    server.advance(4.5)
+    assert seen == [1, 2.5, 4]
+    assert clock.seconds() == 5
+    server.advance(0.5)
+    assert seen == [1, 2.5, 4, 5.5]
+
+
+def test_settling_does_what_is_due_and_moves_nothing() -> None:
+    server = MemoryServer()
+    order: list[str] = []
+    server.clock.callLater(0, order.append, "now")
+    server.clock.callLater(0, lambda: server.clock.callLater(0, order.append, "behind"))
+    server.clock.callLater(1, order.append, "later")
+    server.settle()
+    assert order == ["now", "behind"]
+    assert server.clock.seconds() == 0
+
+
+def test_connections_have_addresses_and_numbers() -> None:
+    server = MemoryServer(lambda request: f"{request.connection.id} {request.connection.peer.host}")  # type: ignore[attr-defined]
+    first, second = server.connect(), server.connect("192.0.2.7")
+    for client in (second, first):
+        client.send(GET)
+    assert first.responses[0].body == b"1 127.0.0.1"
+    assert second.responses[0].body == b"2 192.0.2.7"
+    assert first.protocol.peer != second.protocol.peer
+    assert server.factory.connectionCount == 2
+
+
+def test_settings_go_to_the_factory() -> None:
+    observer = Observer()
+    timeouts, limits = Timeouts(idle=1), Limits(maxRequests=3)
+    server = MemoryServer(timeouts=timeouts, limits=limits, observers=[observer])
+    assert server.factory.timeouts is timeouts
+    assert server.factory.limits is limits
+    server.connect()
+    assert observer.told == [("opened", 1)]
+
+
+def test_a_factory_of_ones_own() -> None:
+    made: list[KeepAliveFactory] = []
+
+    def make(clock: Clock) -> KeepAliveFactory:
+        made.append(KeepAliveFactory(lambda request: b"own", reactor=clock, timeouts=Timeouts(idle=3)))
+        return made[0]
+
+    server = MemoryServer(factory=make)
+    client = server.connect()
+    client.send(GET)
+    assert server.factory is made[0]
+    assert client.responses[0].body == b"own"
+    server.advance(3)
+    assert client.closeReason == CloseReason.IDLE_TIMEOUT
+
+
+def test_the_date_follows_the_clock() -> None:
+    server = MemoryServer()
+    client = server.connect()
+    client.send(GET)
+    server.advance(61)
+    client.send(GET)
+    dates = [response.headers.get("date") for response in client.responses]
+    assert dates == ["Sun, 01 Nov 2026 00:00:00 GMT", "Sun, 01 Nov 2026 00:01:01 GMT"]
+
+
+def test_the_transport_is_a_tcp_transport() -> None:
+    transport = MemoryServer().connect().transport
+    assert verifyObject(ITCPTransport, transport)
+    assert transport.getTcpNoDelay()
+    assert not transport.getTcpKeepAlive()
+
+
+def test_a_second_producer_is_refused_as_twisted_does() -> None:
+    transport = MemoryServer().connect().transport
+    with pytest.raises(RuntimeError):
+        transport.registerProducer(object(), True)  # type: ignore[arg-type]
+
+
+def test_an_endless_body_ends_with_its_reader() -> None:
+    client = MemoryServer(lambda request: Response.stream(endless())).connect()
+    client.stall(200_000)
+    client.send(GET)
+    client.reset()
+    assert client.closeReason == CloseReason.PEER_CLOSED_MID_RESPONSE
+
+
+def test_a_waiting_handler_is_cancelled_when_its_client_goes() -> None:
+    cancelled: list[object] = []
+    client = MemoryServer(lambda request: Deferred(cancelled.append)).connect()
+    client.send(GET)
+    client.disconnect()
+    assert len(cancelled) == 1
+
+
+def test_responses_out_of_octets() -> None:
+    octets = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab" + b"HTTP/1.1 404 Not Found\r\n\r\nrest"
+    first, second = parseResponses(octets, ended=True)
+    assert (first.status, first.body, first.complete) == (200, b"ab", True)
+    assert (second.status, second.body, second.complete) == (404, b"rest", True)
+    assert not parseResponses(octets)[1].complete
+    assert parseResponses(octets[:-20])[0] == first
+    assert parseResponses(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", [b"HEAD"])[0].complete
+
+
+@pytest.mark.parametrize("octets", [b"no response at all\r\n\r\n", b"HTTP/1.1 20 OK\r\n\r\n"])
+def test_octets_that_are_no_response(octets: bytes) -> None:
+    with pytest.raises(RemoteProtocolError):
+        parseResponses(octets)
