@@ -229,6 +229,8 @@ class ServerConnection(Pipeline):
         """The transport is gone: the exchanges that were in service and not over, which they are now."""
         unfinished = self._withdraw(0)
         self._incoming = None
+        if self._reading is not Reading.SWITCHED:
+            self._last()
         return unfinished
 
     def grow_old(self) -> None:
