@@ -15,8 +15,13 @@ from math import inf
 from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
 from ..core.deadlines import Deadline
+
+_log = Logger()
+#: Wake-ups that nobody wants, and that are not worth a search through the heap.
+_FEW = 64
 
 
 class AlarmClock:
@@ -37,20 +42,25 @@ class AlarmClock:
 
     def schedule(self, watch: Watch, due: float) -> None:
         """Wake this watch at that time, or a little earlier for nothing."""
+        if watch.wakeup < inf:
+            watch.wakeup = inf
+            self.forget()
         watch.wakeup = due
         heappush(self._heap, (due, next(self._order), watch))
         if due < self._due:
             self._arm(due)
 
     def forget(self) -> None:
-        """A watch was closed: once most of the heap is such, it is made anew."""
+        """A wake-up is not wanted any more. Once most of the heap is such, it is made anew; with the last, the call goes."""
         self._stale += 1
-        if self._stale > 64 and self._stale > len(self._heap) // 2:
+        if self._stale == len(self._heap):
+            self._heap.clear()
+            self._stale = 0
+            self._disarm()
+        elif self._stale > _FEW and self._stale > len(self._heap) // 2:
             self._heap = [entry for entry in self._heap if entry[2].wakeup == entry[0]]
             heapify(self._heap)
             self._stale = 0
-            if not self._heap:
-                self._disarm()
 
     def _arm(self, due: float) -> None:
         delay = max(0.0, due - self.seconds())
@@ -73,9 +83,11 @@ class AlarmClock:
         due: list[Watch] = []
         while self._heap and self._heap[0][0] <= now:
             time, _, watch = heappop(self._heap)
-            if watch.wakeup == time:  # else it was closed, or is awake for an earlier time already
+            if watch.wakeup == time:
                 watch.wakeup = inf
                 due.append(watch)
+            else:
+                self._stale -= 1
         for watch in due:
             watch.ring(now)
         if self._heap and self._heap[0][0] < self._due:
@@ -157,7 +169,10 @@ class Watch:
                 passed.append(deadline)
                 self.disarm(deadline)
         for deadline in passed:
-            self._owner.expired(deadline)
+            try:
+                self._owner.expired(deadline)
+            except Exception:
+                _log.failure("a deadline could not be told: {deadline}", deadline=deadline.name)
         following = min(self.due, *(self._others or _NEVER).values())
         if following < self.wakeup:
             self._clock.schedule(self, following)
@@ -174,7 +189,7 @@ class Pace:
     which octets were awaited counts, not the time in which the application held them back.
 
     :param silence: longest silence, in seconds; 0: any.
-    :param grace: seconds before the average counts.
+    :param grace: seconds before the average counts; 0: it never does.
     :param rate: octets a second; 0: any.
     """
 
@@ -183,7 +198,7 @@ class Pace:
     def __init__(self, silence: float, grace: float, rate: float) -> None:
         self._silence = silence or inf
         self._rate = rate
-        self._allowance = grace if rate else inf
+        self._allowance = grace if rate and grace else inf
         self._since: float | None = None
 
     def awaiting(self, now: float) -> float:
