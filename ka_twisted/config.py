@@ -39,7 +39,7 @@ class Timeouts:
     header: float = 10.0
     #: Longest silence while a request body is awaited.
     body: float = 30.0
-    #: How long a body may come slower than `Limits.minBodyRate` before its average is judged.
+    #: How long a body may come slower than `Limits.minBodyRate` before its average is judged; 0: it never is.
     bodyGrace: float = 30.0
     #: Longest time without progress while a response is being sent.
     write: float = 30.0
@@ -106,9 +106,9 @@ class Limits:
     maxTrailerBytes: int = 8192
     #: Number of fields in one trailer section.
     maxTrailerFields: int = 32
-    #: Empty lines skipped ahead of a request line.
+    #: Empty lines skipped ahead of a request line; 0: none.
     blankLines: int = 8
-    #: Unread body that is read away in order to keep a connection.
+    #: Unread body that is read away in order to keep a connection; 0: none.
     unread: int = 65536
     #: Received but not yet parsed or wanted; past it reading pauses.
     readAhead: int = 65536
@@ -132,7 +132,7 @@ class Limits:
         for field in fields(self):
             fraction = field.name in ("minBodyRate", "maxAge")
             _number(self, field.name, getattr(self, field.name), whole=not fraction)
-        for name in ("maxLine", "maxMethod", "maxHeaderBytes", "maxHeaderFields", "readAhead",
+        for name in ("maxLine", "maxMethod", "maxHeaderBytes", "maxHeaderFields", "readAhead", "maxHeldBytes",
                      "maxChunkLine", "maxTrailerBytes", "pipelineDepth"):
             if not getattr(self, name):
                 raise ValueError(f"Limits.{name} must be at least 1: it bounds what a peer can make us hold")
