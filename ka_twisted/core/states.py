@@ -126,7 +126,7 @@ _B, _V = Body, BodyEvent
 BODY: Mapping[BodyEvent, Mapping[Body, Body]] = {
     _V.READ: {_B.HELD: _B.WANTED, _B.WANTED: _B.WANTED},
     _V.ABANDON: {_B.HELD: _B.DISCARDED, _B.WANTED: _B.DISCARDED, _B.DISCARDED: _B.DISCARDED},
-    _V.END: {_B.HELD: _B.READ, _B.WANTED: _B.READ, _B.DISCARDED: _B.READ},
+    _V.END: {_B.WANTED: _B.READ, _B.DISCARDED: _B.DISCARDED},
     _V.CUT: {_B.HELD: _B.CUT, _B.WANTED: _B.CUT, _B.DISCARDED: _B.CUT},
 }
 

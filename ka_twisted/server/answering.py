@@ -6,7 +6,7 @@ Functions of a connection and one of its requests; the state is theirs.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Generator
 from contextvars import copy_context
 from types import CoroutineType, coroutine
 from typing import TYPE_CHECKING, Any
@@ -20,10 +20,10 @@ from ..core.deadlines import Deadline
 from ..core.errors import ProtocolError, RemoteProtocolError
 from ..core.headers import encode_text, encode_trailers
 from ..core.pipeline import Exchange
-from ..core.states import Expectation
+from ..core.states import Body, Expectation
 from . import flow, negotiation
 from .request import Request
-from .response import Response, Switch
+from .response import BodySource, Response, Switch
 
 if TYPE_CHECKING:
     from .protocol import KeepAliveProtocol
@@ -215,10 +215,23 @@ def respond(connection: KeepAliveProtocol, request: Request, response: Response)
 
 
 def _stream(connection: KeepAliveProtocol, request: Request, response: Response) -> None:
-    """Begin a response whose body is made while it is sent."""
+    """Answer with a body that is made while it is sent."""
+    body = [response.body] if isinstance(response.body, bytes) else response.body
+    if request.exchange.body is Body.HELD and isinstance(body, AsyncIterable):
+        # It may be made of the request's body: its first piece comes before the head, so that its first read invites.
+
+        def made(connection: KeepAliveProtocol, request: Request, body: AsyncIterable[bytes]) -> None:
+            _start(connection, request, response, body)
+
+        _await(connection, request, flow.begun(body), made)
+    else:
+        _start(connection, request, response, body)
+
+
+def _start(connection: KeepAliveProtocol, request: Request, response: Response, body: BodySource) -> None:
+    """Send the head, and the body as it is made."""
     exchange = request.exchange
     exchange.owner = request
-    body = [response.body] if isinstance(response.body, bytes) else response.body
     length = response.fields.length
     if length is None:
         length = flow.producerLength(body)

@@ -71,11 +71,30 @@ async def _iterate(connection: KeepAliveProtocol, exchange: Exchange, body: Body
         await _close(body, chunks)
 
 
+async def begun(body: AsyncIterable[bytes]) -> AsyncIterable[bytes]:
+    """The same body, with its first piece made already."""
+    chunks = body.__aiter__()
+    try:
+        first = await chunks.__anext__()
+    except StopAsyncIteration:
+        first = b""
+    return _following(first, chunks)
+
+
+async def _following(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    try:
+        yield first
+        async for data in chunks:
+            yield data
+    finally:
+        await _close(chunks, chunks)
+
+
 def _chunks(body: Any) -> Iterator[bytes] | AsyncIterator[bytes]:
-    if hasattr(body, "read"):
-        return iter(lambda: body.read(FILE_CHUNK), b"")
     if isinstance(body, AsyncIterable):
         return body.__aiter__()
+    if hasattr(body, "read"):
+        return iter(lambda: body.read(FILE_CHUNK), b"")
     return iter(cast("Iterable[bytes]", body))
 
 

@@ -31,7 +31,7 @@ from .closing import SendingWatch, StagedClose
 from .request import Request
 from .response import Response, Switch
 from .timers import Pace, Watch
-from .transport import Outlet, outlet, setTcpKeepAlive
+from .transport import Outlet, isTcp, outlet, setTcpKeepAlive
 
 if TYPE_CHECKING:
     from .factory import KeepAliveFactory
@@ -158,7 +158,8 @@ class KeepAliveProtocol(Protocol):
 
     def setTcpKeepAlive(self, setting: TcpKeepAlive | None) -> None:
         """Switch the kernel's keep-alive probes of this connection on, with these figures, or off (ledger T-02)."""
-        setTcpKeepAlive(self.transport, setting)
+        if isTcp(self.transport):
+            setTcpKeepAlive(self.transport, setting)
 
     # What the transport tells.
 
@@ -169,11 +170,10 @@ class KeepAliveProtocol(Protocol):
         self.core = ServerConnection(factory.terms)
         self._outlet = outlet(transport, self)
         self.watch = Watch(factory.alarms, self)
-        noDelay = getattr(transport, "setTcpNoDelay", None)
-        if noDelay is not None:
-            noDelay(True)
-        if factory.tcpKeepAlive is not None:
-            self.setTcpKeepAlive(factory.tcpKeepAlive)
+        if isTcp(transport):
+            transport.setTcpNoDelay(True)
+            if factory.tcpKeepAlive is not None:
+                self.setTcpKeepAlive(factory.tcpKeepAlive)
         self.opened = factory.now()
         factory.opened(self)
         self._settle(self.opened)

@@ -14,7 +14,14 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from twisted.internet import abstract, tcp
-from twisted.internet.interfaces import IHalfCloseableDescriptor, IPushProducer, ISSLTransport, ITransport
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import (
+    IHalfCloseableDescriptor,
+    IPushProducer,
+    ISSLTransport,
+    ITCPTransport,
+    ITransport,
+)
 from zope.interface import implementer
 
 from ..config import TcpKeepAlive
@@ -207,16 +214,14 @@ def unsent(transport: Any) -> int:
     return held + int(queued)
 
 
-def setTcpKeepAlive(transport: Any, setting: TcpKeepAlive | None) -> None:
-    """
-    Switch the kernel's keep-alive probes of one connection on or off (RFC 1122 4.2.3.6).
+def isTcp(transport: Any) -> bool:
+    """Whether there is TCP below, and its options can be set. A UNIX stream has the methods, and no use for them."""
+    return ITCPTransport.providedBy(transport) and isinstance(transport.getHost(), (IPv4Address, IPv6Address))
 
-    Transports that are no TCP are left alone.
-    """
-    switch = getattr(transport, "setTcpKeepAlive", None)
-    if switch is None:
-        return
-    switch(setting is not None)
+
+def setTcpKeepAlive(transport: Any, setting: TcpKeepAlive | None) -> None:
+    """Switch the kernel's keep-alive probes of one TCP connection on or off (RFC 1122 4.2.3.6)."""
+    transport.setTcpKeepAlive(setting is not None)
     if setting is None:
         return
     while not isinstance(handle := getattr(transport, "socket", None), socket.socket):
