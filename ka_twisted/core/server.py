@@ -167,9 +167,13 @@ class ServerConnection(Pipeline):
                 return exchange
         return self._next_event()
 
+    def queued_event(self) -> Event | None:
+        """The next event that took no octets to make; `next_event` gives them first, too."""
+        return self._events.pop(0) if self._events else None
+
     def _next_event(self) -> Exchange | Event | None:
         if self._events:
-            return self._events.pop(0)
+            return self.queued_event()
         if self._incoming is not None:
             event = self._read_body(self._incoming)
             if event is not None or self._incoming is not None or self.ending is not None:

@@ -111,6 +111,8 @@ def _await(
         request.pending = None
         if not request.exchange.answered:
             done(connection, request, value)
+        elif isinstance(value, Response) and not isinstance(value.body, bytes):
+            flow.discard(value.body)  # nobody waits for it any more
         connection.turn()
 
     request.exchange.owner = request
@@ -259,6 +261,8 @@ def _start(connection: KeepAliveProtocol, request: Request, response: Response, 
 
     assert exchange.response_framing is not None
     if exchange.response_framing.row in _BODILESS_ROWS:
+        if exchange.method != b"HEAD":
+            _log.error("the body of a response that has none, a {status}, was dropped", status=exchange.status)
         sending = flow.discard(body)
     else:
         sending = flow.send(connection, exchange, body)
@@ -318,4 +322,7 @@ def cancel(exchange: Exchange, reason: Failure) -> None:
     request.body.failed(reason.value or ConnectionDone())
     if request.pending is not None:
         pending, request.pending = request.pending, None
-        pending.cancel()
+        try:
+            pending.cancel()
+        except Exception:
+            _logFailure(request._protocol, request, Failure())

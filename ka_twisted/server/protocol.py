@@ -221,6 +221,7 @@ class KeepAliveProtocol(Protocol):
             self._successor.connectionLost(reason)
         if self._reason is None:
             self._reason = self._departure(reason)
+        self._tellQueued()
         for exchange in self.core.lost():
             answering.cancel(exchange, reason)
             self.over(exchange)
@@ -316,6 +317,7 @@ class KeepAliveProtocol(Protocol):
         way.write(output)
         if way.pending:
             self._guardSending()
+            self._tellQueued()
 
     def _await(self, deadline: Deadline | None, now: float) -> None:
         """Have the clock watch what the peer owes now, when it is not merely the next request."""
@@ -353,6 +355,7 @@ class KeepAliveProtocol(Protocol):
         exchange = event.exchange
         request: Request | None = exchange.owner
         if isinstance(event, RequestRefused):
+            exchange.started = self.factory.now()
             self.over(exchange)
         elif isinstance(event, ExchangeCancelled):
             answering.cancel(exchange, Failure(ConnectionDone("an earlier response ends the connection")))
@@ -372,17 +375,28 @@ class KeepAliveProtocol(Protocol):
                 answering.cancel(exchange, Failure(event.error))
                 self.over(exchange)
 
+    def _tellQueued(self) -> None:
+        """Pass on what takes no octets: also while the transport holds its fill, and no turn is taken."""
+        while (event := self.core.queued_event()) is not None:
+            self._tell(event)
+
     # What requests and responses need of their connection.
 
     def answer(self, request: Request, result: Any) -> None:
         """Answer a request with whatever a handler may return."""
-        answering.answer(self, request, result)
+        try:
+            answering.answer(self, request, result)
+        except Exception:
+            answering.fail(self, request, Failure())
         self.turn()
 
     def review(self, exchange: Exchange, decision: Persistence) -> Persistence:
         """Show a decision to the subclass."""
         try:
-            return self.persistenceDecided(exchange.owner, decision)
+            reviewed = self.persistenceDecided(exchange.owner, decision)
+            if isinstance(reviewed, Persistence):
+                return reviewed
+            raise TypeError(f"persistenceDecided returns a Persistence, not {reviewed!r}")
         except Exception:
             self._log.failure("persistenceDecided failed; the decision stands")
             return decision
@@ -523,7 +537,9 @@ class KeepAliveProtocol(Protocol):
     def abort(self, reason: CloseReason = CloseReason.APPLICATION_ABORT) -> None:
         """Close now, whatever is under way, and by a reset."""
         if not self._closed:
-            self._reason = reason
+            if self._reason is None or self._sending is not None:  # else its last response is out
+                self._reason = reason
+            self._sending = None
             self._outlet.abort()
 
     def _end(self) -> None:
@@ -534,6 +550,7 @@ class KeepAliveProtocol(Protocol):
         self._reason = ending.reason
         self._closing = StagedClose(self, self._outlet, ending.reason)
         self.watch.await_(None, inf)
+        self._tellQueued()
         if self._paused:
             self._paused = False
             self.transport.resumeProducing()  # type: ignore[union-attr]
