@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 
+@implementer(ILogObserver)
 class Logged:
     """Events from level warn on."""
 
@@ -20,12 +22,10 @@ class Logged:
             self._events.append(event)
 
     def failures(self, *kinds: type[BaseException]) -> list[Failure]:
-        """Take the failures with an exception of these types; all must have been logged with a traceback."""
+        """Take the failures with an exception of these types."""
         taken = [event for event in self._events if _failed(event, kinds)]
         self._events = [event for event in self._events if event not in taken]
-        failures: list[Failure] = [event["log_failure"] for event in taken]
-        assert all(failure.getTracebackObject() is not None for failure in failures)
-        return failures
+        return [event["log_failure"] for event in taken]
 
     def messages(self, level: LogLevel = LogLevel.error) -> list[str]:
         """Take what was said at this level without a failure."""
@@ -36,10 +36,12 @@ class Logged:
     @property
     def rest(self) -> list[str]:
         """What nobody has taken."""
-        return [
-            f"{formatEvent(event)}: {event['log_failure'].getTraceback()}" if "log_failure" in event else formatEvent(event)
-            for event in self._events
-        ]
+        return [_told(event) for event in self._events]
+
+
+def _told(event: LogEvent) -> str:
+    failure = event.get("log_failure")
+    return formatEvent(event) if failure is None else f"{formatEvent(event)}: {failure.getTraceback()}"
 
 
 def _failed(event: LogEvent, kinds: tuple[type[BaseException], ...]) -> bool:

@@ -11,7 +11,8 @@ from zope.interface.verify import verifyObject
 from ka_twisted import CloseReason, KeepAliveFactory, Limits, Request, Response, Timeouts
 from ka_twisted.core.errors import RemoteProtocolError
 from ka_twisted.testing import MemoryServer, parseResponses
-from tests.server.driving import BIG, GET, Observer, endless, get, silent, uncounted, upload
+from tests.core.driving import GET, get, upload
+from tests.server.driving import BIG, Observer, endless, silent, uncounted
 
 
 def test_the_example_of_the_docstring_holds() -> None:

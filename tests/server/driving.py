@@ -12,12 +12,6 @@ from ka_twisted import CloseReason, KeepAliveProtocol, Request, Response
 from ka_twisted.core.pipeline import Exchange
 from ka_twisted.interfaces import IConnectionObserver
 from ka_twisted.testing import MemoryClient, MemoryServer
-from tests.core.driving import GET, GET_10, chunked, get, post, upload
-
-__all__ = [
-    "BIG", "GET", "GET_10", "Held", "Observer", "Recorded", "chunked", "echo", "endless", "get", "hold_nothing", "ignore",
-    "numbered", "post", "read", "reading", "recorded", "said", "silent", "statuses", "stream_echo", "uncounted", "upload",
-]  # fmt: skip
 
 #: More than a stalled reader's transport takes before it holds its producer back.
 BIG = b"0123456789abcdef" * 65536

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,9 +23,9 @@ class CountingClock(Clock):
 
     asked = 0
 
-    def callLater(self, when: float, what: Any, *a: Any, **kw: Any) -> IDelayedCall:
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> IDelayedCall:
         self.asked += 1
-        return super().callLater(when, what, *a, **kw)
+        return super().callLater(delay, callable, *args, **kw)
 
 
 class Owner:
