@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, TextIO
 
 from ..config import Limits, Policy, Timeouts
 from ..core.framing import Delimiter
-from ..core.server import Terms
+from ..core.terms import Terms
 from .explanation import ORDINARY, explain, readReply
 
 #: Options that are fields of `Limits`, named as `twistd keepalive` has them.

@@ -19,8 +19,9 @@ from ..core.messages import SAFE_METHODS, RequestFields, parse_response_head
 from ..core.persistence import Persistence
 from ..core.pipeline import Exchange
 from ..core.reasons import CloseReason
-from ..core.server import ServerConnection, Terms
+from ..core.server import ServerConnection
 from ..core.states import Expectation, Reading
+from ..core.terms import Terms
 
 #: The response fields that speak of the connection and of the end of the message.
 _CONNECTION_FIELDS = ("Upgrade", "Connection", "Keep-Alive", "Content-Length", "Transfer-Encoding")
