@@ -1,0 +1,171 @@
+"""
+Directives that write from the code what would go stale if people wrote it.
+
+``state-machine`` draws and lists a table of `ka_twisted.core.states`; ``setting`` heads the description of one field
+of `ka_twisted.config` with its default and its option; ``settings`` lists them; ``close-reasons`` and ``keep-reasons``
+list `ka_twisted.core.reasons`; ``interface`` documents one of `ka_twisted.interfaces`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from importlib import import_module
+from inspect import cleandoc
+from textwrap import indent
+from typing import Any
+
+import drawing
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from ka_twisted import config
+from ka_twisted.core.reasons import CloseReason, KeepReason
+from ka_twisted.core.states import MACHINES
+from ka_twisted.service.options import SETTINGS
+
+#: What the options of `twistd keepalive` set, by class and field.
+OPTIONS = {(setting.owner.__name__, setting.field): f"--{setting.option}" for setting in SETTINGS}
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Called by Sphinx."""
+    app.add_directive("state-machine", StateMachine)
+    app.add_directive("setting", Setting)
+    app.add_directive("settings", Settings)
+    app.add_directive("close-reasons", CloseReasons)
+    app.add_directive("keep-reasons", KeepReasons)
+    app.add_directive("interface", Interface)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+class StateMachine(SphinxDirective):
+    """A drawing of one machine, and its table."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        name = self.arguments[0]
+        table: drawing.Table = MACHINES[name]
+        frame = f'<div class="state-machine">{drawing.draw(name, table)}</div>'
+        rows = [
+            (_code(event.name), nodes.Text(str(event.value)), _code(source.name), _code(target.name))
+            for event, row in table.items()
+            for source, target in row.items()
+        ]
+        listed = _table(("event", "what happens", "in the state", "leads to"), rows, (20, 40, 20, 20))
+        return [nodes.raw("", frame, format="html"), listed]
+
+
+class Setting(SphinxDirective):
+    """The description of one setting, under its facts."""
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        owner, _, name = self.arguments[0].partition(".")
+        term = nodes.term("", "", _code(self.arguments[0]))
+        facts = nodes.paragraph("", "", *_facts(owner, name), classes=["setting-facts"])
+        text = nodes.definition("", facts)
+        self.state.nested_parse(self.content, self.content_offset, text)
+        target = nodes.make_id(self.arguments[0])
+        labels = self.env.domains.standard_domain
+        labels.note_hyperlink_target(target, self.env.docname, target, name)
+        item = nodes.definition_list_item("", term, text, ids=[target])
+        return [nodes.definition_list("", item, classes=["setting"])]
+
+
+class Settings(SphinxDirective):
+    """The settings of one class, each with its default and its option."""
+
+    required_arguments = 1
+    option_spec = {"unit": directives.unchanged}
+
+    def run(self) -> list[nodes.Node]:
+        owner = self.arguments[0]
+        rows = []
+        for field in fields(getattr(config, owner)):
+            target = nodes.make_id(f"{owner}.{field.name}")
+            link = nodes.reference("", "", _code(field.name), refid=target, internal=True)
+            option = OPTIONS.get((owner, field.name))
+            rows.append((link, _default(owner, field.name), _code(option) if option else nodes.Text("none")))
+        return [_table(("attribute", "default", "option"), rows, (30, 30, 40))]
+
+
+class Interface(SphinxDirective):
+    """A zope interface, which autodoc knows nothing of."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        module, _, name = self.arguments[0].rpartition(".")
+        interface = getattr(import_module(module), name)
+        lines = [f".. py:class:: {self.arguments[0]}", "", *_indented(interface.__doc__, 3)]
+        for method in interface.names():
+            lines += [f"   .. py:method:: {method}{interface[method].getSignatureString()}", ""]
+            lines += _indented(interface[method].__doc__, 6)
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+def _indented(docstring: str, columns: int) -> list[str]:
+    return [*indent(cleandoc(docstring), " " * columns).splitlines(), ""]
+
+
+class CloseReasons(SphinxDirective):
+    """Every reason for the end of a connection."""
+
+    def run(self) -> list[nodes.Node]:
+        rows = [
+            (_code(it.name), nodes.Text(it.text), nodes.Text(it.by), nodes.Text(it.state), nodes.Text(it.clause))
+            for it in CloseReason.all()
+        ]
+        return [_table(("reason", "what happened", "by", "while it was", "clause"), rows, (28, 34, 8, 14, 16))]
+
+
+class KeepReasons(SphinxDirective):
+    """Every reason for keeping a connection."""
+
+    def run(self) -> list[nodes.Node]:
+        rows = [(_code(reason.name), nodes.Text(reason.value)) for reason in KeepReason]
+        return [_table(("reason", "why the connection persists"), rows, (30, 70))]
+
+
+def _facts(owner: str, name: str) -> Iterable[nodes.Node]:
+    """Default and option, as running text."""
+    option = OPTIONS.get((owner, name))
+    yield nodes.Text("Default ")
+    yield _default(owner, name)
+    if option:
+        yield nodes.Text("; option ")
+        yield _code(option)
+    else:
+        yield nodes.Text("; no option, set it in code")
+    yield nodes.Text(".")
+
+
+def _default(owner: str, name: str) -> nodes.Node:
+    (field,) = (field for field in fields(getattr(config, owner)) if field.name == name)
+    value: Any = field.default
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    unit = " s" if owner == "Timeouts" and value is not None else ""
+    return _code(f"{value}{unit}")
+
+
+def _code(text: str) -> nodes.Node:
+    return nodes.literal("", text)
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[nodes.Node]], widths: Sequence[int]) -> nodes.table:
+    group = nodes.tgroup("", cols=len(heads))
+    group += [nodes.colspec("", colwidth=width) for width in widths]
+    group += nodes.thead("", _row([nodes.Text(head) for head in heads]))
+    group += nodes.tbody("", *map(_row, rows))
+    return nodes.table("", group)
+
+
+def _row(cells: Sequence[nodes.Node]) -> nodes.row:
+    return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", cell)) for cell in cells))
