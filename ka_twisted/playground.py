@@ -7,6 +7,7 @@ of routes, and for each a function from a request to a response.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from hashlib import sha256
@@ -56,7 +57,7 @@ def application(request: Request) -> Answer:
 
 def page(request: Request) -> Response:
     """``/``: this very connection, for people."""
-    return Response.html(render(request), headers=PAGE_HEADERS)
+    return Response.html(filled(render(request)), headers=PAGE_HEADERS)
 
 
 def whoami(request: Request) -> Response:
@@ -64,7 +65,7 @@ def whoami(request: Request) -> Response:
     connection = request.connection
     framing, expectation = request.framing, request.expectation
     last = connection.lastDecision
-    return Response.json(
+    text = json.dumps(
         {
             "connection": connection.id,
             "request": request.number,
@@ -88,9 +89,10 @@ def whoami(request: Request) -> Response:
             },
             "persistence": described(request.persistence),
             "lastDecision": None if last is None else described(last),
-        },
-        headers={"Cache-Control": "no-store"},
+        }
     )
+    headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+    return Response(200, filled(text), headers)
 
 
 async def echo(request: Request) -> Response:
@@ -197,6 +199,15 @@ def refusal(code: int, sentence: str, headers: dict[str, str] | None = None) -> 
     return Response.text(f"{sentence}\n", code, headers)
 
 
+def filled(text: str) -> str:
+    """
+    The text with blanks at its end, up to a multiple of 1024.
+
+    ``ab`` and its like take an answer of another length for a failure, and numbers grow.
+    """
+    return text + " " * (-(len(text) + 1) % 1024) + "\n"
+
+
 def whole(request: Request, name: str, default: int, most: int) -> int:
     """
     A whole number of the query.
@@ -291,7 +302,7 @@ def expected(request: Request) -> str:
 
 def card(title: str, text: str, decision: Any) -> str:
     """One decision, with the clause and the row of the ledger that it rests on."""
-    rule = f"{decision.clause} · {decision.row}"
+    rule = f"{decision.clause}; {decision.row}"
     return (
         f"<article><h3>{escape(title)}</h3><p>{escape(text)}</p>"
         f"<p><small>{escape(rule)}</small></p></article>"

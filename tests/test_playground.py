@@ -120,6 +120,17 @@ def test_whoamiIsTheSameAsJson(server: MemoryServer, client: MemoryClient) -> No
     assert second["request"] == 2
 
 
+@pytest.mark.parametrize("target", ["/", "/whoami"])
+def test_howLongTheAnswerIsDoesNotDependOnTheNumbersInIt(server: MemoryServer, target: str) -> None:
+    lengths = set()
+    for _ in range(12):
+        client = server.connect("192.0.2.255")
+        for _ in range(12):
+            lengths.add(ask(client, target).headers.get("content-length"))
+            server.advance(1.01)
+    assert len(lengths) == 1
+
+
 def test_whoamiForOneDotZero(client: MemoryClient) -> None:
     client.send(b"GET /whoami HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
     response = client.responses[0]
