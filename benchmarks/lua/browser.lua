@@ -1,0 +1,11 @@
+-- What a browser sends with a navigation: eleven fields with Host.
+wrk.headers["User-Agent"] = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+wrk.headers["Accept"] = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+wrk.headers["Accept-Language"] = "en-GB,en;q=0.7,de;q=0.3"
+wrk.headers["Accept-Encoding"] = "gzip, deflate, br, zstd"
+wrk.headers["Cookie"] = "session=3f2b8c9e1d7a4f60b5e8c2a917d4e6f0; theme=dark"
+wrk.headers["Upgrade-Insecure-Requests"] = "1"
+wrk.headers["Sec-Fetch-Dest"] = "document"
+wrk.headers["Sec-Fetch-Mode"] = "navigate"
+wrk.headers["Sec-Fetch-Site"] = "none"
+wrk.headers["Priority"] = "u=0, i"
