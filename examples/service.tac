@@ -16,8 +16,11 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 
 from ka_twisted import KeepAliveFactory, Request, Response, Timeouts
+
+log = Logger("thoughtful")
 
 
 class GracefulService(StreamServerEndpointService):
@@ -32,6 +35,7 @@ class GracefulService(StreamServerEndpointService):
 
 
 def thoughtful(request: Request) -> Deferred[Response]:
+    log.info("thinking about {request}", request=request)
     return deferLater(request.connection.clock, 1, Response.text, "That took a second.\n")
 
 

@@ -150,6 +150,7 @@ def test_service(start: Callable[..., Program], tmp_path: Path) -> None:
     )  # fmt: skip
     connection = program.connect()
     connection.request("GET", "/")
+    program.sees("thinking about <Request 1 ")
     program.terminate()
     response = connection.getresponse()
     assert response.status == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,8 +15,13 @@ from ka_twisted.testing import MemoryClient, MemoryServer, ParsedResponse
 
 
 @pytest.fixture
-def server() -> MemoryServer:
-    return MemoryServer(playground.application)
+def server() -> Iterator[MemoryServer]:
+    """The playground; no connection is left when the test is over."""
+    server = MemoryServer(playground.application)
+    yield server
+    for connection in list(server.factory.connections):
+        connection.abort()
+    server.settle()
 
 
 @pytest.fixture
