@@ -620,7 +620,8 @@ class ServerConnection(Pipeline):
         if exchange.answer is Answer.ABORTED:
             return
         exchange.answer = states.step(states.ANSWER, Output.ABORT, exchange.answer)
-        exchange.persistence = persistence.ABORTED
+        if exchange.persistence is None or exchange.persistence.row != "D1-01":  # else the peer was at fault before
+            exchange.persistence = persistence.ABORTED
         self._serve_nothing_behind(exchange)
         self._completed(exchange)
 

@@ -291,15 +291,15 @@ def fail(connection: KeepAliveProtocol, request: Request, failure: Failure) -> N
         if not failure.check(CancelledError, ConnectionLost, ConnectionDone, ProtocolError):
             _logFailure(connection, request, failure)
         return
-    if isinstance(error, RemoteProtocolError) and not exchange.answered:
+    if not isinstance(error, RemoteProtocolError):  # an error of the peer's, which the application lets pass
+        _logFailure(connection, request, failure)
+    if exchange.answered:
+        connection.core.abort(exchange)
+        connection.over(exchange)
+    elif isinstance(error, RemoteProtocolError):
         respond(connection, request, Response.text(f"{error.status} {error}\n", error.status))
     else:
-        _logFailure(connection, request, failure)
-        if exchange.answered:
-            connection.core.abort(exchange)
-            connection.over(exchange)
-        else:
-            respond(connection, request, Response.text("500 Internal Server Error\n", 500))
+        respond(connection, request, Response.text("500 Internal Server Error\n", 500))
     connection.turn()
 
 

@@ -27,15 +27,18 @@ class SendingWatch:
 
     Progress is what the peer has acknowledged, not what the transport has room for again: the kernel's buffer is
     large, and reports room late, so that a slow but live download would look like a stalled one.
+
+    :param taken: octets that the peer had taken when it was last seen to.
+    :param since: when that was.
     """
 
     __slots__ = ("_connection", "_outlet", "_since", "_taken")
 
-    def __init__(self, connection: KeepAliveProtocol, outlet: Outlet) -> None:
+    def __init__(self, connection: KeepAliveProtocol, outlet: Outlet, taken: int, since: float) -> None:
         self._connection = connection
         self._outlet = outlet
-        self._taken = outlet.taken()
-        self._since = connection.factory.now()
+        self._taken = taken
+        self._since = since
         self._lookLater()
 
     def _lookLater(self) -> None:
@@ -43,7 +46,7 @@ class SendingWatch:
 
     def look(self) -> bool:
         """
-        See whether the peer has taken anything lately.
+        See whether the peer has taken anything lately, and look again later unless it has taken all.
 
         :return: False when it has not, for longer than `Timeouts.write`.
         """
@@ -69,12 +72,13 @@ class StagedClose:
     :ivar late: octets that arrived after our close.
     """
 
-    __slots__ = ("_connection", "_outlet", "_taken", "late", "reason")
+    __slots__ = ("_connection", "_outlet", "_since", "_taken", "late", "reason")
 
     def __init__(self, connection: KeepAliveProtocol, outlet: Outlet, reason: CloseReason) -> None:
         self._connection = connection
         self._outlet = outlet
         self._taken = 0
+        self._since = 0.0
         self.reason = reason
         self.late = 0
 
@@ -86,8 +90,12 @@ class StagedClose:
             outlet.close()
             return
         outlet.close(half=outlet.halfCloses)
-        self._taken = outlet.taken()
-        self._connection.watch.arm(Deadline.LINGER, linger)
+        self._linger()
+
+    def _linger(self) -> None:
+        factory = self._connection.factory
+        self._taken, self._since = self._outlet.taken(), factory.now()
+        self._connection.watch.arm(Deadline.LINGER, factory.timeouts.linger)
 
     def received(self, data: bytes) -> None:
         """Octets that come now are counted and thrown away, up to a bound."""
@@ -103,14 +111,15 @@ class StagedClose:
 
     def expired(self) -> None:
         """
-        The peer has not closed in time. One that still takes the last response gets more; any other is left, and the
-        kernel resets it if it goes on sending.
+        The peer has not closed in time. Its time begins when it has the whole last response, and until then it is that
+        of `Timeouts.write`. Then it is left, and the kernel resets it if it goes on sending.
         """
         outlet = self._outlet
-        taken = outlet.taken()
-        if taken > self._taken and outlet.unsent():
-            self._taken = taken
-            self._connection.watch.arm(Deadline.LINGER, self._connection.factory.timeouts.linger)
+        progress = outlet.taken() > self._taken
+        if progress or outlet.unsent():
+            if not progress:
+                self._connection.guardSending(self._taken, self._since)
+            self._linger()
         elif outlet.halfCloses:
             outlet.close()
         else:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 #: beside its body.
 _PASS = 262144
 _OVERHEAD = 256
-#: Pieces of a body from this size on are sent at once, smaller ones with the rest of the turn.
+#: Octets of a body that are gathered within a turn before they are sent, and it shows whether the client takes them.
 _SEND_NOW = 16384
 
 
@@ -297,7 +297,9 @@ class KeepAliveProtocol(Protocol):
         if core.ending is not None:
             self._end()
             return
-        deadline = core.deadline
+        if self._paused or core.backlog:
+            self._regulate()
+        deadline = None if self._paused else core.deadline  # who is not read owes nothing
         watch = self.watch
         if deadline is Deadline.IDLE and not self._outlet.pending:
             if self._served != core.request_count or watch.deadline is not deadline:
@@ -309,8 +311,6 @@ class KeepAliveProtocol(Protocol):
                     watch.await_(deadline, watch.due)
         else:
             self._await(deadline, now)
-        if self._paused or core.backlog:
-            self._regulate()
 
     def _send(self, output: list[bytes]) -> None:
         way = self._outlet
@@ -430,10 +430,11 @@ class KeepAliveProtocol(Protocol):
 
         :raises ProtocolError: when the response is over.
         """
+        before = exchange.bytes_sent // _SEND_NOW
         self.core.write(exchange, data)
         if not self._turning:
             self._settle(self.factory.now())
-        elif len(data) >= _SEND_NOW and (output := self.core.take_output()):
+        elif exchange.bytes_sent // _SEND_NOW > before and (output := self.core.take_output()):
             self._send(output)
 
     def congested(self, exchange: Exchange) -> bool:
@@ -461,12 +462,12 @@ class KeepAliveProtocol(Protocol):
         if self._closing is not None:
             self._closing.flushed()
             return
+        self.turn()  # first: a body that is made faster than it is sent would keep what comes in waiting for ever
         for exchange, waiter in self._takeWaiters():
             if self.congested(exchange):
                 self.whenDrained(exchange).chainDeferred(waiter)
             else:
                 waiter.callback(None)
-        self.turn()
 
     def switch(self, request: Request, name: str, switch: Switch) -> None:
         """
@@ -493,8 +494,7 @@ class KeepAliveProtocol(Protocol):
     def expired(self, deadline: Deadline) -> None:
         """A deadline has passed."""
         if deadline is Deadline.WRITE:
-            if self._sending is not None and not self._sending.look():
-                self.abort(CloseReason.WRITE_TIMEOUT)
+            self._lookAtSending()
         elif deadline is Deadline.LINGER:
             if self._closing is not None:
                 self._closing.expired()
@@ -504,9 +504,21 @@ class KeepAliveProtocol(Protocol):
             self.core.expire(deadline)
             self.turn()
 
+    def _lookAtSending(self) -> None:
+        if self._sending is not None:
+            if not self._sending.look():
+                self.abort(CloseReason.WRITE_TIMEOUT)
+            elif not self.watch.armed(Deadline.WRITE):
+                self._sending = None
+
     def _guardSending(self) -> None:
-        if not self.watch.armed(Deadline.WRITE):
-            self._sending = SendingWatch(self, self._outlet)
+        if self._sending is None:
+            self.guardSending(self._outlet.taken(), self.factory.now())
+
+    def guardSending(self, taken: int, since: float) -> None:
+        """See to it that the transport goes on sending: the peer had taken so many octets then."""
+        if self._sending is None:
+            self._sending = SendingWatch(self, self._outlet, taken, since)
 
     def _idleLate(self, deadline: Deadline) -> None:
         """

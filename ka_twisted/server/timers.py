@@ -51,7 +51,7 @@ class AlarmClock:
             self._arm(due)
 
     def forget(self) -> None:
-        """A wake-up is not wanted any more. Once most of the heap is such, it is made anew; with the last, the call goes."""
+        """A wake-up is not wanted any more. A heap of mostly such is made anew; with the last, the call goes."""
         self._stale += 1
         if self._stale == len(self._heap):
             self._heap.clear()
