@@ -1,4 +1,4 @@
-"""From a request to its response: what handlers return and raise, and what becomes of them when nobody waits any more."""
+"""From a request to its response: what handlers return and raise, and what becomes of them when nobody waits."""
 
 from __future__ import annotations
 
@@ -414,7 +414,10 @@ def test_fields_that_belong_to_the_serialiser_are_dropped_and_logged(logged: Log
 
 def with_trailers(request: Request) -> Response:
     body = [b"one", b"two"]
-    return Response.stream(body, trailers={"Checksum": "abc", "Count": lambda: str(len(body))})
+    trailers: dict[str, str | bytes | Callable[[], str | bytes]] = {
+        "Checksum": "abc", "Count": lambda: str(len(body)),
+    }  # fmt: skip
+    return Response.stream(body, trailers=trailers)
 
 
 @pytest.mark.ledger("D4-21", "L-27")
@@ -704,7 +707,8 @@ def test_a_second_answer_raises_in_the_application() -> None:
     client = MemoryServer(kept.append, protocol=Respondent).connect()
     client.send(GET)
     kept[0].respond(b"one")
-    for result in (b"two", Deferred()):
+    results: list[Any] = [b"two", Deferred()]
+    for result in results:
         with pytest.raises(LocalProtocolError):
             kept[0].respond(result)
     assert [response.body for response in client.responses] == [b"one"]
