@@ -69,10 +69,11 @@ class RequestHead:
     :ivar fields: what the section means; None where it could not be read.
     :ivar light: may run beside other light requests (ledger N-02).
     :ivar persistence: what becomes of the connection after an ordinary response; None where nothing can be said.
-    :ivar ordinary: such a response leaves it open without a word (ledger D1-18), and has a body.
+    :ivar ordinary: such a response leaves it open, and has a body.
+    :ivar announced: it says so, because the client asked (ledger K-06).
     """
 
-    __slots__ = ("fields", "http11", "light", "method", "ordinary", "persistence", "target")
+    __slots__ = ("announced", "fields", "http11", "light", "method", "ordinary", "persistence", "target")
 
     def __init__(self, method: bytes, target: bytes, http11: bool, fields: RequestFields | None) -> None:
         self.method = method
@@ -81,9 +82,8 @@ class RequestHead:
         self.fields = fields
         self.light = fields is not None and fields.light and method in SAFE_METHODS
         self.persistence = kept = None if fields is None else fields.persistence
-        self.ordinary = (
-            self.light and kept is not None and kept.keep and kept.signal is Signal.NOTHING and method != b"HEAD"
-        )
+        self.ordinary = self.light and kept is not None and kept.keep and method != b"HEAD"
+        self.announced = kept is not None and kept.signal is Signal.KEEP_ALIVE
 
 
 def read_fields(

@@ -464,15 +464,19 @@ class ServerConnection(Pipeline):
         :raises LocalProtocolError: when the exchange is answered already, or for another status.
         """
         terms = self._terms
+        request = exchange.head
         size = len(body)
         if (
             review is None
             and exchange.answer is Answer.AWAITED
-            and exchange.head.ordinary
+            and request.ordinary
             and not self._special
-            and (head := terms.heads.get((status, fields, size)) or terms.ordinary_head(status, fields, size))
+            and (
+                head := terms.heads[request.announced].get((status, fields, size))
+                or terms.ordinary_head(status, fields, size, request.announced)
+            )
         ):
-            self.decision = exchange.persistence = exchange.head.persistence
+            self.decision = exchange.persistence = request.persistence
             exchange.answer = Answer.COMPLETE
             exchange.status = status
             exchange.bytes_sent = size
@@ -701,22 +705,11 @@ class ServerConnection(Pipeline):
     ) -> bytes:
         signal = decision.signal
         if signal is not Signal.NOTHING:
-            lines += _CLOSE_LINE if signal is Signal.CLOSE else self._keep_alive_lines(exchange)
+            lines += _CLOSE_LINE if signal is Signal.CLOSE else self._terms.promise(exchange.number)
         if status == 426 and fields.upgrade:
             lines += b"Upgrade: %b\r\nConnection: upgrade\r\n" % fields.upgrade
         preamble = b"" if fields.has_date else self._terms.preamble
         return b"%b%b%b%b\r\n" % (messages.STATUS_LINES[status], preamble, fields.block, lines)
-
-    def _keep_alive_lines(self, exchange: Exchange) -> bytes:
-        """What an HTTP/1.0 client, or one that used the token, is promised (ledger K-06)."""
-        parts = []
-        if self._terms.advertised is not None:
-            parts.append(b"timeout=%d" % self._terms.advertised)
-        if self._terms.limits.maxRequests:
-            parts.append(b"max=%d" % (self._terms.limits.maxRequests - exchange.number))
-        if not parts:
-            return b"Connection: keep-alive\r\n"
-        return b"Connection: keep-alive\r\nKeep-Alive: %b\r\n" % b", ".join(parts)
 
     def _answer_error(self, exchange: Exchange, error: RemoteProtocolError) -> None:
         """Answer a protocol error by ourselves; it ends the connection."""

@@ -7,6 +7,8 @@ from . import framing, messages
 from .headers import ResponseFields
 from .messages import RequestFields
 
+#: Status, fields and length of a response.
+HeadKey = tuple[int, ResponseFields, int]
 #: Response heads, and header sections, that a server remembers.
 _REMEMBERED = 256
 #: Header sections up to this size are worth remembering for other connections: larger ones are personal.
@@ -27,8 +29,8 @@ class Terms:
         self.advertised = (timeouts or Timeouts()).advertised
         self._preamble = b""
         self._sections: tuple[dict[bytes, RequestFields], dict[bytes, RequestFields]] = ({}, {})
-        #: What `ordinary_head` gave last.
-        self.heads: dict[tuple[int, ResponseFields, int], bytes] = {}
+        #: What `ordinary_head` gave last, for clients that are promised nothing and for those that are.
+        self.heads: tuple[dict[HeadKey, bytes], dict[HeadKey, bytes]] = ({}, {})
 
     @property
     def preamble(self) -> bytes:
@@ -38,22 +40,36 @@ class Terms:
     @preamble.setter
     def preamble(self, lines: bytes) -> None:
         self._preamble = lines
-        self.heads.clear()
+        for heads in self.heads:
+            heads.clear()
 
-    def ordinary_head(self, status: int, fields: ResponseFields, length: int) -> bytes | None:
+    def promise(self, number: int) -> bytes:
+        """What an HTTP/1.0 client, or one that used the token, is promised with the response of this number."""
+        parts = []
+        if self.advertised is not None:
+            parts.append(b"timeout=%d" % self.advertised)
+        if self.limits.maxRequests:
+            parts.append(b"max=%d" % (self.limits.maxRequests - number))
+        if not parts:
+            return b"Connection: keep-alive\r\n"
+        return b"Connection: keep-alive\r\nKeep-Alive: %b\r\n" % b", ".join(parts)
+
+    def ordinary_head(self, status: int, fields: ResponseFields, length: int, announced: bool) -> bytes | None:
         """
-        The head of a whole response that keeps the connection without a word; None where it takes more than that.
+        The head of a whole response that keeps a connection without a limit on its requests; None where it takes more.
 
         Servers answer alike: the last few heads are remembered in `heads` for as long as their Date holds.
         """
         if not 200 <= status < 600 or status in framing.BODILESS_STATUSES or not fields.plain:
             return None
-        head = b"%b%b%bContent-Length: %d\r\n\r\n" % (
-            messages.STATUS_LINES[status], self._preamble, fields.block, length,
+        promise = self.promise(0) if announced else b""
+        head = b"%b%b%bContent-Length: %d\r\n%b\r\n" % (
+            messages.STATUS_LINES[status], self._preamble, fields.block, length, promise,
         )
-        if len(self.heads) >= _REMEMBERED:
-            self.heads.clear()
-        self.heads[status, fields, length] = head
+        heads = self.heads[announced]
+        if len(heads) >= _REMEMBERED:
+            heads.clear()
+        heads[status, fields, length] = head
         return head
 
     def known_section(self, block: bytes, http11: bool) -> RequestFields | None:
