@@ -57,6 +57,13 @@ class ExchangeCancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class ResponseDue:
+    """The responses before this one are over: what was held back of it has left, and more may follow."""
+
+    exchange: Exchange
+
+
+@dataclass(frozen=True, slots=True)
 class Ending:
     """
     The connection is over once its output is flushed.
@@ -68,4 +75,4 @@ class Ending:
     reset: bool = False
 
 
-Event = RequestRefused | BodyReceived | BodyComplete | BodyFailed | ExchangeCancelled
+Event = RequestRefused | BodyReceived | BodyComplete | BodyFailed | ExchangeCancelled | ResponseDue

@@ -16,7 +16,7 @@ from . import framing, messages, persistence, states
 from .buffer import ReceiveBuffer
 from .deadlines import Deadline
 from .errors import IncompleteBody, LocalProtocolError, RemoteProtocolError
-from .events import BodyComplete, BodyFailed, BodyReceived, Ending, Event, ExchangeCancelled, RequestRefused
+from .events import BodyComplete, BodyFailed, BodyReceived, Ending, Event, ExchangeCancelled, RequestRefused, ResponseDue
 from .expectation import Expected
 from .framing import Delimiter, Framing
 from .headers import NO_FIELDS, ResponseFields, encode_field
@@ -751,6 +751,8 @@ class ServerConnection(Pipeline):
                 del exchanges[0]
                 break
             first = self.next_first()
+            if first is not None and first.answer is Answer.STREAMING:
+                self._queue(ResponseDue(first))
         if self.draining and not exchanges and self._incoming is None:
             assert first is not None
             self._drained(first, "responding")

@@ -36,7 +36,10 @@ def send(connection: KeepAliveProtocol, exchange: Exchange, body: BodySource) ->
 def discard(body: BodySource) -> Deferred[None]:
     """Let go of a body that will not be sent."""
     if IBodyProducer.providedBy(body):
-        body.stopProducing()
+        try:
+            body.stopProducing()
+        except Exception:
+            pass  # it never began, and need not know how to stop
     return Deferred.fromCoroutine(_close(body, body))
 
 

@@ -20,7 +20,15 @@ from zope.interface import implementer
 from ..config import TcpKeepAlive
 from ..core.deadlines import Deadline
 from ..core.errors import LocalProtocolError
-from ..core.events import BodyComplete, BodyFailed, BodyReceived, Event, ExchangeCancelled, RequestRefused
+from ..core.events import (
+    BodyComplete,
+    BodyFailed,
+    BodyReceived,
+    Event,
+    ExchangeCancelled,
+    RequestRefused,
+    ResponseDue,
+)
 from ..core.persistence import Persistence
 from ..core.pipeline import Exchange
 from ..core.reasons import CloseReason
@@ -357,6 +365,8 @@ class KeepAliveProtocol(Protocol):
         if isinstance(event, RequestRefused):
             exchange.started = self.factory.now()
             self.over(exchange)
+        elif isinstance(event, ResponseDue):
+            self._wake()
         elif isinstance(event, ExchangeCancelled):
             answering.cancel(exchange, Failure(ConnectionDone("an earlier response ends the connection")))
             self.over(exchange)
@@ -463,9 +473,13 @@ class KeepAliveProtocol(Protocol):
             self._closing.flushed()
             return
         self.turn()  # first: a body that is made faster than it is sent would keep what comes in waiting for ever
+        self._wake()
+
+    def _wake(self) -> None:
+        """Have those go on that no longer wait for anything."""
         for exchange, waiter in self._takeWaiters():
             if self.congested(exchange):
-                self.whenDrained(exchange).chainDeferred(waiter)
+                self._waiters = [*(self._waiters or ()), (exchange, waiter)]
             else:
                 waiter.callback(None)
 
