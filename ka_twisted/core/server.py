@@ -12,17 +12,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NoReturn
 
-from . import framing, messages, persistence, states
+from . import framing, messages, persistence, responses, states
 from .buffer import ReceiveBuffer
 from .deadlines import Deadline
 from .errors import IncompleteBody, LocalProtocolError, RemoteProtocolError
-from .events import BodyComplete, BodyFailed, BodyReceived, Ending, Event, ExchangeCancelled, RequestRefused, ResponseDue
+from .events import (
+    BodyComplete,
+    BodyFailed,
+    BodyReceived,
+    Ending,
+    Event,
+    ExchangeCancelled,
+    RequestRefused,
+    ResponseDue,
+)
 from .expectation import Expected
 from .framing import Delimiter, Framing
-from .headers import NO_FIELDS, ResponseFields, encode_field
+from .headers import NO_FIELDS, ResponseFields
 from .heads import HeadReader
 from .messages import RequestFields
-from .persistence import Persistence, Rest, Signal
+from .persistence import Persistence, Rest
 from .pipeline import Exchange, Pipeline
 from .readers import body_reader
 from .reasons import CloseReason
@@ -70,8 +79,6 @@ class ServerConnection(Pipeline):
         self.decision: Persistence | None = None
         self.overloaded: RemoteProtocolError | None = None
         self.ending: Ending | None = None
-
-    # -- what the owner can see ------------------------------------------------------------------------------------
 
     @property
     def reading(self) -> Reading:
@@ -126,8 +133,6 @@ class ServerConnection(Pipeline):
         """The exchange whose client waits for a decision about its body, if there is one."""
         incoming = self._incoming
         return incoming if incoming is not None and incoming.handshake is Expectation.HELD else None
-
-    # -- input -----------------------------------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
         """Take octets from the peer; `next_event` makes something of them."""
@@ -251,8 +256,6 @@ class ServerConnection(Pipeline):
         elif self._incoming is None and self._reading is not Reading.HEAD:
             self._end(CloseReason.DRAINING.at(self.state))
 
-    # -- heads -----------------------------------------------------------------------------------------------------
-
     def _read_head(self) -> Exchange | None:
         """The exchange that the next complete head opens; None when more octets are needed."""
         head = self._heads.read(self._buffer)
@@ -315,10 +318,8 @@ class ServerConnection(Pipeline):
             return RequestRefused(exchange, self.overloaded)
         error = RemoteProtocolError(417, "the expectation is not understood", expected.clause, row=expected.row)
         exchange.error = error
-        self.respond(exchange, error.status, *_error_response(error))
+        self.respond(exchange, error.status, *responses.error_response(error))
         return RequestRefused(exchange, error)
-
-    # -- bodies ----------------------------------------------------------------------------------------------------
 
     def begin_body(self, exchange: Exchange) -> None:
         """
@@ -412,10 +413,10 @@ class ServerConnection(Pipeline):
             self._answer_error(exchange, error)
         elif exchange.over:
             self._end(error.reason)
-        elif error.row in _LEAVES_RESPONSE_ALONE:
-            exchange.persistence = persistence.refused(error.reason)
         else:
-            self.abort(exchange)
+            exchange.persistence = persistence.refused(error.reason)
+            if error.row not in _LEAVES_RESPONSE_ALONE:
+                self.abort(exchange)
         return None if read_away else BodyFailed(exchange, error)
 
     def _read_away(self, exchange: Exchange, streaming: bool) -> Rest:
@@ -449,8 +450,6 @@ class ServerConnection(Pipeline):
         exchange.body = states.step(states.BODY, BodyEvent.ABANDON, exchange.body)
         self._incoming = None
         self._last()
-
-    # -- responses -------------------------------------------------------------------------------------------------
 
     def respond(
         self, exchange: Exchange, status: int, fields: ResponseFields, body: bytes, review: Review | None = None
@@ -514,7 +513,8 @@ class ServerConnection(Pipeline):
         exchange.status = status
         exchange.response_framing = ending
         exchange.bytes_sent = len(body)
-        self.put(exchange, [self._head(exchange, status, fields, _length_lines(ending), decision), body])
+        lines = responses.length_lines(ending)
+        self.put(exchange, [responses.head(self._terms, exchange, status, fields, lines, decision), body])
         self._completed(exchange)
 
     def start(
@@ -543,10 +543,10 @@ class ServerConnection(Pipeline):
         exchange.status = status
         exchange.response_framing = ending
         exchange.writer = body_writer(ending)
-        lines = _length_lines(ending)
+        lines = responses.length_lines(ending)
         if trailers and ending.delimiter is Delimiter.CHUNKED:
             lines += b"Trailer: %b\r\n" % trailers
-        self.put(exchange, [self._head(exchange, status, fields, lines, decision)])
+        self.put(exchange, [responses.head(self._terms, exchange, status, fields, lines, decision)])
 
     def write(self, exchange: Exchange, data: bytes) -> None:
         """
@@ -629,8 +629,6 @@ class ServerConnection(Pipeline):
         self._serve_nothing_behind(exchange)
         self._completed(exchange)
 
-    # -- how responses are made ------------------------------------------------------------------------------------
-
     def _cannot_answer(self, exchange: Exchange, status: int) -> NoReturn:
         if exchange.answer is not Answer.AWAITED:
             raise LocalProtocolError(f"a response: not possible when {exchange.answer.value}")
@@ -700,17 +698,6 @@ class ServerConnection(Pipeline):
             return CloseReason.MAX_REQUESTS
         return CloseReason.MAX_AGE if self.aged else None
 
-    def _head(
-        self, exchange: Exchange, status: int, fields: ResponseFields, lines: bytes, decision: Persistence
-    ) -> bytes:
-        signal = decision.signal
-        if signal is not Signal.NOTHING:
-            lines += _CLOSE_LINE if signal is Signal.CLOSE else self._terms.promise(exchange.number)
-        if status == 426 and fields.upgrade:
-            lines += b"Upgrade: %b\r\nConnection: upgrade\r\n" % fields.upgrade
-        preamble = b"" if fields.has_date else self._terms.preamble
-        return b"%b%b%b%b\r\n" % (messages.STATUS_LINES[status], preamble, fields.block, lines)
-
     def _answer_error(self, exchange: Exchange, error: RemoteProtocolError) -> None:
         """Answer a protocol error by ourselves; it ends the connection."""
         exchange.error = error
@@ -721,15 +708,13 @@ class ServerConnection(Pipeline):
             exchange.body = states.step(states.BODY, BodyEvent.ABANDON, exchange.body)
         self._incoming = None
         self._serve_nothing_behind(exchange)
-        fields, text = _error_response(error)
+        fields, text = responses.error_response(error)
         exchange.response_framing = Framing(Delimiter.LENGTH, len(text), error.row, error.clause)
         body = b"" if exchange.method == b"HEAD" else text
         exchange.bytes_sent = len(body)
         lines = b"Content-Length: %d\r\n" % len(text)
-        self.put(exchange, [self._head(exchange, error.status, fields, lines, decision), body])
+        self.put(exchange, [responses.head(self._terms, exchange, error.status, fields, lines, decision), body])
         self._completed(exchange)
-
-    # -- what follows ----------------------------------------------------------------------------------------------
 
     def _completed(self, exchange: Exchange) -> None:
         """A response is over; those behind it that are over too may leave with it."""
@@ -813,25 +798,6 @@ class ServerConnection(Pipeline):
             self._events.append(event)
 
 
-def _length_lines(ending: Framing) -> bytes:
-    """The field that tells a recipient where the body ends."""
-    if ending.delimiter is Delimiter.CHUNKED:
-        return b"Transfer-Encoding: chunked\r\n"
-    if ending.delimiter is Delimiter.CLOSE or ending.length is None:
-        return b""
-    return b"Content-Length: %d\r\n" % ending.length
-
-
-def _error_response(error: RemoteProtocolError) -> tuple[ResponseFields, bytes]:
-    """The fields and the body of the response to a protocol error: one line for a person."""
-    phrase = messages.REASON_PHRASES[error.status]
-    text = b"%d %b: %b (%b)\n" % (error.status, phrase, str(error).encode(), error.clause.encode())
-    block = _ERROR_FIELDS
-    if error.retry_after:
-        block += encode_field("Retry-After", str(error.retry_after))
-    return ResponseFields(block), text
-
-
 def _incomplete(row: str = "D2-29") -> IncompleteBody:
     return IncompleteBody(
         400, "the request ends inside its body", "RFC 9112 8", row=row,
@@ -841,8 +807,6 @@ def _incomplete(row: str = "D2-29") -> IncompleteBody:
 
 #: Bodies up to this size are joined to their head: one small copy is cheaper than a second piece of output.
 _JOIN = 16384
-_CLOSE_LINE = b"Connection: close\r\n"
-_ERROR_FIELDS = b"Content-Type: text/plain; charset=utf-8\r\n"
 #: Faults of a request body after which a response that has begun is still finished.
 _LEAVES_RESPONSE_ALONE = frozenset(("D2-26", "D2-29", "D2-30"))
 _STATE_NAMES = {
