@@ -209,7 +209,7 @@ def unsent(transport: Any) -> int:
         return held
     try:
         (queued,) = struct.unpack("i", fcntl.ioctl(handle.fileno(), _QUEUED, b"\0\0\0\0"))
-    except OSError:
+    except (OSError, ValueError):  # it is closed
         return held
     return held + int(queued)
 
