@@ -159,8 +159,8 @@ def produced() -> Producer:
         produced,
     ],
     ids=[
-        "list", "tuple", "iterator", "generator", "buffers", "empty pieces", "iterable", "async iterable", "async generator",
-        "file", "IBodyProducer",
+        "list", "tuple", "iterator", "generator", "buffers", "empty pieces", "iterable", "async iterable",
+        "async generator", "file", "IBodyProducer",
     ],
 )  # fmt: skip
 @pytest.mark.ledger("D4-11", "D4-15", "P-08", "L-22")
@@ -329,7 +329,7 @@ def test_other_connections_are_served_while_one_is_stalled() -> None:
 @pytest.mark.ledger("P-16")
 def test_a_push_producer_is_paused_and_resumed() -> None:
     producer = Producer()
-    server, client = connect(producer)
+    _server, client = connect(producer)
     client.stall()
     client.send(GET)
     producer.consumer.write(b"small")
@@ -353,7 +353,7 @@ def test_a_push_producer_is_paused_and_resumed() -> None:
 
 def test_a_producer_may_name_another_to_be_paused() -> None:
     body, source = Producer(), Producer()
-    server, client = connect(body)
+    _server, client = connect(body)
     client.stall()
     client.send(GET)
     body.consumer.registerProducer(source, True)
@@ -382,7 +382,7 @@ def test_twisteds_own_producer_works(tmp_path: Path) -> None:
     clock = Clock()
     cooperator = Cooperator(terminationPredicateFactory=lambda: lambda: True, scheduler=lambda f: clock.callLater(0, f))
     file = io.BytesIO(BIG)
-    server, client = connect(lambda request: FileBodyProducer(file, cooperator))
+    _server, client = connect(lambda request: FileBodyProducer(file, cooperator))
     client.stall()
     client.send(GET)
     clock.pump([0] * 100)
@@ -396,7 +396,7 @@ def test_twisteds_own_producer_works(tmp_path: Path) -> None:
 
 def test_twisteds_own_producer_is_let_go_where_no_body_is_sent() -> None:
     file = io.BytesIO(b"hello")
-    server, client = connect(lambda request: FileBodyProducer(file))
+    _server, client = connect(lambda request: FileBodyProducer(file))
     client.send(get("/", method="HEAD"))
     (response,) = client.responses
     assert response.headers.get("content-length") == "5"
@@ -567,7 +567,7 @@ def test_a_body_is_closed_when_the_connection_is_aborted() -> None:
 
 def test_a_body_between_two_turns_is_closed_too() -> None:
     body = Body(1000)
-    server, client = connect(lambda request: body.sync())
+    _server, client = connect(lambda request: body.sync())
     client.transport.arrive(GET)
     assert 0 < body.made < 1000
     client.reset()
@@ -619,8 +619,8 @@ def test_a_paused_producer_is_stopped_when_the_client_goes() -> None:
 def test_a_producer_that_cannot_be_stopped_is_logged_and_changes_nothing(logged: Logged) -> None:
     observer = Observer()
     producer = Producer()
-    producer.stopProducing = lambda: 1 / 0  # type: ignore[assignment, return-value, method-assign]
-    server, client = connect(producer, observers=[observer])
+    producer.stopProducing = lambda: 1 / 0  # type: ignore[assignment, method-assign]
+    _server, client = connect(producer, observers=[observer])
     client.send(GET)
     client.reset()
     assert len(logged.failures(ZeroDivisionError)) == 1
@@ -635,7 +635,7 @@ def test_a_body_that_fails_while_it_is_closed_is_logged(logged: Logged) -> None:
             raise Trouble
 
     observer = Observer()
-    server, client = connect(lambda request: body(), observers=[observer])
+    _server, client = connect(lambda request: body(), observers=[observer])
     client.stall()
     client.send(GET)
     client.reset()
