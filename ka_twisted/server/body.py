@@ -126,8 +126,9 @@ class RequestBody:
         self.received(b"")
 
     def failed(self, error: BaseException) -> None:
-        """The end will never come."""
-        self._error = error
+        """The end will never come. The first reason stands."""
+        if self._error is None:
+            self._error = error
         self._exchange.flowing = False
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
