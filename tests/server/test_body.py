@@ -322,7 +322,7 @@ def test_a_fault_is_told_behind_the_octets_before_it(
     reader.read()
     assert reader.results[-1] is error
     assert statuses(client) == [status]
-    assert client.ended
+    assert client.closeReason is not None
 
 
 def test_octets_that_were_not_asked_for_are_still_there_when_the_peer_goes(reader: Reader, client: MemoryClient) -> None:
