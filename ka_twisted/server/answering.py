@@ -110,6 +110,7 @@ def _await(
     def fired(value: Any) -> None:
         request.pending = None
         if not request.exchange.answered:
+            connection.passTime()
             done(connection, request, value)
         elif isinstance(value, Response) and not isinstance(value.body, bytes):
             flow.discard(value.body)  # nobody waits for it any more
@@ -144,7 +145,6 @@ def answer(connection: KeepAliveProtocol, request: Request, result: Any) -> None
 
 
 def _answered(connection: KeepAliveProtocol, request: Request, result: Any) -> None:
-    connection.factory.renewDate()
     respond(connection, request, _response(result))
 
 
@@ -291,15 +291,17 @@ def fail(connection: KeepAliveProtocol, request: Request, failure: Failure) -> N
         if not failure.check(CancelledError, ConnectionLost, ConnectionDone, ProtocolError):
             _logFailure(connection, request, failure)
         return
-    if not isinstance(error, RemoteProtocolError):  # an error of the peer's, which the application lets pass
+    if isinstance(error, RemoteProtocolError):  # the peer's error, which the application lets pass
+        status, text = error.status, f"{error.status} {error}\n"
+    else:
+        status, text = 500, "500 Internal Server Error\n"
         _logFailure(connection, request, failure)
     if exchange.answered:
         connection.core.abort(exchange)
         connection.over(exchange)
-    elif isinstance(error, RemoteProtocolError):
-        respond(connection, request, Response.text(f"{error.status} {error}\n", error.status))
     else:
-        respond(connection, request, Response.text("500 Internal Server Error\n", 500))
+        connection.passTime()
+        respond(connection, request, Response.text(text, status))
     connection.turn()
 
 

@@ -263,7 +263,7 @@ class KeepAliveProtocol(Protocol):
         way = self._outlet
         now = self.factory.now()
         if now >= self.factory.dateDue or self.factory.maxAge:
-            self._passTime(now)
+            self.passTime()
         receive = self.requestReceived
         budget = _PASS
         try:
@@ -289,11 +289,11 @@ class KeepAliveProtocol(Protocol):
             self._turning = False
         self._settle(now)
 
-    def _passTime(self, now: float) -> None:
-        """What time brings with it: another Date, and age."""
+    def passTime(self) -> None:
+        """See what time has brought: another Date, and age. To be done before a response is made outside a turn."""
         self.factory.renewDate()
         maxAge = self.factory.maxAge
-        if maxAge and now - self.opened >= maxAge and not self.core.aged:
+        if maxAge and self.age >= maxAge and not self.core.aged:
             self.core.grow_old()
 
     def _settle(self, now: float) -> None:
@@ -394,6 +394,7 @@ class KeepAliveProtocol(Protocol):
 
     def answer(self, request: Request, result: Any) -> None:
         """Answer a request with whatever a handler may return."""
+        self.passTime()
         try:
             answering.answer(self, request, result)
         except Exception:
