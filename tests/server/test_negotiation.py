@@ -281,7 +281,14 @@ def test_426_names_the_protocols_and_keeps() -> None:
 # -- with a body, and with an expectation ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("request_", [post(b"hello", *UPGRADE), get("/", *UPGRADE, "Transfer-Encoding: chunked", body=chunked(b"he", b"llo"))])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        post(b"hello", *UPGRADE),
+        get("/", *UPGRADE, "Transfer-Encoding: chunked", body=chunked(b"he", b"llo")),
+    ],
+    ids=["counted", "chunked"],
+)
 @pytest.mark.parametrize("pieces", [None, 7])
 @pytest.mark.ledger("U-06")
 def test_the_body_is_read_before_the_switch_and_is_there_for_the_handler(request_: bytes, pieces: int | None) -> None:
