@@ -26,13 +26,14 @@ class HeadReader:
 
     :ivar octets: the last head that was ordinary and like the one before it, None where there was none.
     :ivar head: what it meant.
+    :ivar blank_lines: empty lines met since the last head.
     """
 
-    __slots__ = ("_blank_lines", "_fields", "_line", "_section", "_terms", "head", "octets")
+    __slots__ = ("_fields", "_line", "_section", "_terms", "blank_lines", "head", "octets")
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
-        self._blank_lines = 0
+        self.blank_lines = 0
         #: The last header section that came in one piece.
         self._fields: RequestFields | None = None
         #: A request line whose fields are not complete or not understood, and the reader that has some of them.
@@ -76,12 +77,6 @@ class HeadReader:
         buffer.move_to(begin)
         return self._read_lines(buffer, section)
 
-    def skip(self, buffer: ReceiveBuffer) -> None:
-        """Consume another copy of `octets`."""
-        assert self.octets is not None
-        buffer.move_to(buffer.position + len(self.octets))
-        self._blank_lines = 0
-
     @property
     def refused(self) -> RequestHead:
         """As much as could be read of a head that was refused."""
@@ -93,7 +88,7 @@ class HeadReader:
         if target[0] != _SLASH or method == b"CONNECT":
             messages.check_target(method, target)
         self._line = self._section = None
-        self._blank_lines = 0
+        self.blank_lines = 0
         return RequestHead(method, target, http11, fields)
 
     def _read_block(self, block: bytes, method: bytes, http11: bool) -> RequestFields | None:
@@ -125,8 +120,8 @@ class HeadReader:
     def _read_odd_line(self, buffer: ReceiveBuffer) -> RequestHead | None:
         """A request line that did not match: blank lines before it, or not complete, or not acceptable."""
         while buffer.data.startswith(_EMPTY_LINE, buffer.position):
-            self._blank_lines += 1
-            if self._blank_lines > self._terms.limits.blankLines:
+            self.blank_lines += 1
+            if self.blank_lines > self._terms.limits.blankLines:
                 raise RemoteProtocolError(400, "too many empty lines", "RFC 9112 2.2", row="H-05")
             buffer.move_to(buffer.position + 2)
             if not buffer.data.startswith(_EMPTY_LINE, buffer.position):

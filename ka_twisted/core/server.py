@@ -165,7 +165,12 @@ class ServerConnection(Pipeline):
             heads = self._heads
             octets = heads.octets
             if octets is not None and data.startswith(octets, buffer.position):
-                heads.skip(buffer)
+                end = buffer.position + len(octets)  # `ReceiveBuffer.move_to`, written out: this is every request's way
+                if end == len(data):
+                    buffer.data = b""
+                    end = 0
+                buffer.position = end
+                heads.blank_lines = 0
                 self.request_count = number = self.request_count + 1
                 exchange = Exchange(number, heads.head)
                 self.exchanges.append(exchange)
