@@ -381,7 +381,7 @@ class KeepAliveProtocol(Protocol):
             self._pace = None
             if request is not None:
                 request.body.failed(event.error)
-            if exchange.over:
+            if exchange.over and exchange.owner is not None:  # else whoever read it has ended the response by now
                 answering.cancel(exchange, Failure(event.error))
                 self.over(exchange)
 
