@@ -14,7 +14,7 @@ FOUND = pytest.StashKey[list[pytest.Item]]()
 
 # HYPOTHESIS_PROFILE=thorough python -m pytest tests/core
 settings.register_profile(
-    "ci", max_examples=50, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "ci", max_examples=200, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("thorough", settings.get_profile("ci"), max_examples=2000, stateful_step_count=60)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

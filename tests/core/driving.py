@@ -1,6 +1,6 @@
 """
-A connection of the core with an application on it, the ways to cut what it receives, and an independent reader of what it
-answers.
+A connection of the core with an application on it, the ways to cut what it receives, and an independent reader
+of what it answers.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def _body(reply: Reply, method: str, octets: bytes, ended: bool) -> bytes:
         reply.body, rest = octets[: int(length)], octets[int(length) :]
         reply.complete = len(reply.body) == int(length)
         return rest
-    assert reply.get("Connection") == "close", "nothing tells where the body ends"
+    assert "close" in reply.all("Connection"), "nothing tells where the body ends"
     reply.body = octets
     reply.complete = ended
     return b""
@@ -201,7 +201,7 @@ def _chunks(reply: Reply, octets: bytes) -> bytes:
 
 # -- a connection with an application ----------------------------------------------------------------------------------
 
-Application = Callable[["Wire", Exchange], None]
+Application = Callable[["Wire", Exchange], object]
 
 
 def at_once(wire: Wire, exchange: Exchange) -> None:
