@@ -1,0 +1,211 @@
+"""
+The import rule of the house. Arrows run one way:
+
+``core <- server <- {http2, hosting, proxy, admin} <- service``; ``core <- client <- proxy``; `observe` and `interfaces`
+are called by the Twisted sides and import only `core`. Nothing imports the global reactor at module level.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import ka_twisted
+
+PACKAGE = Path(ka_twisted.__file__).parent
+NAME = PACKAGE.name
+PLUGINS = PACKAGE.parent / "twisted" / "plugins"
+
+#: What the modules of a layer may import of the package. The service and the package itself stand at the top.
+MAY_IMPORT: dict[str, set[str]] = {
+    "config": set(),
+    "core": {"config", "core"},
+    "interfaces": {"core"},
+    "observe": {"core", "interfaces", "observe"},
+    "server": {"config", "core", "interfaces", "server"},
+    "client": {"config", "core", "interfaces", "client"},
+    "http2": {"config", "core", "interfaces", "server", "http2"},
+    "hosting": {"config", "core", "interfaces", "server", "hosting"},
+    "proxy": {"config", "core", "interfaces", "server", "client", "proxy"},
+    "admin": {"config", "core", "interfaces", "server", "observe", "admin"},
+    "reactors": {"config", "reactors"},
+    "testing": {"config", "core", "interfaces", "server"},
+    "playground": {"config", "core", "interfaces", "server", ""},
+}
+#: Layers that import the standard library alone.
+PURE = {"config", "core"}
+#: Layers that may import anything of the package.
+TOP = {"service", "__init__", "__main__"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """
+    An import statement.
+
+    :ivar module: absolute; for ``from x import y`` it is ``x.y`` where ``y`` may be a module, too.
+    :ivar late: inside a function: made when that is called.
+    :ivar typing: made for a type checker only.
+    """
+
+    module: str
+    line: int
+    late: bool = False
+    typing: bool = False
+
+
+class _Imports(ast.NodeVisitor):
+    def __init__(self, path: Path) -> None:
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        self._package = parts[:-1]
+        self.found: list[Import] = []
+        self._late = self._typing = False
+
+    def _add(self, module: str, node: ast.AST) -> None:
+        self.found.append(Import(module, getattr(node, "lineno", 0), self._late, self._typing))
+
+    def visit_Import(self, node: ast.Import) -> None:
+        for alias in node.names:
+            self._add(alias.name, node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        base = node.module or ""
+        if node.level:
+            above = self._package[: len(self._package) - node.level + 1]
+            base = ".".join((*above, base) if base else above)
+        for alias in node.names:
+            self._add(f"{base}.{alias.name}", node)
+
+    def visit_If(self, node: ast.If) -> None:
+        test = node.test
+        checking = isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"
+        before, self._typing = self._typing, self._typing or checking
+        for child in node.body:
+            self.visit(child)
+        self._typing = before
+        for child in node.orelse:
+            self.visit(child)
+
+    def _inside(self, node: ast.AST) -> None:
+        before, self._late = self._late, True
+        self.generic_visit(node)
+        self._late = before
+
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_Lambda = _inside
+
+
+def imports(path: Path) -> list[Import]:
+    """Everything that a module imports."""
+    visitor = _Imports(path)
+    visitor.visit(ast.parse(path.read_text("utf-8"), str(path)))
+    return visitor.found
+
+
+def layer(module: str) -> str:
+    """The layer that a module of the package belongs to; empty for the package itself."""
+    parts = module.split(".")
+    inside = parts[1] if len(parts) > 1 else ""
+    return inside if (PACKAGE / inside).is_dir() or (PACKAGE / f"{inside}.py").is_file() else ""
+
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+IDS = [str(path.relative_to(PACKAGE)) for path in MODULES]
+
+
+def own_layer(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def of_the_package(path: Path) -> Iterator[Import]:
+    return (found for found in imports(path) if found.module.split(".")[0] == NAME)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=IDS)
+def test_arrows_run_one_way(path: Path) -> None:
+    own = own_layer(path)
+    if own in TOP:
+        return
+    assert own in MAY_IMPORT, f"a layer without a rule: {own}"
+    wrong = [
+        found for found in of_the_package(path)
+        if layer(found.module) not in MAY_IMPORT[own] and not (found.typing and own == "interfaces")
+    ]  # fmt: skip
+    assert not wrong, wrong
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if own_layer(path) in PURE], ids=str)
+def test_the_core_is_standard_library_only(path: Path) -> None:
+    wrong = [
+        found for found in imports(path)
+        if found.module.split(".")[0] not in sys.stdlib_module_names | {NAME}
+    ]  # fmt: skip
+    assert not wrong, wrong
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if own_layer(path) == "core"], ids=str)
+def test_the_core_has_no_clock_no_log_and_no_network(path: Path) -> None:
+    banned = {"time", "datetime", "logging", "socket", "asyncio", "threading", "select", "ssl", "random", "os"}
+    wrong = [found for found in imports(path) if found.module.split(".")[0] in banned]
+    assert not wrong, wrong
+
+
+def is_reactor(found: Import) -> bool:
+    return found.module == "twisted.internet.reactor" or found.module.startswith("twisted.internet.reactor.")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=IDS)
+def test_nothing_imports_the_global_reactor_at_module_level(path: Path) -> None:
+    wrong = [found for found in imports(path) if is_reactor(found) and not (found.late or found.typing)]
+    assert not wrong, wrong
+
+
+def test_importing_everything_installs_no_reactor() -> None:
+    import subprocess
+
+    names = [
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        for path in MODULES
+        if path.name != "__main__.py" and own_layer(path) not in {"reactors", "service"}
+    ]
+    code = (
+        f"import sys, importlib; [importlib.import_module(name) for name in {names!r}]; "
+        "print('twisted.internet.reactor' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_the_plugins_belong_to_twisted() -> None:
+    assert not (PLUGINS / "__init__.py").exists()
+    assert not (PLUGINS.parent / "__init__.py").exists()
+
+
+def test_the_package_re_exports_and_does_nothing_else() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text("utf-8"))
+    kinds = {type(node) for node in tree.body}
+    assert kinds <= {ast.Expr, ast.ImportFrom, ast.Assign}
+    assert (PACKAGE / "py.typed").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import a.b", [("a.b", False, False)]),
+        ("from a import b, c", [("a.b", False, False), ("a.c", False, False)]),
+        ("from . import x", [(f"{NAME}.core.x", False, False)]),
+        ("from ..server.protocol import P", [(f"{NAME}.server.protocol.P", False, False)]),
+        ("def f():\n    import a", [("a", True, False)]),
+        ("async def f():\n    from a import b", [("a.b", True, False)]),
+        ("if TYPE_CHECKING:\n    import a\nelse:\n    import b", [("a", False, True), ("b", False, False)]),
+        ("class C:\n    import a", [("a", False, False)]),
+    ],
+)
+def test_imports_are_read_right(source: str, expected: list[tuple[str, bool, bool]]) -> None:
+    visitor = _Imports(PACKAGE / "core" / "module.py")
+    visitor.visit(ast.parse(source))
+    assert [(found.module, found.late, found.typing) for found in visitor.found] == expected
