@@ -1,8 +1,9 @@
 """
 Which rows of the HTTP connection ledger are carried by which tests.
 
-A test names its rows in a marker, ``@pytest.mark.ledger("P-01", "K-03")``, in the id of a parameter set, or in its own name,
-``test_P_01_...``. `case` makes a parameter set for a row. ``python -m tests.ledger`` prints every row with its tests.
+A test names its rows in a marker, ``@pytest.mark.ledger("P-01", "K-03")``, in the id of a parameter set, or in its own
+name, ``test_P_01_...``. `case` makes a parameter set for a row. ``python -m tests.ledger`` prints every row with its
+tests.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def test_settings_are_given_by_name(kind: Any) -> None:
         kind(1)
 
 
-BAD_NUMBERS = (-1, -0.001, float("inf"), float("-inf"), float("nan"), "5", b"5", None, True, [], 1j)
+BAD_NUMBERS: tuple[object, ...] = (-1, -0.001, float("inf"), float("-inf"), float("nan"), "5", b"5", None, True, [], 1j)
 
 
 @pytest.mark.parametrize("value", BAD_NUMBERS, ids=repr)
@@ -48,7 +48,7 @@ def test_seconds_may_be_fractions_and_counts_may_not() -> None:
     for field in dataclasses.fields(Limits):
         if field.name not in ("minBodyRate", "maxAge"):
             with pytest.raises(ValueError, match=rf"Limits\.{field.name} must be a whole number"):
-                Limits(**{field.name: 1.5})
+                Limits(**{field.name: 1.5})  # type: ignore[arg-type]
 
 
 def test_a_timer_can_be_switched_off_with_0() -> None:
@@ -64,8 +64,8 @@ def test_what_bounds_what_a_peer_can_make_us_hold_has_to_exist() -> None:
         except ValueError:
             refused.add(field.name)
     assert refused == {
-        "maxLine", "maxMethod", "maxHeaderBytes", "maxHeaderFields", "readAhead", "maxHeldBytes", "maxChunkLine", "maxTrailerBytes",
-        "pipelineDepth",
+        "maxLine", "maxMethod", "maxHeaderBytes", "maxHeaderFields", "readAhead", "maxHeldBytes", "maxChunkLine",
+        "maxTrailerBytes", "pipelineDepth",
     }  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def test_what_bounds_what_a_peer_can_make_us_hold_has_to_exist() -> None:
 @pytest.mark.parametrize("value", [0, 1, None, "yes"])
 def test_behaviour_is_true_or_false(field: Any, value: object) -> None:
     with pytest.raises(ValueError, match=rf"Policy\.{field.name} must be True or False"):
-        Policy(**{field.name: value})
+        Policy(**{field.name: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.ledger("P-12", "K-06")
@@ -81,11 +81,15 @@ def test_behaviour_is_true_or_false(field: Any, value: object) -> None:
     ("timeouts", "first", "advertised"),
     [
         (Timeouts(), 75.0, 70), (Timeouts(idle=15), 15, 12), (Timeouts(idle=5), 5, 4), (Timeouts(idle=1000), 1000, 995),
-        (Timeouts(idle=0), 0, None), (Timeouts(idle=15, idleGrace=0), 15, 15), (Timeouts(idle=15, idleGrace=0.5), 15, 14),
-        (Timeouts(firstRequest=3), 3, 70), (Timeouts(firstRequest=0), 0, 70), (Timeouts(idle=0.5), 0.5, 0), (Timeouts(idle=0, idleGrace=9), 0, None),
+        (Timeouts(idle=0), 0, None), (Timeouts(idle=15, idleGrace=0), 15, 15),
+        (Timeouts(idle=15, idleGrace=0.5), 15, 14),
+        (Timeouts(firstRequest=3), 3, 70), (Timeouts(firstRequest=0), 0, 70), (Timeouts(idle=0.5), 0.5, 0),
+        (Timeouts(idle=0, idleGrace=9), 0, None),
     ],
 )  # fmt: skip
-def test_the_time_promised_is_shorter_than_the_time_kept(timeouts: Timeouts, first: float, advertised: int | None) -> None:
+def test_the_time_promised_is_shorter_than_the_time_kept(
+    timeouts: Timeouts, first: float, advertised: int | None,
+) -> None:
     assert (timeouts.first, timeouts.advertised) == (first, advertised)
 
 
@@ -115,7 +119,8 @@ def test_tcp_probes_switched_on_without_figures_wait_two_hours() -> None:
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("60", TcpKeepAlive(60)), ("60:5", TcpKeepAlive(60, 5)), ("60:5:2", TcpKeepAlive(60, 5, 2)), ("007", TcpKeepAlive(7)),
+        ("60", TcpKeepAlive(60)), ("60:5", TcpKeepAlive(60, 5)), ("60:5:2", TcpKeepAlive(60, 5, 2)),
+        ("007", TcpKeepAlive(7)),
         ("7200:75:9", TcpKeepAlive()),
     ],
 )  # fmt: skip
@@ -123,14 +128,21 @@ def test_tcp_probes_are_written_in_one_word(text: str, value: TcpKeepAlive) -> N
     assert TcpKeepAlive.fromString(text) == value
 
 
-@pytest.mark.parametrize("text", ["", ":", "60:", ":5", "60:5:2:1", "a", "-1", "+1", "1.5", "60 ", "\N{SUPERSCRIPT TWO}", "60::2"])
+@pytest.mark.parametrize(
+    "text", ["", ":", "60:", ":5", "60:5:2:1", "a", "-1", "+1", "1.5", "60 ", "\N{SUPERSCRIPT TWO}", "60::2"],
+)
 def test_anything_else_in_that_word_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"IDLE\[:INTERVAL\[:COUNT\]\]"):
         TcpKeepAlive.fromString(text)
 
 
 @pytest.mark.ledger("T-06")
-@pytest.mark.parametrize("figures", [(60, 5, 1), (60, 5, 0), (0, 5, 9), (60, 0, 9), (-1, 5, 9), (60, 5, -1), (1.5, 5, 9), (60, "5", 9), (True, 5, 9)])
+@pytest.mark.parametrize(
+    "figures",
+    [
+        (60, 5, 1), (60, 5, 0), (0, 5, 9), (60, 0, 9), (-1, 5, 9), (60, 5, -1), (1.5, 5, 9), (60, "5", 9), (True, 5, 9),
+    ],
+)  # fmt: skip
 def test_one_unanswered_probe_proves_nothing_and_no_interval_is_none(figures: tuple[Any, ...]) -> None:
     with pytest.raises(ValueError):
         TcpKeepAlive(*figures)

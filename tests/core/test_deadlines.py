@@ -116,7 +116,8 @@ def test_a_client_that_waits_for_us_owes_nothing() -> None:
 @pytest.mark.parametrize(
     "wire",
     [
-        run(get("/", "Connection: close")), run(b"nonsense\r\n"), run(get("/", "Connection: close"), later), Wire().eof(), run(GET).eof(),
+        run(get("/", "Connection: close")), run(b"nonsense\r\n"), run(get("/", "Connection: close"), later),
+        Wire().eof(), run(GET).eof(),
         run(post(b"hello", "Connection: close"), when_read),
     ],
     ids=["closed", "refused", "last in service", "peer closed", "peer closed behind a request", "closed behind a body"],
@@ -128,7 +129,9 @@ def test_at_the_end_nothing_is_due(wire: Wire) -> None:
 @pytest.mark.parametrize("deadline", Deadline)
 @pytest.mark.parametrize("data", [b"", b"GET", GET, post(b"hello")[:-1], WAITING, get("/", "Connection: close")])
 @pytest.mark.parametrize("application", [at_once, later, when_read])
-def test_a_timer_that_fires_when_it_is_not_due_does_nothing(data: bytes, application: object, deadline: Deadline) -> None:
+def test_a_timer_that_fires_when_it_is_not_due_does_nothing(
+    data: bytes, application: object, deadline: Deadline,
+) -> None:
     wire = run(data, application)  # type: ignore[arg-type]
     if deadline is wire.core.deadline or (deadline is Deadline.EXPECTATION and wire.core.expecting()):
         return

@@ -70,7 +70,8 @@ def test_the_field_of_an_http10_request_is_ignored(request: pytest.FixtureReques
 @pytest.mark.parametrize(
     ("fields", "status"),
     [
-        (["Content-Length: x", EXPECT], 400), (["Content-Length: 11", EXPECT], 413), (["Content-Length: x", "Expect: tea"], 400),
+        (["Content-Length: x", EXPECT], 400), (["Content-Length: 11", EXPECT], 413),
+        (["Content-Length: x", "Expect: tea"], 400),
         (["Content-Length: 11", "Expect: tea"], 413), (["Transfer-Encoding: gzip, chunked", "Expect: tea"], 501),
     ],
 )  # fmt: skip
@@ -81,7 +82,10 @@ def test_D3_04_an_error_of_the_framing_comes_before_any_100_or_417(fields: list[
     assert wire.reply.connection == ["Connection: close"]
 
 
-UNMET = ["tea", "100-continue, tea", "tea, 100-continue", "100-continue=x", "100-continue;x", '"100-continue"', "100-continued"]
+UNMET = [
+    "tea", "100-continue, tea", "tea, 100-continue", "100-continue=x", "100-continue;x", '"100-continue"',
+    "100-continued",
+]  # fmt: skip
 
 
 @pytest.mark.ledger("D3-05", "X-13", "X-14")
@@ -278,7 +282,9 @@ def test_D3_15_a_part_of_the_body_stops_the_timer_and_is_held() -> None:
         ("Transfer-Encoding: chunked", chunked(b"he"), "D1-18", None),
     ],
 )  # fmt: skip
-def test_D3_16_a_final_status_with_a_part_of_the_body_there(field: str, part: bytes, row: str, reason: str | None) -> None:
+def test_D3_16_a_final_status_with_a_part_of_the_body_there(
+    field: str, part: bytes, row: str, reason: str | None,
+) -> None:
     wire = run(waiting(field) + part, at_once)
     assert wire.statuses == [200]
     assert wire.exchange.persistence is not None
@@ -340,7 +346,8 @@ def test_D3_20_behind_a_response_that_closes_the_request_is_discarded(body: byte
 @pytest.mark.parametrize(
     ("field", "part", "row"),
     [
-        ("Content-Length: 5", b"", "D1-22"), ("Content-Length: 5", b"he", "D1-22"), ("Content-Length: 99999", b"", "D1-23"),
+        ("Content-Length: 5", b"", "D1-22"), ("Content-Length: 5", b"he", "D1-22"),
+        ("Content-Length: 99999", b"", "D1-23"),
         ("Transfer-Encoding: chunked", b"2\r\nhe\r\n", "D1-25"),
     ],
 )  # fmt: skip
@@ -415,7 +422,8 @@ def test_D3_25_a_connection_that_is_lost_while_the_client_waits() -> None:
 @pytest.mark.parametrize(
     "lines",
     [
-        [b"100-continue"], [b"100-CONTINUE"], [b"100-continue, 100-Continue"], [b"100-continue", b"100-continue"], [b", 100-continue,,"],
+        [b"100-continue"], [b"100-CONTINUE"], [b"100-continue, 100-Continue"], [b"100-continue", b"100-continue"],
+        [b", 100-continue,,"],
         [b"", b"100-continue"],
     ],
 )  # fmt: skip

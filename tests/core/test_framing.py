@@ -125,7 +125,9 @@ def test_requests_that_cannot_be_framed(
     assert (caught.value.status, caught.value.row) == (status, row)
 
     # The connection refuses it, whatever comes behind: no 100, no application, one answer, the close.
-    data = head(minor, codings, lengths, method).replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n") + b"hello" + GET
+    data = head(minor, codings, lengths, method).replace(
+        b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n",
+    ) + b"hello" + GET
     for pieces in ([data], [data[i : i + 1] for i in range(len(data))]):
         wire = Wire(**settings).send(*pieces).eof()
         assert wire.refusals == [(status, row)]
@@ -207,7 +209,9 @@ FAULTS = [
     case("D2-22", b"0x5\r\nhello\r\n", 400, {}, note="0x"),
     case("D2-22", b"5 \r\nhello\r\n", 400, {}, note="blank"),
     case("D2-22", b"1" * 17 + b"\r\n", 400, {}, note="17 digits"),
-    case("D2-22", b"5;a=" + b"b" * 30 + b"\r\nhello\r\n", 400, {"limits": Limits(maxChunkLine=20)}, note="line too long"),
+    case(
+        "D2-22", b"5;a=" + b"b" * 30 + b"\r\nhello\r\n", 400, {"limits": Limits(maxChunkLine=20)}, note="line too long",
+    ),
     case("D2-22", b"5" * 50, 400, {"limits": Limits(maxChunkLine=20)}, note="line too long and unfinished"),
     case("D2-22", b"5;\r\nhello\r\n", 400, {}, note="extension without a name"),
     case("D2-22", b"5;a\x01\r\nhello\r\n", 400, {}, note="control in an extension"),
@@ -223,7 +227,9 @@ FAULTS = [
     case("D2-26", b"0\r\nX\r\n\r\n", 400, {}, note="malformed"),
     case("D2-26", b"0\r\nX : y\r\n\r\n", 400, {}, note="blank before the colon"),
     case("D2-26", b"0\r\nX: y\n\r\n", 400, {}, note="lone LF"),
-    case("D2-26", b"0\r\nX: " + b"y" * 100 + b"\r\n\r\n", 431, {"limits": Limits(maxTrailerBytes=50)}, note="too large"),
+    case(
+        "D2-26", b"0\r\nX: " + b"y" * 100 + b"\r\n\r\n", 431, {"limits": Limits(maxTrailerBytes=50)}, note="too large",
+    ),
     case("D2-26", b"0\r\n" + b"X: y\r\n" * 4 + b"\r\n", 431, {"limits": Limits(maxTrailerFields=3)}, note="too many"),
 ]
 
@@ -250,7 +256,10 @@ def test_a_fault_in_a_chunked_body_before_the_response(
 
 @pytest.mark.parametrize(
     ("octets", "status", "settings"),
-    [case({"D2-22": "D2-23", "D2-24": "D2-25", "D2-26": "D2-27"}[given.id[:5]], *given.values, note=given.id[6:]) for given in FAULTS],
+    [
+        case({"D2-22": "D2-23", "D2-24": "D2-25", "D2-26": "D2-27"}[given.id[:5]], *given.values, note=given.id[6:])
+        for given in FAULTS
+    ],
 )
 def test_a_fault_in_a_chunked_body_within_the_response(
     request: pytest.FixtureRequest, octets: bytes, status: int, settings: dict[str, Any]
@@ -280,7 +289,10 @@ def test_a_fault_in_a_chunked_body_within_the_response(
 
 @pytest.mark.ledger("D2-28", "L-28")
 def test_forbidden_trailers_are_discarded_and_the_rest_is_kept_apart() -> None:
-    trailers = b"Content-Length: 99\r\nX-Sum: 1\r\nHost: evil\r\nTransfer-Encoding: gzip\r\nX-A: 2\r\nAuthorization: x\r\n"
+    trailers = (
+        b"Content-Length: 99\r\nX-Sum: 1\r\nHost: evil\r\n"
+        b"Transfer-Encoding: gzip\r\nX-A: 2\r\nAuthorization: x\r\n"
+    )
     for pieces in cuts(upload(chunked(b"hello", trailers=trailers)) + get("/2")):
         wire = Wire(when_read).send(*pieces)
         exchange = wire.exchanges[0]
@@ -294,7 +306,8 @@ def test_forbidden_trailers_are_discarded_and_the_rest_is_kept_apart() -> None:
 @pytest.mark.parametrize(
     "octets",
     [
-        get("/", CL + "5"), get("/", CL + "5", body=b"hell"), upload(b""), upload(b"5"), upload(b"5\r"), upload(b"5\r\nhell"),
+        get("/", CL + "5"), get("/", CL + "5", body=b"hell"), upload(b""), upload(b"5"), upload(b"5\r"),
+        upload(b"5\r\nhell"),
         upload(b"5\r\nhello"), upload(b"5\r\nhello\r"), upload(b"5\r\nhello\r\n"), upload(b"5\r\nhello\r\n0"),
         upload(b"5\r\nhello\r\n0\r\n"), upload(b"5\r\nhello\r\n0\r\n\r"), upload(b"5\r\nhello\r\n0\r\nX: y"),
         upload(b"5\r\nhello\r\n0\r\nX: y\r\n"),
@@ -439,7 +452,9 @@ def test_the_octets_of_a_response(
         wire.answer(first, status, fields)
     wire.turn()
     reply = wire.replies[0]
-    assert [f"{name}: {value}" for name, value in reply.lines if name in ("Content-Length", "Transfer-Encoding")] == length_fields
+    assert [
+        f"{name}: {value}" for name, value in reply.lines if name in ("Content-Length", "Transfer-Encoding")
+    ] == length_fields
     assert (reply.status, reply.body, reply.complete) == (status, body, True)
     assert (wire.reason is None) is kept
     assert wire.core.busy is kept, "the next request waits for its response"
@@ -488,7 +503,7 @@ def test_the_only_coding_ever_sent_is_our_own_chunked() -> None:
 
 @pytest.mark.ledger("L-13", "D4-10")
 def test_a_body_handed_over_whole_is_counted_even_when_empty() -> None:
-    assert run(GET, lambda wire, exchange: wire.answer(exchange, body=b"") and None).reply.get("Content-Length") == "0"
+    assert run(GET, lambda wire, exchange: wire.answer(exchange, body=b"")).reply.get("Content-Length") == "0"
 
 
 # -- what the application does afterwards ------------------------------------------------------------------------------
@@ -595,8 +610,10 @@ def test_trailers_have_no_place_in_any_other_framing(data: bytes, length: int | 
 @pytest.mark.parametrize(
     ("lines", "wanted"),
     [
-        (["TE: trailers"], False), (["TE: trailers", "Connection: te"], True), (["TE: gzip, Trailers", "Connection: x, TE"], True),
-        (["TE: gzip;q=1", "Connection: TE"], False), (["Connection: TE"], False), (["TE: chunked", "TE: trailers", "Connection: TE"], True),
+        (["TE: trailers"], False), (["TE: trailers", "Connection: te"], True),
+        (["TE: gzip, Trailers", "Connection: x, TE"], True),
+        (["TE: gzip;q=1", "Connection: TE"], False), (["Connection: TE"], False),
+        (["TE: chunked", "TE: trailers", "Connection: TE"], True),
         (["TE: trailersx", "Connection: TE"], False),
     ],
 )  # fmt: skip

@@ -26,7 +26,10 @@ def test_H_08_a_field_value_has_no_control_but_tab() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [b"a : b\r\n", b" a: b\r\n", b": b\r\n", b"a b: c\r\n", b"a\r\n", b"a: b\n", b"a: b\r", b"a: b\rc\r\n", b"(: b\r\n"],
+    [
+        b"a : b\r\n", b" a: b\r\n", b": b\r\n", b"a b: c\r\n", b"a\r\n", b"a: b\n", b"a: b\r", b"a: b\rc\r\n",
+        b"(: b\r\n",
+    ],
 )  # fmt: skip
 def test_what_is_no_field_line(line: bytes) -> None:
     assert grammar.field_line.fullmatch(line) is None
@@ -47,8 +50,10 @@ def test_what_is_a_chunk_size_line(line: bytes) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        b"\r\n", b"+5\r\n", b"-5\r\n", b"0x5\r\n", b"5_0\r\n", b" 5\r\n", b"5 \r\n", b"5 5\r\n", b"g\r\n", b"5\n", b"5\r\r\n",
-        b"00000000000000005\r\n", b"5;\r\n", b"5;;a\r\n", b"5;a=\r\n", b"5; =b\r\n", b'5;a="b\r\n', b"5;a\x00\r\n", b"5;a=b c\r\n",
+        b"\r\n", b"+5\r\n", b"-5\r\n", b"0x5\r\n", b"5_0\r\n", b" 5\r\n", b"5 \r\n", b"5 5\r\n", b"g\r\n", b"5\n",
+        b"5\r\r\n",
+        b"00000000000000005\r\n", b"5;\r\n", b"5;;a\r\n", b"5;a=\r\n", b"5; =b\r\n", b'5;a="b\r\n', b"5;a\x00\r\n",
+        b"5;a=b c\r\n",
         b'5;a="b\x01"\r\n', b"5,a\r\n",
     ],
 )  # fmt: skip
@@ -63,7 +68,10 @@ def test_a_long_chunk_extension_is_judged_in_linear_time() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [b"a", b"a.example", b"a:80", b"a:", b"127.0.0.1", b"[::1]", b"[::1]:8080", b"[v1.x]", b"a_b", b"%41", b"a:65535", b"A-b~!$&'()*+;="],
+    [
+        b"a", b"a.example", b"a:80", b"a:", b"127.0.0.1", b"[::1]", b"[::1]:8080", b"[v1.x]", b"a_b", b"%41",
+        b"a:65535", b"A-b~!$&'()*+;=",
+    ],
 )  # fmt: skip
 def test_what_is_an_authority(value: bytes) -> None:
     assert grammar.is_authority(value)
@@ -73,7 +81,8 @@ def test_what_is_an_authority(value: bytes) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        b"", b"a,b", b"a, b", b"u@a", b"u:p@a", b"a/", b"/a", b"a/b", b"a:b", b"a:-1", b"a:65536", b"a:123456", b":80", b"a b",
+        b"", b"a,b", b"a, b", b"u@a", b"u:p@a", b"a/", b"/a", b"a/b", b"a:b", b"a:-1", b"a:65536", b"a:123456", b":80",
+        b"a b",
         b"[::1", b"::1", b"a?b", b"a#b", b"%4", b"\xe4", b"a:80:80", b"[::1]x", b"a\t", b"http://a", b"a:+80",
     ],
 )  # fmt: skip

@@ -73,8 +73,10 @@ class TestResponseFields:
     @pytest.mark.parametrize(
         ("name", "value"),
         [
-            ("A", "1\r\nB: 2"), ("A", "1\n"), ("A", "1\r"), ("A", "1\x00"), ("A", "1\x7f"), ("A", b"1\x01"), ("A\r\n", "1"),
-            ("A b", "1"), ("A:", "1"), ("A: b", "1"), ("", "1"), (b"\xe4", "1"), ("A", "\N{SNOWMAN}"), ("\N{SNOWMAN}", "1"),
+            ("A", "1\r\nB: 2"), ("A", "1\n"), ("A", "1\r"), ("A", "1\x00"), ("A", "1\x7f"), ("A", b"1\x01"),
+            ("A\r\n", "1"),
+            ("A b", "1"), ("A:", "1"), ("A: b", "1"), ("", "1"), (b"\xe4", "1"), ("A", "\N{SNOWMAN}"),
+            ("\N{SNOWMAN}", "1"),
             ("A", 1), (None, "1"), ("A", ["1"]), ("A", bytearray(b"1")),
         ],
     )  # fmt: skip
@@ -90,7 +92,8 @@ class TestResponseFields:
     @pytest.mark.parametrize(
         ("name", "value"),
         [
-            ("Transfer-Encoding", "chunked"), ("Transfer-Encoding", "gzip"), ("Connection", "keep-alive"), ("Connection", "x-y"),
+            ("Transfer-Encoding", "chunked"), ("Transfer-Encoding", "gzip"), ("Connection", "keep-alive"),
+            ("Connection", "x-y"),
             ("Keep-Alive", "timeout=5"), ("Proxy-Connection", "close"), ("Trailer", "X-T"),
         ],
     )  # fmt: skip
@@ -129,7 +132,9 @@ class TestResponseFields:
             assert len(fields.dropped) == 2
 
     @pytest.mark.ledger("V-07")
-    @pytest.mark.parametrize("name", ["cache-control", "Host", "Content-Length", "content-type", "ETag", "Set-Cookie", "Date"])
+    @pytest.mark.parametrize(
+        "name", ["cache-control", "Host", "Content-Length", "content-type", "ETag", "Set-Cookie", "Date"],
+    )
     def test_an_end_to_end_field_cannot_be_made_one_hop(self, name: str) -> None:
         with pytest.raises(LocalProtocolError):
             response_fields([("Connection", f"close, {name}")])
@@ -151,7 +156,9 @@ class TestTrailers:
         with pytest.raises(LocalProtocolError):
             encode_trailers([("X-A", "1")], ["X-B"])
 
-    @pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding", "Trailer", "Host", "Authorization", "Content-Type"])
+    @pytest.mark.parametrize(
+        "name", ["Content-Length", "transfer-encoding", "Trailer", "Host", "Authorization", "Content-Type"],
+    )
     def test_L_28_a_forbidden_one_raises(self, name: str) -> None:
         with pytest.raises(LocalProtocolError):
             encode_trailers([(name, "1")], [name])

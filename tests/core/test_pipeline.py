@@ -11,17 +11,33 @@ from ka_twisted.config import Limits
 from ka_twisted.core.errors import LocalProtocolError
 from ka_twisted.core.pipeline import Exchange
 from ka_twisted.core.states import Answer
-from tests.core.driving import GET, Wire, at_once, chunked, cut_at_random, cuts, get, later, post, run, upload, when_read
+from tests.core.driving import (
+    GET,
+    Wire,
+    at_once,
+    chunked,
+    cut_at_random,
+    cuts,
+    get,
+    later,
+    post,
+    run,
+    upload,
+    when_read,
+)
 
 LIGHT = {
-    "GET": get("/"), "HEAD": get("/", method="HEAD"), "OPTIONS": get("*", method="OPTIONS"), "TRACE": get("/", method="TRACE"),
+    "GET": get("/"), "HEAD": get("/", method="HEAD"), "OPTIONS": get("*", method="OPTIONS"),
+    "TRACE": get("/", method="TRACE"),
     "length 0": get("/", "Content-Length: 0"), "1.0": get("/", "Connection: keep-alive", minor=0),
     "expectation without body": get("/", "Expect: 100-continue"),
 }  # fmt: skip
 BARRIERS = {
     "POST": get("/", method="POST"), "DELETE": get("/", method="DELETE"), "unknown": get("/", method="FROB"),
-    "lower case": get("/", method="get"), "body": post(b"hello", method="GET"), "chunked": upload(chunked(b"a"), method="GET"),
-    "upgrade": get("/", "Upgrade: chat", "Connection: upgrade"), "expectation": get("/", "Content-Length: 0", "Expect: tea"),
+    "lower case": get("/", method="get"), "body": post(b"hello", method="GET"),
+    "chunked": upload(chunked(b"a"), method="GET"),
+    "upgrade": get("/", "Upgrade: chat", "Connection: upgrade"),
+    "expectation": get("/", "Content-Length: 0", "Expect: tea"),
 }  # fmt: skip
 
 
@@ -193,7 +209,12 @@ def test_a_close_cancels_what_is_behind_it(close: str) -> None:
 @pytest.mark.ledger("N-08", "P-06")
 @pytest.mark.parametrize(
     ("last", "statuses"),
-    [(get("/", "Connection: close"), [200] * 3), (b"nonsense\r\n", [200, 200, 400]), (get("/", "Host: b"), [200, 200, 400]), (b"A" * 99, [200, 200, 501])],
+    [
+        (get("/", "Connection: close"), [200] * 3),
+        (b"nonsense\r\n", [200, 200, 400]),
+        (get("/", "Host: b"), [200, 200, 400]),
+        (b"A" * 99, [200, 200, 501]),
+    ],
 )  # fmt: skip
 def test_the_last_request_is_answered_behind_the_others_and_nothing_behind_it(last: bytes, statuses: list[int]) -> None:
     for pieces in cuts(GET + GET + last + GET, seeds=3):
@@ -243,7 +264,9 @@ def test_an_interim_response_has_an_interim_status_and_101_is_not_for_this(statu
 
 
 @pytest.mark.ledger("P-14")
-@pytest.mark.parametrize("data", [b"", GET[:9], GET, GET * 3, GET + post(b"hello"), post(b"hello")[:-1], upload(b"5\r\nhe")])
+@pytest.mark.parametrize(
+    "data", [b"", GET[:9], GET, GET * 3, GET + post(b"hello"), post(b"hello")[:-1], upload(b"5\r\nhe")],
+)
 @pytest.mark.parametrize("application", [later, when_read, at_once])
 def test_a_lost_connection_hands_back_what_was_unfinished(data: bytes, application: object) -> None:
     wire = run(data, application)  # type: ignore[arg-type]

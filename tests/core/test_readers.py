@@ -147,17 +147,23 @@ class TestChunkedReader:
     @pytest.mark.parametrize(
         ("octets", "before"),
         [
-            (b"5\r\nhello0\r\n\r\n", b"hello"), (b"5\r\nhello\n0\r\n\r\n", b"hello"), (b"5\r\nhello\r0\r\n\r\n", b"hello"),
-            (b"5\nhello\r\n", b""), (b"5\r\nhello\r\n\r\n", b"hello"), (b"+5\r\nhello\r\n", b""), (b"0x5\r\nhello\r\n", b""),
-            (b"5_0\r\nhello\r\n", b""), (b" 5\r\nhello\r\n", b""), (b"5 \r\nhello\r\n", b""), (b"00000000000000005\r\nhello\r\n", b""),
-            (b"5;\r\nhello\r\n", b""), (b"5\r\nhello\r\n5;a=\x07\r\n", b"hello"), (b"0\n\r\n", b""), (b"\xb2\r\nab\r\n", b""),
+            (b"5\r\nhello0\r\n\r\n", b"hello"), (b"5\r\nhello\n0\r\n\r\n", b"hello"),
+            (b"5\r\nhello\r0\r\n\r\n", b"hello"),
+            (b"5\nhello\r\n", b""), (b"5\r\nhello\r\n\r\n", b"hello"), (b"+5\r\nhello\r\n", b""),
+            (b"0x5\r\nhello\r\n", b""),
+            (b"5_0\r\nhello\r\n", b""), (b" 5\r\nhello\r\n", b""), (b"5 \r\nhello\r\n", b""),
+            (b"00000000000000005\r\nhello\r\n", b""),
+            (b"5;\r\nhello\r\n", b""), (b"5\r\nhello\r\n5;a=\x07\r\n", b"hello"), (b"0\n\r\n", b""),
+            (b"\xb2\r\nab\r\n", b""),
         ],
     )  # fmt: skip
     def test_what_is_no_chunk_is_a_fault_behind_what_was_good(self, octets: bytes, before: bytes) -> None:
         check_fault(octets, 400, before)
 
     @pytest.mark.ledger("D2-26", "L-28", "H-25")
-    @pytest.mark.parametrize("line", [b"X\r\n", b"X : 1\r\n", b" X: 1\r\n", b": 1\r\n", b"X: 1\n", b"\n", b"X: \x00\r\n", b"\r\r\n"])
+    @pytest.mark.parametrize(
+        "line", [b"X\r\n", b"X : 1\r\n", b" X: 1\r\n", b": 1\r\n", b"X: 1\n", b"\n", b"X: \x00\r\n", b"\r\r\n"],
+    )
     def test_a_broken_trailer_is_a_fault(self, line: bytes) -> None:
         check_fault(b"5\r\nhello\r\n0\r\nX-A: 1\r\n" + line + b"\r\n", 400, b"hello")
 

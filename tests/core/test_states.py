@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ka_twisted.core.deadlines import Deadline
@@ -25,7 +27,7 @@ from ka_twisted.core.states import (
 )
 
 #: Table, states, events, the states that one can begin in.
-MACHINERY = {
+MACHINERY: dict[str, tuple[Any, Any, Any, set[Any]]] = {
     "Reading": (READING, Reading, Input, {Reading.UNUSED}),
     "Answer": (ANSWER, Answer, Output, {Answer.AWAITED}),
     "Body": (BODY, Body, BodyEvent, {Body.ABSENT, Body.HELD}),
@@ -47,7 +49,8 @@ def test_every_machine_is_listed() -> None:
 def test_every_state_can_be_reached(name: str) -> None:
     table, kinds, _, begins = MACHINERY[name]
     reached = set(begins)
-    while grown := {after for moves in table.values() for before, after in moves.items() if before in reached} - reached:
+    moves = [move for moves in table.values() for move in moves.items()]
+    while grown := {after for before, after in moves if before in reached} - reached:
         reached |= grown
     assert reached == set(kinds)
 

@@ -114,8 +114,8 @@ def test_iteration_ends_with_the_body() -> None:
     async def handler(request: Request) -> bytes:
         async for data in request.body:
             seen.append(data)
-        async for data in request.body:
-            seen.append(b"again")
+        async for again in request.body:
+            seen.append(again)
         return b"ok"
 
     client = MemoryServer(handler).connect()
@@ -325,7 +325,7 @@ def test_a_fault_is_told_behind_the_octets_before_it(
     assert client.closeReason is not None
 
 
-def test_octets_that_were_not_asked_for_are_still_there_when_the_peer_goes(reader: Reader, client: MemoryClient) -> None:
+def test_octets_that_nobody_asked_for_are_still_there_when_the_peer_goes(reader: Reader, client: MemoryClient) -> None:
     client.send(HEAD + b"01234")
     reader.read()
     reader.read()
