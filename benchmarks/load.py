@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,11 +53,13 @@ def parse(text: str) -> Load:
     """
     Read what wrk printed.
 
-    :raises LoadFailed: when there is no rate in it.
+    :raises LoadFailed: when there is no rate in it, or not one response was counted.
     """
     rate = re.search(r"Requests/sec:\s+([0-9.]+)", text)
     if rate is None:
         raise LoadFailed(f"wrk said: {text.strip()[-300:] or 'nothing'}")
+    if float(rate[1]) == 0:
+        raise LoadFailed("not one response")
     failures = 0
     if refused := re.search(r"Non-2xx or 3xx responses: (\d+)", text):
         failures += int(refused[1])
@@ -65,11 +68,21 @@ def parse(text: str) -> Load:
     return Load(float(rate[1]), failures)
 
 
+def require() -> None:
+    """
+    See that wrk is there.
+
+    :raises LoadFailed: when it is not.
+    """
+    if shutil.which("wrk") is None:
+        raise LoadFailed("wrk is missing: apt-get install wrk")
+
+
 def run(port: int, scenario: Scenario, *, connections: int, seconds: int, cpu: int | None = None) -> Load:
     """
     Put a server under load with one thread of wrk, on one processor.
 
-    :raises LoadFailed: when wrk is missing or fails.
+    :raises LoadFailed: when wrk fails.
     """
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", f"http://127.0.0.1:{port}/"]
     if scenario.script is not None:
@@ -82,8 +95,6 @@ def run(port: int, scenario: Scenario, *, connections: int, seconds: int, cpu: i
             timeout=seconds + 30,
             preexec_fn=(lambda: os.sched_setaffinity(0, {cpu})) if cpu is not None else None,
         )
-    except FileNotFoundError:
-        raise LoadFailed("wrk is missing: apt-get install wrk") from None
     except subprocess.TimeoutExpired:
         raise LoadFailed("wrk did not end") from None
     return parse(done.stdout + done.stderr)

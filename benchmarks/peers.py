@@ -90,7 +90,7 @@ OURS = "ours"
 PEERS = (
     Peer(OURS, _module("ours"), ("ka_twisted",), (), "pip install ."),
     Peer("twisted.web", _module("twisted_web"), ("twisted",), (), "pip install twisted"),
-    Peer("twisted.web, no log line", _module("twisted_web", "nolog"), ("twisted",), (), "pip install twisted"),
+    Peer("twisted.web without log line", _module("twisted_web", "nolog"), ("twisted",), (), "pip install twisted"),
     Peer("uvicorn", _uvicorn, ("uvicorn", "httptools", "uvloop"), (), "pip install 'uvicorn[standard]'"),
     Peer("granian ASGI", _granian("asgi"), ("granian", "uvloop"), (), "pip install granian uvloop"),
     Peer("granian RSGI", _granian("rsgi"), ("granian", "uvloop"), (), "pip install granian uvloop"),
@@ -113,7 +113,7 @@ class PeerFailed(Exception):
 
 def select(names: str | None) -> tuple[Peer, ...]:
     """
-    The peers with these names, separated by commas, and ours in any case; None: all.
+    The peers with these names, separated by commas, and ours in any case; None: all. Hence no name has a comma.
 
     :raises ValueError: for a name that is none.
     """
@@ -145,12 +145,13 @@ def check_answer(port: int) -> None:
         connection.request("GET", "/")
         response = connection.getresponse()
         body = response.read()
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         raise PeerFailed(f"no answer: {error}") from None
     finally:
         connection.close()
-    if response.status != 200 or body != EXPECTED:
-        raise PeerFailed(f"answers {response.status} with {body[:40]!r}")
+    kind = response.headers.get_content_type()
+    if response.status != 200 or kind != "text/plain" or body != EXPECTED:
+        raise PeerFailed(f"answers {response.status}, {kind} with {body[:40]!r}")
 
 
 @contextmanager
@@ -198,13 +199,20 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a server and the workers that it made: its session is its own."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
-            return
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            continue
+    """End a server and the workers that it made: its session is its own. An interruption while it ends kills it."""
+    try:
+        _signal(process, signal.SIGTERM)
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        _signal(process, signal.SIGKILL)  # also workers that outlived the process that made them
+        process.wait()
+
+
+def _signal(process: subprocess.Popen[bytes], number: int) -> None:
+    """Send a signal to a server and its workers, if any is left."""
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        pass

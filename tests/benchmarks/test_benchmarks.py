@@ -39,29 +39,49 @@ def test_output_without_a_rate_is_an_error() -> None:
 
 def test_a_ratio_is_taken_within_each_round() -> None:
     figures = report.Figures()
-    for ours, theirs in ((100.0, 50.0), (10.0, 2.0), (40.0, 10.0)):
-        figures.add(SCENARIOS[0], OURS, Load(ours, 0))
-        figures.add(SCENARIOS[0], "nginx", Load(theirs, 0))
+    for number, (ours, theirs) in enumerate(((100.0, 50.0), (10.0, 2.0), (40.0, 10.0))):
+        figures.add(number, SCENARIOS[0], OURS, Load(ours, 0))
+        figures.add(number, SCENARIOS[0], "nginx", Load(theirs, 0))
     assert figures.ratio("keep-alive", "nginx") == 4.0
+
+
+def test_a_round_that_one_of_them_failed_is_not_in_the_ratio() -> None:
+    figures = report.Figures()
+    for number, rate in ((1, 100.0), (2, 10.0), (3, 1000.0)):
+        figures.add(number, SCENARIOS[0], OURS, Load(rate, 0))
+    figures.fail(1, SCENARIOS[0], "nginx", "no answer")
+    figures.add(2, SCENARIOS[0], "nginx", Load(5.0, 0))
+    figures.fail(3, SCENARIOS[0], "nginx", "no answer")
+    assert figures.ratio("keep-alive", "nginx") == 2.0
 
 
 def test_a_peer_that_never_ran_has_no_ratio() -> None:
     figures = report.Figures()
-    figures.add(SCENARIOS[0], "nginx", Load(1.0, 0))
+    figures.add(1, SCENARIOS[0], "nginx", Load(1.0, 0))
     assert figures.ratio("keep-alive", "nginx") is None
     assert report.rows(figures)[0][4] == "-"
 
 
 def test_the_table_has_the_fastest_first_and_shows_failures() -> None:
     figures = report.Figures()
-    figures.add(SCENARIOS[0], OURS, Load(1000.0, 0))
-    figures.add(SCENARIOS[0], "nginx", Load(2000.0, 7))
+    figures.add(1, SCENARIOS[0], OURS, Load(1000.0, 0))
+    figures.add(1, SCENARIOS[0], "nginx", Load(2000.0, 7))
     table = report.rows(figures)
     assert [row[1] for row in table] == ["nginx", OURS]
     assert table[0][5] == "7"
     assert "| nginx | 2,000 |" in report.markdown(report.HEADINGS, table)
     assert report.text(report.HEADINGS, table).splitlines()[2].startswith("keep-alive")
-    assert json.loads(report.as_json(figures, {}))["scenarios"]["keep-alive"]["nginx"]["failures"] == [7]
+    assert json.loads(report.as_json(figures, {}))["scenarios"]["keep-alive"]["nginx"]["failures"] == {"1": 7}
+
+
+def test_a_peer_that_failed_is_in_the_table_with_the_reason() -> None:
+    figures = report.Figures()
+    figures.add(1, SCENARIOS[0], OURS, Load(1000.0, 0))
+    figures.fail(1, SCENARIOS[0], "nginx", "wrk said:\nunable | to connect")
+    assert report.rows(figures)[1] == (
+        "keep-alive", "nginx", "-", "-", "-", "1 of 1 runs failed: wrk said: unable / to connect"
+    )
+    assert report.idle_rows({}, {"nginx": "does not listen"})[0][-1] == "does not listen"
 
 
 def test_a_missing_peer_is_skipped_with_the_way_to_install_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,6 +97,7 @@ def test_every_peer_says_how_it_is_installed_and_scripts_exist() -> None:
 
 def test_ours_is_always_among_the_selected() -> None:
     assert [peer.name for peer in select("nginx")] == [OURS, "nginx"]
+    assert all([peer.name for peer in select(peer.name)][-1] == peer.name for peer in PEERS)
     assert select(None) == PEERS
 
 
