@@ -69,7 +69,7 @@ class HeadReader:
             if fields is not None:
                 buffer.move_to(end + 2)
                 head = self._complete(line, fields)
-                if repeats and head.ordinary:
+                if repeats and head.light and head.ordinary:
                     self.octets, self.head = data[start : end + 2], head
                 return head
         section = FieldSectionReader("header section", limits.maxHeaderBytes, limits.maxHeaderFields, "")

@@ -24,6 +24,8 @@ _PROTECTED = frozenset((b"host", b"content-length", b"transfer-encoding", b"conn
 #: One-hop fields that have no effect without their Connection token (ledger K-05, K-10).
 _HOP_ONLY = frozenset((b"keep-alive", b"proxy-connection"))
 
+#: Methods whose successful responses have no body (RFC 9112 6.3).
+_ODDLY_ANSWERED = frozenset((b"HEAD", b"CONNECT"))
 #: RFC 9110 9.2.1
 SAFE_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
 
@@ -69,7 +71,7 @@ class RequestHead:
     :ivar fields: what the section means; None where it could not be read.
     :ivar light: may run beside other light requests (ledger N-02).
     :ivar persistence: what becomes of the connection after an ordinary response; None where nothing can be said.
-    :ivar ordinary: such a response leaves it open, and has a body.
+    :ivar ordinary: such a response, once the request's body is consumed, leaves it open and has a body itself.
     :ivar announced: it says so, because the client asked (ledger K-06).
     """
 
@@ -82,7 +84,7 @@ class RequestHead:
         self.fields = fields
         self.light = fields is not None and fields.light and method in SAFE_METHODS
         self.persistence = kept = None if fields is None else fields.persistence
-        self.ordinary = self.light and kept is not None and kept.keep and method != b"HEAD"
+        self.ordinary = kept is not None and kept.keep and method not in _ODDLY_ANSWERED
         self.announced = kept is not None and kept.signal is Signal.KEEP_ALIVE
 
 

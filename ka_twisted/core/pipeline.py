@@ -20,6 +20,10 @@ from .states import Answer, Body, Expectation
 from .writers import BodyWriter
 
 
+# Before Python 3.12 it takes a while to find a member of an Enum by its name.
+_AWAITED, _STREAMING = Answer.AWAITED, Answer.STREAMING
+
+
 class Exchange:
     """
     A request and what becomes of it.
@@ -103,12 +107,12 @@ class Exchange:
     @property
     def answered(self) -> bool:
         """Whether a final response has begun, or is not wanted any more."""
-        return self.answer is not Answer.AWAITED
+        return self.answer is not _AWAITED
 
     @property
     def over(self) -> bool:
         """Whether nothing more will be written."""
-        return self.answer is not Answer.AWAITED and self.answer is not Answer.STREAMING
+        return self.answer is not _AWAITED and self.answer is not _STREAMING
 
     def __repr__(self) -> str:
         return f"<Exchange {self.number} {self.method!r} {self.target!r} {self.answer.name}>"

@@ -39,6 +39,12 @@ from .states import Answer, Body, BodyEvent, Expectation, Handshake, Input, Outp
 from .terms import Terms
 from .writers import body_writer
 
+# What every request needs of the tables. Before Python 3.12 it takes a while to find a member of an Enum by its name.
+_IDLE, _DISCARD = Reading.IDLE, Reading.DISCARD
+_AWAITED, _COMPLETE = Answer.AWAITED, Answer.COMPLETE
+_NEXT_REQUEST = Deadline.IDLE
+_NO_BODY = Delimiter.NONE
+
 #: Asked about every decision before it is carried out.
 Review = Callable[[Exchange, Persistence], Persistence]
 
@@ -47,6 +53,7 @@ class ServerConnection(Pipeline):
     """
     One connection, as its server sees it.
 
+    :ivar reading: what the next octet is taken for.
     :ivar ending: set once, when the connection is over but for what `take_output` still gives.
     :ivar request_count: requests taken up so far.
     :ivar decision: what was decided last about the connection.
@@ -54,8 +61,9 @@ class ServerConnection(Pipeline):
     """
 
     __slots__ = (
-        "_buffer", "_departure", "_events", "_heads", "_incoming", "_reading", "_special", "_terms", "_unread",
-        "_waiting", "aged", "decision", "draining", "ending", "eof", "overloaded", "request_count",
+        "_buffer", "_departure", "_events", "_heads", "_incoming", "_special", "_terms", "_unread",
+        "_waiting", "aged", "decision", "draining", "ending", "eof", "overloaded", "reading",
+        "request_count",
     )
 
     def __init__(self, terms: Terms) -> None:
@@ -63,7 +71,7 @@ class ServerConnection(Pipeline):
         self._terms = terms
         self._buffer = ReceiveBuffer()
         self._heads = HeadReader(terms)
-        self._reading = Reading.UNUSED
+        self.reading = Reading.UNUSED
         #: The exchange whose body is being read, and one that waits for those in service.
         self._incoming: Exchange | None = None
         self._waiting: Exchange | None = None
@@ -79,11 +87,6 @@ class ServerConnection(Pipeline):
         self.decision: Persistence | None = None
         self.overloaded: RemoteProtocolError | None = None
         self.ending: Ending | None = None
-
-    @property
-    def reading(self) -> Reading:
-        """What the next octet is taken for."""
-        return self._reading
 
     @property
     def in_service(self) -> tuple[Exchange, ...]:
@@ -113,21 +116,21 @@ class ServerConnection(Pipeline):
             return "reading a body"
         if self.exchanges:
             return "responding"
-        return _STATE_NAMES[self._reading]
+        return _STATE_NAMES[self.reading]
 
     @property
     def deadline(self) -> Deadline | None:
         """What the peer can be late with now."""
-        if self._reading is Reading.IDLE:
-            return None if self.exchanges else Deadline.IDLE
+        if self.reading is _IDLE:
+            return None if self.exchanges else _NEXT_REQUEST
         incoming = self._incoming
         if incoming is not None:
             if incoming.body is Body.DISCARDED:
                 return Deadline.UNREAD if incoming.over else None
             return Deadline.BODY if incoming.body is Body.WANTED and incoming.flowing else None
-        if self._reading is Reading.HEAD:
+        if self.reading is Reading.HEAD:
             return None if self._is_full() else Deadline.HEADER
-        return Deadline.FIRST_REQUEST if self._reading is Reading.UNUSED else None
+        return Deadline.FIRST_REQUEST if self.reading is Reading.UNUSED else None
 
     def expecting(self) -> Exchange | None:
         """The exchange whose client waits for a decision about its body, if there is one."""
@@ -138,11 +141,15 @@ class ServerConnection(Pipeline):
         """Take octets from the peer; `next_event` makes something of them."""
         incoming = self._incoming
         if incoming is None:
-            if self._reading is Reading.DISCARD:
+            if self.reading is _DISCARD:
                 return
         elif data and incoming.handshake is Expectation.HELD:
             incoming.handshake = states.step(states.EXPECTATION, Handshake.ARRIVE, incoming.handshake)
-        self._buffer.append(data)
+        buffer = self._buffer
+        if buffer.data:
+            buffer.append(data)
+        else:
+            buffer.data = data
 
     def receive_eof(self) -> None:
         """The peer has ended its side. Requests that are complete are still served (ledger P-13)."""
@@ -156,7 +163,7 @@ class ServerConnection(Pipeline):
 
         :return: None when nothing more can be done before more octets come or an answer is given.
         """
-        if self._reading is Reading.IDLE and not self.exchanges and self._waiting is None:
+        if self.reading is _IDLE and not self.exchanges and self._waiting is None:
             # The ordinary case: a client that repeats itself, and nothing in service.
             buffer = self._buffer
             data = buffer.data
@@ -192,7 +199,7 @@ class ServerConnection(Pipeline):
             return None
         waiting, self._waiting = self._waiting, None
         if waiting is None:
-            if self._reading is Reading.DISCARD or self._reading is Reading.SWITCHED:
+            if self.reading is _DISCARD or self.reading is Reading.SWITCHED:
                 return None
             try:
                 waiting = self._read_head()
@@ -243,7 +250,7 @@ class ServerConnection(Pipeline):
         """The transport is gone: the exchanges that were in service and not over, which they are now."""
         unfinished = self._withdraw(0)
         self._incoming = None
-        if self._reading is not Reading.SWITCHED:
+        if self.reading is not Reading.SWITCHED:
             self._last()
         return unfinished
 
@@ -258,7 +265,7 @@ class ServerConnection(Pipeline):
         if self.exchanges:
             if self._incoming is None and self._is_last(self.exchanges[-1]):
                 self._last()
-        elif self._incoming is None and self._reading is not Reading.HEAD:
+        elif self._incoming is None and self.reading is not Reading.HEAD:
             self._end(CloseReason.DRAINING.at(self.state))
 
     def _read_head(self) -> Exchange | None:
@@ -268,8 +275,8 @@ class ServerConnection(Pipeline):
             self._await_head()
             return None
         self.request_count += 1
-        if self._reading is not Reading.IDLE:
-            self._reading = states.step(states.READING, Input.HEAD_END, self._reading)
+        if self.reading is not _IDLE:
+            self.reading = states.step(states.READING, Input.HEAD_END, self.reading)
         return Exchange(self.request_count, head)
 
     def _await_head(self) -> None:
@@ -283,7 +290,7 @@ class ServerConnection(Pipeline):
                     row="L-31",
                     reason=CloseReason.PEER_CLOSED_MID_REQUEST,
                 )
-            self._reading = states.step(states.READING, Input.PART, self._reading)
+            self.reading = states.step(states.READING, Input.PART, self.reading)
         elif self.eof and not self.exchanges:
             self._end(self._departure.at(self.state))
 
@@ -298,13 +305,16 @@ class ServerConnection(Pipeline):
 
     def _take_up(self, exchange: Exchange) -> Exchange | RequestRefused:
         """An exchange starts."""
+        self.add(exchange)
+        head = exchange.head
+        if head.light and head.ordinary and not self._special and self.overloaded is None:
+            return exchange  # and nothing is to be decided
         fields = exchange.fields
         assert fields is not None
-        self.add(exchange)
         body = fields.framing
         exchange.framing = body
-        if body.delimiter is not Delimiter.NONE:
-            self._reading = states.step(states.READING, Input.BODY_STARTS, Reading.IDLE)
+        if body.delimiter is not _NO_BODY:
+            self.reading = states.step(states.READING, Input.BODY_STARTS, Reading.IDLE)
             self._incoming = exchange
             exchange.body = Body.HELD
             exchange.reader = body_reader(body, self._terms.limits)
@@ -399,7 +409,7 @@ class ServerConnection(Pipeline):
         self._incoming = None
         exchange.body = states.step(states.BODY, BodyEvent.END, exchange.body)
         assert exchange.fields is not None
-        self._reading = states.step(states.READING, Input.BODY_END, self._reading)
+        self.reading = states.step(states.READING, Input.BODY_END, self.reading)
         if self._is_last(exchange):
             self._last()
         if self.draining and exchange.over:
@@ -472,8 +482,9 @@ class ServerConnection(Pipeline):
         size = len(body)
         if (
             review is None
-            and exchange.answer is Answer.AWAITED
+            and exchange.answer is _AWAITED
             and request.ordinary
+            and self._incoming is None
             and not self._special
             and (
                 head := terms.heads[request.announced].get((status, fields, size))
@@ -481,7 +492,7 @@ class ServerConnection(Pipeline):
             )
         ):
             self.decision = exchange.persistence = request.persistence
-            exchange.answer = Answer.COMPLETE
+            exchange.answer = _COMPLETE
             exchange.status = status
             exchange.bytes_sent = size
             if exchange.held is not None or size >= _JOIN:
@@ -613,7 +624,7 @@ class ServerConnection(Pipeline):
         if self._incoming is not None or self.exchanges != [exchange]:
             raise LocalProtocolError("the request is not complete, or not alone")
         exchange.answer = states.step(states.ANSWER, Output.SWITCH, exchange.answer)
-        self._reading = states.step(states.READING, Input.SWITCH, self._reading)
+        self.reading = states.step(states.READING, Input.SWITCH, self.reading)
         exchange.status = 101
         exchange.persistence = persistence.SWITCHED
         exchange.response_framing = framing.decide_response(exchange.method, 101, True, None)
@@ -782,8 +793,8 @@ class ServerConnection(Pipeline):
 
     def _last(self) -> None:
         """No further request will be served: what comes is thrown away."""
-        if self._reading is not Reading.DISCARD:
-            self._reading = states.step(states.READING, Input.LAST, self._reading)
+        if self.reading is not Reading.DISCARD:
+            self.reading = states.step(states.READING, Input.LAST, self.reading)
         if self._incoming is None:
             self._buffer.clear()
 

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 #: beside its body.
 _PASS = 262144
 _OVERHEAD = 256
+#: What an idle connection waits for. Before Python 3.12 it takes a while to find a member of an Enum by its name.
+_IDLE = Deadline.IDLE
 #: Octets of a body that are gathered within a turn before they are sent, and it shows whether the client takes them.
 _SEND_NOW = 16384
 
@@ -299,9 +301,12 @@ class KeepAliveProtocol(Protocol):
     def _settle(self, now: float) -> None:
         """Send, then end or wait."""
         core = self.core
+        way = self._outlet
         if output := core.output:
             core.output = None
-            self._send(output)
+            way.write(output)
+            if way.pending:
+                self._backed()
         if core.ending is not None:
             self._end()
             return
@@ -309,7 +314,7 @@ class KeepAliveProtocol(Protocol):
             self._regulate()
         deadline = None if self._paused else core.deadline  # who is not read owes nothing
         watch = self.watch
-        if deadline is Deadline.IDLE and not self._outlet.pending:
+        if deadline is _IDLE and not way.pending:
             if self._served != core.request_count or watch.deadline is not deadline:
                 # Anew after every request. The clock is there already, and looks again when it wakes.
                 self._served = core.request_count
@@ -321,11 +326,14 @@ class KeepAliveProtocol(Protocol):
             self._await(deadline, now)
 
     def _send(self, output: list[bytes]) -> None:
-        way = self._outlet
-        way.write(output)
-        if way.pending:
-            self._guardSending()
-            self._tellQueued()
+        self._outlet.write(output)
+        if self._outlet.pending:
+            self._backed()
+
+    def _backed(self) -> None:
+        """The transport holds what was sent."""
+        self._guardSending()
+        self._tellQueued()
 
     def _await(self, deadline: Deadline | None, now: float) -> None:
         """Have the clock watch what the peer owes now, when it is not merely the next request."""
