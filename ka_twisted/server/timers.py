@@ -53,14 +53,20 @@ class AlarmClock:
     def forget(self) -> None:
         """A wake-up is not wanted any more. A heap of mostly such is made anew; with the last, the call goes."""
         self._stale += 1
-        if self._stale == len(self._heap):
-            self._heap.clear()
-            self._stale = 0
+        if self._emptied():
             self._disarm()
         elif self._stale > _FEW and self._stale > len(self._heap) // 2:
             self._heap = [entry for entry in self._heap if entry[2].wakeup == entry[0]]
             heapify(self._heap)
             self._stale = 0
+
+    def _emptied(self) -> bool:
+        """Whether nobody wants to be woken any more; then nothing is kept."""
+        if self._stale < len(self._heap):
+            return False
+        self._heap.clear()
+        self._stale = 0
+        return True
 
     def _arm(self, due: float) -> None:
         delay = max(0.0, due - self.seconds())
@@ -90,7 +96,7 @@ class AlarmClock:
                 self._stale -= 1
         for watch in due:
             watch.ring(now)
-        if self._heap and self._heap[0][0] < self._due:
+        if not self._emptied() and self._heap[0][0] < self._due:
             self._arm(self._heap[0][0])
 
 

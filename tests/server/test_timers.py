@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import inf
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
@@ -274,6 +274,7 @@ steps = st.one_of(
 
 
 @given(st.lists(steps, max_size=60))
+@example([("await", 0, HEADER, 1), ("await", 1, HEADER, 2), ("close", 1, IDLE, 0), ("pass", 0, IDLE, 1)])
 def test_every_deadline_passes_at_its_second(script: list[tuple[str, int, Deadline, int]]) -> None:
     owner = Owner()
     watches = [owner.watch() for _ in range(5)]
