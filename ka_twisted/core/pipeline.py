@@ -19,7 +19,6 @@ from .readers import NO_TRAILERS, BodyReader
 from .states import Answer, Body, Expectation
 from .writers import BodyWriter
 
-
 # Before Python 3.12 it takes a while to find a member of an Enum by its name.
 _AWAITED, _STREAMING = Answer.AWAITED, Answer.STREAMING
 

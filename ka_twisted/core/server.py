@@ -37,7 +37,7 @@ from .readers import body_reader
 from .reasons import CloseReason
 from .states import Answer, Body, BodyEvent, Expectation, Handshake, Input, Output, Reading
 from .terms import Terms
-from .writers import body_writer
+from .writers import LengthWriter, body_writer
 
 # What every request needs of the tables. Before Python 3.12 it takes a while to find a member of an Enum by its name.
 _IDLE, _DISCARD = Reading.IDLE, Reading.DISCARD
@@ -578,6 +578,20 @@ class ServerConnection(Pipeline):
         out: list[bytes] = []
         exchange.bytes_sent += exchange.writer.write(data, out)
         self.put(exchange, out)
+
+    def written_past(self, exchange: Exchange, octets: int) -> None:
+        """
+        So many octets of a body of stated length were sent by other means, behind all that `take_output` gave.
+
+        :raises LocalProtocolError: unless it is this body's turn, and has a stated length with room for them.
+        """
+        writer = exchange.writer
+        if exchange.answer is not Answer.STREAMING or exchange.held is not None or self.output:
+            raise LocalProtocolError("body data sent past the connection, out of turn")
+        if not isinstance(writer, LengthWriter) or octets > writer.rest:
+            raise LocalProtocolError("body data sent past the connection, beyond a stated length")
+        writer.rest -= octets
+        exchange.bytes_sent += octets
 
     def finish(self, exchange: Exchange, trailers: bytes = b"") -> None:
         """

@@ -13,6 +13,10 @@ class BodyWriter(Protocol):
     #: Octets handed over beyond what the framing can carry, and therefore dropped.
     excess: int
 
+    @property
+    def rest(self) -> int | None:
+        """Octets of the body that are still to come; None where the framing does not say."""
+
     def write(self, data: bytes, out: list[bytes]) -> int:
         """Append the octets of some body; returns how many octets of the body went out."""
 
@@ -23,25 +27,25 @@ class BodyWriter(Protocol):
 class LengthWriter:
     """Stated length: the excess is dropped, a lack is an unfinished message (ledger L-11)."""
 
-    __slots__ = ("_rest", "excess")
+    __slots__ = ("excess", "rest")
 
     def __init__(self, length: int) -> None:
-        self._rest = length
+        self.rest = length
         self.excess = 0
 
     def write(self, data: bytes, out: list[bytes]) -> int:
         """See `BodyWriter.write`."""
-        if len(data) > self._rest:
-            self.excess += len(data) - self._rest
-            data = data[: self._rest]
+        if len(data) > self.rest:
+            self.excess += len(data) - self.rest
+            data = data[: self.rest]
         if data:
             out.append(data)
-            self._rest -= len(data)
+            self.rest -= len(data)
         return len(data)
 
     def finish(self, out: list[bytes], trailers: bytes = b"") -> bool:
         """See `BodyWriter.finish`."""
-        return not self._rest
+        return not self.rest
 
 
 class ChunkedWriter:
@@ -49,6 +53,7 @@ class ChunkedWriter:
 
     __slots__ = ()
     excess = 0
+    rest = None
 
     def write(self, data: bytes, out: list[bytes]) -> int:
         """See `BodyWriter.write`."""
@@ -67,6 +72,7 @@ class CloseWriter:
 
     __slots__ = ()
     excess = 0
+    rest = None
 
     def write(self, data: bytes, out: list[bytes]) -> int:
         """See `BodyWriter.write`."""
@@ -83,6 +89,7 @@ class NoBodyWriter:
     """No octets at all: HEAD, 1xx, 204, 205, 304 (ledger L-01)."""
 
     __slots__ = ("excess",)
+    rest = 0
 
     def __init__(self) -> None:
         self.excess = 0

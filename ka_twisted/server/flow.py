@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IPushProducer
@@ -30,6 +30,8 @@ def send(connection: KeepAliveProtocol, exchange: Exchange, body: BodySource) ->
     """
     if IBodyProducer.providedBy(body):
         return _Consumer(connection, exchange).consume(body)
+    if hasattr(body, "read") and not isinstance(body, AsyncIterable):
+        return Deferred.fromCoroutine(_transfer(connection, exchange, cast(BinaryIO, body)))
     return Deferred.fromCoroutine(_iterate(connection, exchange, body))
 
 
@@ -74,6 +76,54 @@ async def _iterate(connection: KeepAliveProtocol, exchange: Exchange, body: Body
         await _close(body, chunks)
 
 
+async def _transfer(connection: KeepAliveProtocol, exchange: Exchange, file: BinaryIO) -> None:
+    """Send a file: straight from the kernel where that can be done, else as it is read."""
+    assert exchange.writer is not None
+    try:
+        try:
+            await _transferDirectly(connection, exchange, file)
+        except OSError:
+            pass  # it cannot be done with this one
+        await _iterate(connection, exchange, _pieces(file, exchange.writer.rest))
+    finally:
+        file.close()
+
+
+async def _transferDirectly(connection: KeepAliveProtocol, exchange: Exchange, file: BinaryIO) -> None:
+    """
+    Have the kernel send a file from where it stands, as far as it can, and leave it standing behind that.
+
+    :raises OSError: when it cannot be sent in this way.
+    """
+    if not connection.sendsFiles(exchange):
+        return
+    assert exchange.writer is not None
+    descriptor, position = file.fileno(), file.tell()
+    try:
+        while rest := exchange.writer.rest:
+            sent = connection.sendFile(exchange, descriptor, position, min(rest, _FAIR))
+            position += sent
+            if connection.congested(exchange):
+                await connection.whenDrained(exchange)
+            elif not sent:
+                return
+            else:
+                await deferLater(connection.factory.clock, 0)
+    finally:
+        file.seek(position)
+
+
+def _pieces(file: BinaryIO, rest: int | None) -> Iterator[bytes]:
+    """What is to be sent of a file: no more than was stated, also when it has grown."""
+    while rest is None or rest > 0:
+        data = file.read(FILE_CHUNK if rest is None else min(rest, FILE_CHUNK))
+        if not data:
+            return
+        yield data
+        if rest is not None:
+            rest -= len(data)
+
+
 async def begun(body: AsyncIterable[bytes]) -> AsyncIterable[bytes]:
     """The same body, with its first piece made already."""
     chunks = body.__aiter__()
@@ -96,8 +146,6 @@ async def _following(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterato
 def _chunks(body: Any) -> Iterator[bytes] | AsyncIterator[bytes]:
     if isinstance(body, AsyncIterable):
         return body.__aiter__()
-    if hasattr(body, "read"):
-        return iter(lambda: body.read(FILE_CHUNK), b"")
     return iter(cast("Iterable[bytes]", body))
 
 

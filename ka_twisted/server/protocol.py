@@ -29,6 +29,7 @@ from ..core.events import (
     RequestRefused,
     ResponseDue,
 )
+from ..core.framing import Delimiter
 from ..core.persistence import Persistence
 from ..core.pipeline import Exchange
 from ..core.reasons import CloseReason
@@ -39,7 +40,7 @@ from .closing import SendingWatch, StagedClose
 from .request import Request
 from .response import Response, Switch
 from .timers import Pace, Watch
-from .transport import Outlet, isTcp, outlet, setTcpKeepAlive
+from .transport import DirectOutlet, Outlet, isTcp, outlet, setTcpKeepAlive
 
 if TYPE_CHECKING:
     from .factory import KeepAliveFactory
@@ -455,6 +456,30 @@ class KeepAliveProtocol(Protocol):
             self._settle(self.factory.now())
         elif exchange.bytes_sent // _SEND_NOW > before and (output := self.core.take_output()):
             self._send(output)
+
+    def sendsFiles(self, exchange: Exchange) -> bool:
+        """Whether the kernel could send the rest of this body from a file: see `sendFile`."""
+        length = exchange.response_framing is not None and exchange.response_framing.delimiter is Delimiter.LENGTH
+        return length and exchange.held is None and isinstance(self._outlet, DirectOutlet)
+
+    def sendFile(self, exchange: Exchange, file: int, offset: int, count: int) -> int:
+        """
+        Have the kernel send some of a response body from a file.
+
+        :param file: its descriptor.
+        :return: how many octets went; 0 when the file has no more, or while the connection is `congested`.
+        :raises OSError: when this file cannot be sent in this way.
+        :raises ProtocolError: when the response is over.
+        """
+        way = self._outlet
+        assert isinstance(way, DirectOutlet)
+        if output := self.core.take_output():
+            way.write(output)
+        sent = way.sendFile(file, offset, count)
+        self.core.written_past(exchange, sent)
+        if way.pending:
+            self._backed()
+        return sent
 
     def congested(self, exchange: Exchange) -> bool:
         """Whether whoever makes this body should wait for `whenDrained`."""

@@ -8,9 +8,12 @@ kind of transport, goes through ``transport.write``.
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
+from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Protocol
 
 from twisted.internet import abstract, tcp
@@ -36,6 +39,8 @@ else:
 
 #: Pieces that add up to more than this are not joined before they are sent.
 _GATHER = 32768
+#: Pieces that the kernel takes in one call (IOV_MAX where it is known).
+_PARTS = 1024
 
 
 class Sender(Protocol):
@@ -68,9 +73,12 @@ class Outlet:
 
     def write(self, parts: Sequence[bytes]) -> None:
         """Send octets, in order, sooner or later."""
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
-        self._written += len(data)
-        self.transport.write(data)
+        size = sum(map(len, parts))
+        self._written += size
+        if size <= _GATHER:
+            parts = (b"".join(parts),)
+        for data in parts:
+            self.transport.write(data)
 
     def release(self) -> None:
         """Let go of the transport; what was written is still sent."""
@@ -121,72 +129,123 @@ class DirectOutlet(Outlet):
     """
     Sends through Twisted's own stream sockets, at once where possible.
 
-    While the transport holds octets of ours, we are its pull producer: that is how it tells that it has sent them all.
+    What the socket does not take waits here, uncopied. Until it has all been sent we are the transport's pull producer:
+    that is how we hear that the socket takes more, and how the transport knows that it has to wait before it closes.
     """
 
-    __slots__ = ()
+    __slots__ = ("_held", "_queue")
 
     def _begin(self) -> None:
-        pass
+        self._queue: deque[bytes | memoryview] | None = None
+        self._held = 0
 
     def write(self, parts: Sequence[bytes]) -> None:
         """See `Outlet.write`."""
         if len(parts) == 1:
             data = parts[0]
+            size = len(data)
         else:
-            data = b"".join(parts) if sum(map(len, parts)) <= _GATHER else b""
-        transport = self.transport
-        if self.pending or not transport.connected:
-            self._written += sum(map(len, parts))
-            transport.writeSequence(parts)
+            size = sum(map(len, parts))
+            data = b"".join(parts) if size <= _GATHER else b""
+        if not self.transport.connected:
+            return
+        self._written += size
+        if self.pending:
+            self._keep(parts, size)
             return
         try:
             if data:
-                size = len(data)
-                sent = transport.socket.send(data)
+                sent = self.transport.socket.send(data)
             else:
-                size = sum(map(len, parts))
-                sent = transport.socket.sendmsg(parts)
+                sent = self.transport.socket.sendmsg(parts[:_PARTS])
         except OSError:
             sent = 0  # would block; or is lost, which the transport finds out by itself and reports as always
-        self._written += size
         if sent < size:
-            self._queue(_after(parts, sent))
+            self._keep(parts, size)
+            self._sent(sent)
+            self._wait()
 
-    def _queue(self, parts: list[bytes]) -> None:
-        transport = self.transport
-        transport.writeSequence(parts)
-        transport.registerProducer(self, False)  # calls resumeProducing once, before we are pending
+    def sendFile(self, file: int, offset: int, count: int) -> int:
+        """
+        Have the kernel send some of a file, when nothing is waiting to be sent before it.
+
+        :param file: its descriptor.
+        :return: how many octets went, perhaps fewer; 0: none now, or the file has no more. `pending` tells them apart.
+        :raises OSError: when this file cannot be sent in this way.
+        """
+        if self.pending or not self.transport.connected:
+            return 0
+        try:
+            sent = os.sendfile(self.transport.socket.fileno(), file, offset, count)
+        except (BlockingIOError, ConnectionError):
+            self._wait()
+            return 0
+        self._written += sent
+        return sent
+
+    def _wait(self) -> None:
+        """Hear when the socket takes more."""
+        self.transport.registerProducer(self, False)  # calls resumeProducing once, before we are pending
         self.pending = True
+        self.transport.startWriting()
 
     def resumeProducing(self) -> None:
         """See `Outlet.resumeProducing`."""
-        if self.pending:
-            self.pending = False
-            self.transport.unregisterProducer()
-            self._owner.flushed()
+        if not self.pending:
+            return
+        if queue := self._queue:
+            try:
+                self._sent(self.transport.socket.sendmsg(list(islice(queue, _PARTS))))
+            except OSError:
+                pass
+            if queue:
+                self.transport.startWriting()
+                return
+        self.pending = False
+        self.transport.unregisterProducer()
+        self._owner.flushed()
+
+    def _keep(self, parts: Sequence[bytes], size: int) -> None:
+        if self._queue is None:
+            self._queue = deque()
+        self._queue.extend(parts)
+        self._held += size
+
+    def _sent(self, count: int) -> None:
+        """The socket has taken so many octets of the queue."""
+        queue = self._queue
+        assert queue is not None
+        self._held -= count
+        while queue and count >= len(queue[0]):
+            count -= len(queue.popleft())
+        if count:
+            queue[0] = memoryview(queue[0])[count:]
+        elif not queue:
+            self._queue = None
+
+    def unsent(self) -> int:
+        """See `Outlet.unsent`."""
+        return self._held + super().unsent()
 
     def release(self) -> None:
         """See `Outlet.release`."""
         if self.pending:
             self.pending = False
             self.transport.unregisterProducer()
+            queue, self._queue, self._held = self._queue, None, 0
+            if queue:
+                self.transport.writeSequence([bytes(part) for part in queue])
+
+    def abort(self) -> None:
+        """See `Outlet.abort`."""
+        self._queue, self._held = None, 0
+        super().abort()
 
 
 def outlet(transport: ITransport, owner: Sender) -> Outlet:
     """The fastest outlet that is safe for this transport."""
     direct = isinstance(transport, tcp.Connection) and not getattr(transport, "TLS", False)
     return (DirectOutlet if direct else Outlet)(transport, owner)
-
-
-def _after(parts: Sequence[bytes], sent: int) -> list[bytes]:
-    """What is left of the parts once so many octets were sent."""
-    rest: list[bytes] = []
-    for part in parts:
-        if sent < len(part):
-            rest.append(part[sent:])
-        sent = max(0, sent - len(part))
-    return rest
 
 
 def unsent(transport: Any) -> int:
