@@ -70,7 +70,7 @@ class HeadReader:
                 buffer.move_to(end + 2)
                 head = self._complete(line, fields)
                 if repeats and head.light and head.ordinary:
-                    self.octets, self.head = data[start : end + 2], head
+                    self.octets, self.head = self._terms.shared_head(data[start : end + 2], head)
                 return head
         section = FieldSectionReader("header section", limits.maxHeaderBytes, limits.maxHeaderFields, "")
         self._section = section

@@ -5,20 +5,20 @@ from __future__ import annotations
 from ..config import Limits, Policy, Timeouts
 from . import framing, messages
 from .headers import ResponseFields
-from .messages import RequestFields
+from .messages import RequestFields, RequestHead
 
 #: Status, fields and length of a response.
 HeadKey = tuple[int, ResponseFields, int]
-#: Response heads, and header sections, that a server remembers.
+#: Response heads, header sections, and request heads that a server remembers.
 _REMEMBERED = 256
-#: Header sections up to this size are worth remembering for other connections: larger ones are personal.
+#: Header sections and heads up to this size are worth remembering for other connections: larger ones are personal.
 _COMMON = 2048
 
 
 class Terms:
     """What all connections of a server have in common."""
 
-    __slots__ = ("_preamble", "_sections", "advertised", "heads", "limits", "policy")
+    __slots__ = ("_preamble", "_requests", "_sections", "advertised", "heads", "limits", "policy")
 
     def __init__(
         self, limits: Limits | None = None, policy: Policy | None = None, timeouts: Timeouts | None = None
@@ -28,6 +28,7 @@ class Terms:
         #: Whole seconds promised in Keep-Alive (ledger K-06); None: no promise.
         self.advertised = (timeouts or Timeouts()).advertised
         self._preamble = b""
+        self._requests: dict[bytes, tuple[bytes, RequestHead]] = {}
         self._sections: tuple[dict[bytes, RequestFields], dict[bytes, RequestFields]] = ({}, {})
         #: What `ordinary_head` gave last, for clients that are promised nothing and for those that are.
         self.heads: tuple[dict[HeadKey, bytes], dict[HeadKey, bytes]] = ({}, {})
@@ -75,6 +76,15 @@ class Terms:
     def known_section(self, block: bytes, http11: bool) -> RequestFields | None:
         """What a header section means, if any connection has met it lately: clients of one kind send the same."""
         return self._sections[http11].get(block)
+
+    def shared_head(self, octets: bytes, head: RequestHead) -> tuple[bytes, RequestHead]:
+        """The same, as one object for all connections that repeat this head."""
+        if len(octets) > _COMMON:
+            return octets, head
+        known = self._requests
+        if len(known) >= _REMEMBERED:
+            known.clear()
+        return known.setdefault(octets, (octets, head))
 
     def remember_section(self, fields: RequestFields) -> None:
         """Keep what a header section means for other connections."""

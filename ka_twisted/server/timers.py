@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
-from itertools import count
 from math import inf
 from typing import Protocol
 
@@ -34,8 +33,7 @@ class AlarmClock:
     def __init__(self, reactor: IReactorTime) -> None:
         self.seconds: Callable[[], float] = reactor.seconds
         self._reactor = reactor
-        self._heap: list[tuple[float, int, Watch]] = []
-        self._order = count()
+        self._heap: list[tuple[float, Watch]] = []
         self._call: IDelayedCall | None = None
         self._due = inf
         self._stale = 0
@@ -46,7 +44,7 @@ class AlarmClock:
             watch.wakeup = inf
             self.forget()
         watch.wakeup = due
-        heappush(self._heap, (due, next(self._order), watch))
+        heappush(self._heap, (due, watch))
         if due < self._due:
             self._arm(due)
 
@@ -56,7 +54,7 @@ class AlarmClock:
         if self._emptied():
             self._disarm()
         elif self._stale > _FEW and self._stale > len(self._heap) // 2:
-            self._heap = [entry for entry in self._heap if entry[2].wakeup == entry[0]]
+            self._heap = [entry for entry in self._heap if entry[1].wakeup == entry[0]]
             heapify(self._heap)
             self._stale = 0
 
@@ -88,7 +86,7 @@ class AlarmClock:
         now = self.seconds()
         due: list[Watch] = []
         while self._heap and self._heap[0][0] <= now:
-            time, _, watch = heappop(self._heap)
+            time, watch = heappop(self._heap)
             if watch.wakeup == time:
                 watch.wakeup = inf
                 due.append(watch)
@@ -128,6 +126,9 @@ class Watch:
         self.due = inf
         #: When the clock will wake us.
         self.wakeup = inf
+
+    def __lt__(self, other: Watch) -> bool:
+        return False  # those that are due together come in any order
 
     def await_(self, deadline: Deadline | None, due: float) -> None:
         """The peer owes this, by then; None: it owes nothing."""
