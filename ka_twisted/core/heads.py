@@ -20,9 +20,9 @@ _SLASH = 0x2F
 _NO_HEAD = RequestHead(b"", b"", True, None)
 
 
-class HeadReader:
+class RequestBuffer(ReceiveBuffer):
     """
-    Reads the heads of one connection's requests, one after another.
+    The octets that a client has sent, and the heads of its requests out of them, one after another.
 
     :ivar octets: the last head that was ordinary and like the one before it, None where there was none.
     :ivar head: what it meant.
@@ -32,6 +32,7 @@ class HeadReader:
     __slots__ = ("_fields", "_line", "_section", "_terms", "blank_lines", "head", "octets")
 
     def __init__(self, terms: Terms) -> None:
+        super().__init__()
         self._terms = terms
         self.blank_lines = 0
         #: The last header section that came in one piece.
@@ -42,20 +43,20 @@ class HeadReader:
         self.octets: bytes | None = None
         self.head = _NO_HEAD
 
-    def read(self, buffer: ReceiveBuffer) -> RequestHead | None:
+    def read_head(self) -> RequestHead | None:
         """
         The next head that is complete.
 
-        :return: None when more octets are needed; see `begun`.
-        :raises RemoteProtocolError: when what came is none; see `refused`.
+        :return: None when more octets are needed; see `head_begun`.
+        :raises RemoteProtocolError: when what came is none; see `refused_head`.
         """
         if self._section is not None:
-            return self._read_lines(buffer, self._section)
-        data, start = buffer.data, buffer.position
+            return self._read_lines(self._section)
+        data, start = self.data, self.position
         limits = self._terms.limits
         match = grammar.request_line.match(data, start)
         if match is None or match.end() - start - 2 > limits.maxLine or len(match[1]) > limits.maxMethod:
-            return self._read_odd_line(buffer)
+            return self._read_odd_line()
         method, target, minor = match.groups()
         self._line = line = (method, target, minor != b"0")
         begin = match.end()
@@ -67,18 +68,18 @@ class HeadReader:
             if not repeats or method in framing.BODILESS:
                 fields = self._read_block(block, method, line[2])
             if fields is not None:
-                buffer.move_to(end + 2)
+                self.move_to(end + 2)
                 head = self._complete(line, fields)
                 if repeats and head.light and head.ordinary:
                     self.octets, self.head = self._terms.shared_head(data[start : end + 2], head)
                 return head
         section = FieldSectionReader("header section", limits.maxHeaderBytes, limits.maxHeaderFields, "")
         self._section = section
-        buffer.move_to(begin)
-        return self._read_lines(buffer, section)
+        self.move_to(begin)
+        return self._read_lines(section)
 
     @property
-    def refused(self) -> RequestHead:
+    def refused_head(self) -> RequestHead:
         """As much as could be read of a head that was refused."""
         return _NO_HEAD if self._line is None else RequestHead(*self._line, None)
 
@@ -107,9 +108,9 @@ class HeadReader:
         self._fields = fields
         return fields
 
-    def _read_lines(self, buffer: ReceiveBuffer, section: FieldSectionReader) -> RequestHead | None:
+    def _read_lines(self, section: FieldSectionReader) -> RequestHead | None:
         """A head that came in pieces, or that breaks a rule."""
-        pairs = section.read(buffer)
+        pairs = section.read(self)
         if pairs is None:
             return None
         assert self._line is not None
@@ -117,22 +118,23 @@ class HeadReader:
         fields = messages.read_fields(pairs, http11, self._terms.limits, self._terms.policy, method)
         return self._complete(self._line, fields)
 
-    def _read_odd_line(self, buffer: ReceiveBuffer) -> RequestHead | None:
+    def _read_odd_line(self) -> RequestHead | None:
         """A request line that did not match: blank lines before it, or not complete, or not acceptable."""
-        while buffer.data.startswith(_EMPTY_LINE, buffer.position):
+        while self.data.startswith(_EMPTY_LINE, self.position):
             self.blank_lines += 1
             if self.blank_lines > self._terms.limits.blankLines:
                 raise RemoteProtocolError(400, "too many empty lines", "RFC 9112 2.2", row="H-05")
-            buffer.move_to(buffer.position + 2)
-            if not buffer.data.startswith(_EMPTY_LINE, buffer.position):
-                return self.read(buffer)
-        if self.begun(buffer):
-            messages.refuse_request_line(buffer.data[buffer.position :], self._terms.limits)
+            self.move_to(self.position + 2)
+            if not self.data.startswith(_EMPTY_LINE, self.position):
+                return self.read_head()
+        if self.head_begun:
+            messages.refuse_request_line(self.data[self.position :], self._terms.limits)
         return None
 
-    def begun(self, buffer: ReceiveBuffer) -> bool:
+    @property
+    def head_begun(self) -> bool:
         """Whether part of a head is there. Half of an empty line is no part of a request (ledger H-05)."""
-        return self._section is not None or buffer.data[buffer.position :] not in (b"", b"\r")
+        return self._section is not None or self.data[self.position :] not in (b"", b"\r")
 
 
 def _pairs(block: bytes) -> list[tuple[bytes, bytes]] | None:

@@ -128,7 +128,7 @@ class Pipeline:
     __slots__ = ("exchanges", "held_bytes", "output")
 
     def __init__(self) -> None:
-        self.exchanges: list[Exchange] = []
+        self.exchanges: tuple[Exchange, ...] = ()
         self.output: list[bytes] | None = None
         self.held_bytes = 0
 
@@ -152,25 +152,24 @@ class Pipeline:
         """Take an exchange into service, behind the others."""
         if self.exchanges:
             exchange.held = []
-        self.exchanges.append(exchange)
+        self.exchanges += (exchange,)
 
     def next_first(self) -> Exchange | None:
         """Remove the oldest exchange, which is over; the next one's octets may leave."""
-        exchanges = self.exchanges
-        del exchanges[0]
-        if not exchanges:
+        self.exchanges = self.exchanges[1:]
+        if not self.exchanges:
             return None
-        first = exchanges[0]
+        first = self.exchanges[0]
         if first.held is not None:
             self.held_bytes -= sum(map(len, first.held))
             held, first.held = first.held, None
             self.put(first, held)
         return first
 
-    def drop(self, place: int) -> list[Exchange]:
+    def drop(self, place: int) -> tuple[Exchange, ...]:
         """Take out the exchanges from this place on."""
         dropped = self.exchanges[place:]
-        del self.exchanges[place:]
+        self.exchanges = self.exchanges[:place]
         self.held_bytes -= sum(len(part) for other in dropped for part in other.held or ())
         return dropped
 

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from . import framing, messages, persistence, responses, states
-from .buffer import ReceiveBuffer
 from .deadlines import Deadline
 from .errors import IncompleteBody, LocalProtocolError, RemoteProtocolError
 from .events import (
@@ -29,7 +28,7 @@ from .events import (
 from .expectation import Expected
 from .framing import Delimiter, Framing
 from .headers import NO_FIELDS, ResponseFields
-from .heads import HeadReader
+from .heads import RequestBuffer
 from .messages import RequestFields
 from .persistence import Persistence, Rest
 from .pipeline import Exchange, Pipeline
@@ -61,7 +60,7 @@ class ServerConnection(Pipeline):
     """
 
     __slots__ = (
-        "_buffer", "_departure", "_events", "_heads", "_incoming", "_special", "_terms", "_unread",
+        "_buffer", "_departure", "_events", "_incoming", "_special", "_terms", "_unread",
         "_waiting", "aged", "decision", "draining", "ending", "eof", "overloaded", "reading",
         "request_count",
     )
@@ -69,8 +68,7 @@ class ServerConnection(Pipeline):
     def __init__(self, terms: Terms) -> None:
         super().__init__()
         self._terms = terms
-        self._buffer = ReceiveBuffer()
-        self._heads = HeadReader(terms)
+        self._buffer = RequestBuffer(terms)
         self.reading = Reading.UNUSED
         #: The exchange whose body is being read, and one that waits for those in service.
         self._incoming: Exchange | None = None
@@ -87,11 +85,6 @@ class ServerConnection(Pipeline):
         self.decision: Persistence | None = None
         self.overloaded: RemoteProtocolError | None = None
         self.ending: Ending | None = None
-
-    @property
-    def in_service(self) -> tuple[Exchange, ...]:
-        """The exchanges whose responses are not over, oldest first."""
-        return tuple(self.exchanges)
 
     @property
     def busy(self) -> bool:
@@ -169,18 +162,17 @@ class ServerConnection(Pipeline):
             data = buffer.data
             if not data and not self.eof:
                 return None
-            heads = self._heads
-            octets = heads.octets
+            octets = buffer.octets
             if octets is not None and data.startswith(octets, buffer.position):
                 end = buffer.position + len(octets)  # `ReceiveBuffer.move_to`, written out: this is every request's way
                 if end == len(data):
                     buffer.data = b""
                     end = 0
                 buffer.position = end
-                heads.blank_lines = 0
+                buffer.blank_lines = 0
                 self.request_count = number = self.request_count + 1
-                exchange = Exchange(number, heads.head)
-                self.exchanges.append(exchange)
+                exchange = Exchange(number, buffer.head)
+                self.exchanges = (exchange,)
                 return exchange
         return self._next_event()
 
@@ -270,7 +262,7 @@ class ServerConnection(Pipeline):
 
     def _read_head(self) -> Exchange | None:
         """The exchange that the next complete head opens; None when more octets are needed."""
-        head = self._heads.read(self._buffer)
+        head = self._buffer.read_head()
         if head is None:
             self._await_head()
             return None
@@ -281,7 +273,7 @@ class ServerConnection(Pipeline):
 
     def _await_head(self) -> None:
         """More octets are needed, and perhaps due."""
-        if self._heads.begun(self._buffer):
+        if self._buffer.head_begun:
             if self.eof:
                 raise RemoteProtocolError(
                     400,
@@ -297,7 +289,7 @@ class ServerConnection(Pipeline):
     def _refuse_head(self, error: RemoteProtocolError) -> RequestRefused:
         """What came is no request: answer it behind the others, and read nothing more."""
         self.request_count += 1
-        exchange = Exchange(self.request_count, self._heads.refused)
+        exchange = Exchange(self.request_count, self._buffer.refused_head)
         self._last()
         self.add(exchange)
         self._answer_error(exchange, error)
@@ -503,7 +495,7 @@ class ServerConnection(Pipeline):
                 else:
                     self.output.append(head + body)
             if len(self.exchanges) == 1:
-                del self.exchanges[0]
+                self.exchanges = ()
             else:
                 self._completed(exchange)
             return
@@ -635,7 +627,7 @@ class ServerConnection(Pipeline):
         offered = exchange.fields.upgrades if exchange.fields is not None else ()
         if protocol.lower() not in (name.lower() for name in offered):
             raise LocalProtocolError(f"the client did not offer {protocol!r}")
-        if self._incoming is not None or self.exchanges != [exchange]:
+        if self._incoming is not None or self.exchanges != (exchange,):
             raise LocalProtocolError("the request is not complete, or not alone")
         exchange.answer = states.step(states.ANSWER, Output.SWITCH, exchange.answer)
         self.reading = states.step(states.READING, Input.SWITCH, self.reading)
@@ -748,11 +740,10 @@ class ServerConnection(Pipeline):
 
     def _completed(self, exchange: Exchange) -> None:
         """A response is over; those behind it that are over too may leave with it."""
-        exchanges = self.exchanges
-        if exchange is not exchanges[0]:
+        first = self.exchanges[0]
+        if exchange is not first:
             return
-        first: Exchange | None = exchange
-        while first is not None and first.over:
+        while True:
             if first.body is Body.WANTED:
                 self.abandon_body(first)
             decision = first.persistence
@@ -762,14 +753,15 @@ class ServerConnection(Pipeline):
                 unframed = first.response_framing is not None and not first.response_framing.framed
                 self._end(decision.reason, reset=first.answer is Answer.ABORTED and unframed)
                 return
-            if len(exchanges) == 1:
-                del exchanges[0]
+            following = self.next_first()
+            if following is None:
                 break
-            first = self.next_first()
-            if first is not None and first.answer is Answer.STREAMING:
-                self._queue(ResponseDue(first))
-        if self.draining and not exchanges and self._incoming is None:
-            assert first is not None
+            first = following
+            if not first.over:
+                if first.answer is Answer.STREAMING:
+                    self._queue(ResponseDue(first))
+                return
+        if self.draining and self._incoming is None:
             self._drained(first, "responding")
 
     def _serve_nothing_behind(self, exchange: Exchange) -> None:

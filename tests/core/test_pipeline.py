@@ -55,7 +55,7 @@ def tagged(wire: Wire, exchange: Exchange) -> None:
 def test_light_requests_run_side_by_side(data: bytes) -> None:
     wire = run(data * 3, later)
     assert numbers(wire) == [1, 2, 3]
-    assert len(wire.core.in_service) == 3
+    assert len(wire.core.exchanges) == 3
 
 
 @pytest.mark.ledger("N-02")

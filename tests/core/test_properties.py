@@ -333,14 +333,14 @@ class AnyApplication(RuleBasedStateMachine):
     def one(self, chance: random.Random, fits: Callable[[Exchange], bool]) -> Exchange:
         """An exchange: rather one that fits."""
         for _ in range(3):
-            fitting = [exchange for exchange in self.core.in_service if fits(exchange)]
+            fitting = [exchange for exchange in self.core.exchanges if fits(exchange)]
             if fitting and chance.random() < 0.9:
                 return chance.choice(fitting)
             self.send_requests(chance)
         while not self.taken:
             self.send_requests(chance)
             self.arrive(chance, 100000)
-        return chance.choice(self.core.in_service or self.taken)
+        return chance.choice(self.core.exchanges or self.taken)
 
     def attempt(self, legal: bool, call: Any, *arguments: Any) -> None:
         """Legal calls do not raise, others raise `LocalProtocolError`."""
@@ -411,7 +411,7 @@ class AnyApplication(RuleBasedStateMachine):
         exchange = self.one(chance, lambda exchange: exchange.fields is not None and exchange.fields.upgrades != ())
         offers = exchange.fields is not None and exchange.fields.upgrades
         whole = exchange.reader is None or exchange.reader.complete
-        legal = bool(offers) and whole and not exchange.answered and self.core.in_service == (exchange,)
+        legal = bool(offers) and whole and not exchange.answered and self.core.exchanges == (exchange,)
         self.switched = self.switched or legal
         self.attempt(legal, self.core.switch, exchange, b"chat")
 
@@ -427,7 +427,7 @@ class AnyApplication(RuleBasedStateMachine):
         late = deadline is self.core.deadline
         self.core.expire(deadline)
         self.turn()
-        assert not late or self.core.ending is not None or self.core.in_service
+        assert not late or self.core.ending is not None or self.core.exchanges
 
     @rule(chance=CHANCE)
     def bring_to_an_end(self, chance: random.Random) -> None:
@@ -471,7 +471,7 @@ class AnyApplication(RuleBasedStateMachine):
             assert exchange.held is None
         elif isinstance(event, ExchangeCancelled):
             assert exchange.answer is Answer.ABORTED
-            assert exchange not in self.core.in_service
+            assert exchange not in self.core.exchanges
         else:
             assert exchange.number not in self.finished, "the body was over"
             if isinstance(event, BodyReceived):
@@ -517,7 +517,7 @@ class AnyApplication(RuleBasedStateMachine):
     @invariant()
     def what_is_held_is_accounted_for(self) -> None:
         core = self.core
-        assert core.held_bytes == sum(len(part) for exchange in core.in_service for part in exchange.held or ())
+        assert core.held_bytes == sum(len(part) for exchange in core.exchanges for part in exchange.held or ())
         if not core.busy:
             assert core.wants_input
         if core.ending is not None:
@@ -528,7 +528,7 @@ class AnyApplication(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Once everything is answered and the client has closed, the connection ends: it never hangs."""
         for _ in range(10000):
-            for exchange in self.core.in_service:
+            for exchange in self.core.exchanges:
                 if not exchange.answered:
                     given = response_fields([("X-Number", str(exchange.number))])
                     self.core.respond(exchange, 200, given, b"done")
