@@ -53,6 +53,7 @@ setup(
             "pytest-twisted>=1.14",
         ],
         "lint": ["mypy>=2.4,<2.5", "mypy-zope>=1.0.17", "ruff>=0.17,<0.18"],
+        "bench": ["matplotlib"],
         "docs": ["furo", "myst-parser", "sphinx"],
     },
 )

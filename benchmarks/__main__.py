@@ -1,121 +1,34 @@
-"""The command: ``python -m benchmarks http1`` and ``python -m benchmarks memory``."""
+"""The command: ``python -m benchmarks`` measures everything, ``python -m benchmarks http1 memory`` some of it."""
 
 from __future__ import annotations
 
 import argparse
-import os
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
-from . import load, memory, report
-from .load import SCENARIOS, Load, LoadFailed, Scenario
-from .peers import OURS, Peer, PeerFailed, check_answer, running, select
+from . import plots, report, wrk
+from .environment import environment
+from .experiments import EXPERIMENTS, WITH_WRK
+from .peers import OURS, names
+from .processes import LoadFailed, allow_descriptors, processors
+from .session import Experiment, Progress, Settings, run
 
 #: The exit status of what a signal ended is 128 and its number.
 _INTERRUPTED = 128 + signal.SIGINT
+#: Enough to see that all of it runs.
+_QUICK = Settings(rounds=1, seconds=1, idle=200, crowds=(0, 200), rates=(1000,))
 
 
-def progress(text: str) -> None:
-    """Tell what is being done."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def present(peers: Sequence[Peer]) -> list[Peer]:
-    """The peers that can be run; what the others lack is told."""
-    found = []
-    for peer in peers:
-        if peer.missing:
-            progress(f"skipping {peer.name}: {', '.join(peer.missing)} is missing ({peer.install})")
-        else:
-            found.append(peer)
-    return found
-
-
-def http1(options: argparse.Namespace) -> int:
-    """Requests a second, in rounds that alternate between the servers."""
-    load.require()
-    if options.quick:
-        options.rounds, options.seconds = 1, 1
-    peers = present(select(options.peers))
-    scenarios = [scenario for scenario in SCENARIOS if options.scenario in (None, scenario.name)]
-    figures = report.Figures()
-    interrupted = False
-    try:
-        rounds(figures, peers, scenarios, options)
-    except KeyboardInterrupt:
-        interrupted = True
-        progress("interrupted; this was measured before")
-    table = report.rows(figures)
-    print(report.text(report.HEADINGS, table))
-    settings = {"rounds": options.rounds, "seconds": options.seconds, "connections": options.connections}
-    if options.markdown:
-        options.markdown.write_text(report.markdown(report.HEADINGS, table) + "\n")
-    if options.json:
-        options.json.write_text(report.as_json(figures, settings))
-    if interrupted:
-        return _INTERRUPTED
-    ours = any(OURS in measured for measured in figures.loads.values())
-    return 0 if ours and not figures.failed else 1
-
-
-def rounds(
-    figures: report.Figures, peers: Sequence[Peer], scenarios: Sequence[Scenario], options: argparse.Namespace
-) -> None:
-    """All runs; one that fails is noted, and the others go on."""
-    cpus = sorted(os.sched_getaffinity(0))
-    server, client = (cpus[0], cpus[1]) if len(cpus) > 1 else (None, None)
-    if server is None:
-        progress("only one processor: server and load share it, and the figures say little")
-    for number in range(1, options.rounds + 1):
-        for scenario in scenarios:
-            for peer in peers:
-                progress(f"round {number} of {options.rounds}, {scenario.title}: {peer.name}")
-                try:
-                    result = measure(peer, scenario, options.connections, options.seconds, server, client)
-                except (PeerFailed, LoadFailed) as error:
-                    progress(f"{peer.name} failed: {error}")
-                    figures.fail(number, scenario, peer.name, str(error))
-                else:
-                    figures.add(number, scenario, peer.name, result)
-
-
-def measure(
-    peer: Peer, scenario: Scenario, connections: int, seconds: int, server: int | None, client: int | None
-) -> Load:
-    """
-    One run of one server, which answers as it should before and after; failures while it warms up count too.
-
-    :raises PeerFailed, LoadFailed: when there is no figure to be had.
-    """
-    with running(peer, server) as (port, _):
-        warm = load.run(port, scenario, connections=connections, seconds=1, cpu=client)
-        result = load.run(port, scenario, connections=connections, seconds=seconds, cpu=client)
-        check_answer(port)
-    return replace(result, failures=result.failures + warm.failures)
-
-
-def idle_memory(options: argparse.Namespace) -> int:
-    """Octets for each idle connection."""
-    found: dict[str, memory.Idle] = {}
-    failed: dict[str, str] = {}
-    for peer in present(select(options.peers)):
-        progress(f"{options.connections} idle connections: {peer.name}")
-        try:
-            found[peer.name] = memory.measure(peer, options.connections)
-        except PeerFailed as error:
-            progress(f"{peer.name} failed: {error}")
-            failed[peer.name] = str(error)
-    table = report.idle_rows(found, failed)
-    print(report.text(report.IDLE_HEADINGS, table))
-    if options.markdown:
-        options.markdown.write_text(report.markdown(report.IDLE_HEADINGS, table) + "\n")
-    if options.json:
-        options.json.write_text(report.idle_json(found, failed, {"connections": options.connections}))
-    return 1 if failed or OURS not in found else 0
+def tell(sentence: str) -> None:
+    """Say something to whoever watches; the figures go elsewhere."""
+    print(sentence, file=sys.stderr, flush=True)
 
 
 def natural(text: str) -> int:
@@ -130,43 +43,166 @@ def natural(text: str) -> int:
     return number
 
 
+def ascending(text: str) -> tuple[int, ...]:
+    """
+    Numbers with commas between them, in order.
+
+    :raises ValueError: for anything else, and for a negative one.
+    """
+    numbers = sorted({int(part) for part in text.split(",")})
+    if numbers[0] < 0:
+        raise ValueError
+    return tuple(numbers)
+
+
+def peer_names(text: str) -> frozenset[str]:
+    """
+    Names of peers with commas between them.
+
+    :raises argparse.ArgumentTypeError: for one that there is not.
+    """
+    try:
+        return names(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def experiment_name(text: str) -> str:
+    """
+    The name of an experiment.
+
+    :raises argparse.ArgumentTypeError: when there is none.
+    """
+    if text not in EXPERIMENTS:
+        raise argparse.ArgumentTypeError(f"there is no {text!r}, but {', '.join(EXPERIMENTS)}")
+    return text
+
+
 def arguments() -> argparse.ArgumentParser:
     """What can be asked for."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="ka_twisted beside its peers, in one run")
-    commands = parser.add_subparsers(required=True)
-    rate = commands.add_parser("http1", help="requests per second, with wrk")
-    rate.add_argument("--rounds", type=natural, default=3)
-    rate.add_argument("--seconds", type=natural, default=4, help="of each run")
-    rate.add_argument("--connections", type=natural, default=64)
-    rate.add_argument("--scenario", choices=[scenario.name for scenario in SCENARIOS])
-    rate.add_argument("--quick", action="store_true", help="one round of one second: does it run at all?")
-    rate.set_defaults(run=http1)
-    idle = commands.add_parser("memory", help="memory per idle connection")
-    idle.add_argument("--connections", type=natural, default=5000)
-    idle.set_defaults(run=idle_memory)
-    for command in (rate, idle):
-        command.add_argument("--peers", metavar="A,B", help="only these, and ours")
-        command.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown")
-        command.add_argument("--json", type=Path, metavar="FILE", help="write every figure")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=f"{OURS} beside its peers, in one run on one machine.",
+    )
+    every = ", ".join(EXPERIMENTS)
+    parser.add_argument(
+        "experiments", nargs="*", type=experiment_name, metavar="EXPERIMENT", help=f"{every}; without any, all of them"
+    )
+    settings = parser.add_argument_group("how much is measured")
+    usual = Settings()
+    settings.add_argument("--quick", action="store_true", help="see that it runs: one round, one second, small numbers")
+    settings.add_argument("--peers", type=peer_names, metavar="A,B", help=f"only these, and {OURS}")
+    for name, kind, what in (
+        ("rounds", natural, "how often each figure is taken"),
+        ("seconds", natural, "of each run"),
+        ("connections", natural, "that the load uses"),
+        ("idle", natural, "idle connections, in memory"),
+        ("crowds", ascending, "idle connections, in connections"),
+        ("rates", ascending, "requests a second, in latency"),
+    ):
+        default = getattr(usual, name)
+        shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+        settings.add_argument(f"--{name}", type=kind, metavar="N", help=f"{what} ({shown})")
+    written = parser.add_argument_group("what is written, beside the tables on the terminal")
+    written.add_argument("--output", type=Path, metavar="DIR", help="results.md, results.json, and plots (SVG, PNG)")
+    written.add_argument("--json", type=Path, metavar="FILE", help="every figure")
+    written.add_argument("--markdown", type=Path, metavar="FILE", help="the tables, without plots")
     return parser
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """The usual ones, the quick ones over them, and over all what was asked for."""
+    asked: dict[str, Any] = {field.name: getattr(options, field.name) for field in fields(Settings)}
+    given = {name: value for name, value in asked.items() if value is not None}
+    return replace(_QUICK if options.quick else Settings(), **given)
+
+
+def planned(names: Sequence[str], settings: Settings) -> list[Experiment]:
+    """These experiments, or all; who is skipped is told once."""
+    told: set[str] = set()
+
+    def once(sentence: str) -> None:
+        if sentence not in told:
+            told.add(sentence)
+            tell(sentence)
+
+    return [EXPERIMENTS[name](settings, once) for name in dict.fromkeys(names or EXPERIMENTS)]
+
+
+def drawable(folder: Path | None) -> bool:
+    """Whether there will be plots; why not is told, before anything is measured."""
+    if folder is None:
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        plots.require()
+    except plots.NoPlots as error:
+        tell(str(error))
+        return False
+    return True
+
+
+def write(
+    options: argparse.Namespace, experiments: Sequence[Experiment], settings: Settings, command: str, drawings: bool
+) -> None:
+    """The tables to the terminal, and everything to the files that were asked for."""
+    for experiment in experiments:
+        for table in report.tables(experiment):
+            print(f"\n{experiment.title}: {report.text(table)}")
+    about = report.About(command, f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC", environment())
+    figures = report.as_json(experiments, about, settings)
+    if options.json:
+        options.json.write_text(figures)
+    if options.markdown:
+        options.markdown.write_text(report.page(experiments, about, drawings=False))
+    if options.output:
+        (options.output / "results.json").write_text(figures)
+        (options.output / "results.md").write_text(report.page(experiments, about, drawings))
+    if drawings:
+        for experiment in experiments:
+            plots.draw(experiment, options.output)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """
+    Run the command.
+
+    :return: its exit status: 0 when ours was measured everywhere and nothing failed.
+    """
+    options = arguments().parse_args(argv)
+    settings = settings_of(options)
+    if processors() == (None, None):
+        tell("only one processor: server and load share it, and the figures say little")
+    try:
+        if WITH_WRK & set(options.experiments or EXPERIMENTS):
+            wrk.require()
+        drawings = drawable(options.output)
+    except (LoadFailed, OSError) as error:
+        tell(f"python -m benchmarks: {error}")
+        return 1
+    allow_descriptors()
+    experiments = planned(options.experiments, settings)
+    progress = Progress(settings.rounds * sum(len(experiment.tasks) for experiment in experiments))
+    interrupted = False
+    try:
+        run(experiments, settings.rounds, progress)
+    except KeyboardInterrupt:
+        interrupted = True
+        tell("interrupted; this was measured before")
+    write(options, experiments, settings, command_line(argv), drawings)
+    if interrupted:
+        return _INTERRUPTED
+    return int(any(experiment.figures.failed or OURS not in experiment.figures.measured for experiment in experiments))
+
+
+def command_line(argv: Sequence[str] | None) -> str:
+    """What was run, as one would type it."""
+    return shlex.join(["python", "-m", "benchmarks", *(sys.argv[1:] if argv is None else argv)])
 
 
 def terminated(number: int, frame: FrameType | None) -> None:
     """Leave in order, so that the server that runs is stopped."""
     raise SystemExit(128 + number)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
-    options = arguments().parse_args(argv)
-    try:
-        return int(options.run(options))
-    except KeyboardInterrupt:
-        progress("interrupted")
-        return _INTERRUPTED
-    except (LoadFailed, ValueError, PeerFailed) as error:
-        print(f"python -m benchmarks: {error}", file=sys.stderr)
-        return 1
 
 
 if __name__ == "__main__":

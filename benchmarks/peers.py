@@ -1,23 +1,16 @@
-"""The servers that are compared, as data, and how one is started and stopped."""
+"""The servers that are compared, as data: how each is started, and how what it needs is installed."""
 
 from __future__ import annotations
 
-import http.client
-import os
 import shutil
-import signal
-import socket
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+#: The body that every server answers.
 EXPECTED = b"hello world\n"
 
 #: Makes the command line of a server for a port; a folder for its files goes with it.
@@ -27,9 +20,10 @@ Command = Callable[[int, Path], list[str]]
 @dataclass(frozen=True)
 class Peer:
     """
-    A server that can be measured.
+    A server that can be measured. No name has a comma: names are listed with commas.
 
-    :ivar needs: modules that have to be importable, and programs that have to be found.
+    :ivar modules: have to be importable.
+    :ivar programs: have to be found.
     :ivar install: how to get what it needs, in one line.
     """
 
@@ -42,177 +36,151 @@ class Peer:
     @property
     def missing(self) -> list[str]:
         """What it needs and is not there."""
-        modules = [name for name in self.modules if find_spec(name) is None]
+        modules = [name for name in self.modules if not _importable(name)]
         return modules + [name for name in self.programs if shutil.which(name) is None]
 
 
-def _module(name: str, *arguments: str) -> Command:
-    return lambda port, folder: [sys.executable, "-m", f"benchmarks.servers.{name}", str(port), *arguments]
+def _importable(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # the package that it would be in
+        return False
 
 
-def _uvicorn(port: int, folder: Path) -> list[str]:
-    application = "benchmarks.servers.applications:asgi"
-    options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
-    lifespan = ["--lifespan", "off", "--timeout-keep-alive", "75"]
-    return [sys.executable, "-m", "uvicorn", application, "--port", str(port), *options, *lifespan]
+def module(name: str, *, folder: bool = False) -> Command:
+    """A server of `benchmarks.servers`, which takes its port, and, where it serves files, the folder of them."""
+
+    def command(port: int, place: Path) -> list[str]:
+        line = [sys.executable, "-m", f"benchmarks.servers.{name}", str(port)]
+        return [*line, str(place)] if folder else line
+
+    return command
+
+
+def on_twisted(
+    name: str, application: str, *, reactor: str = "default", install: str = "pip install twisted", folder: bool = False
+) -> Peer:
+    """
+    A factory of `benchmarks.servers` on one of Twisted's reactors.
+
+    :param application: ``MODULE:FUNCTION``.
+    :param reactor: its short name, as ``twistd --reactor`` has it.
+    :param folder: whether the function takes the folder of the server's files.
+    """
+    modules: tuple[str, ...] = ("twisted",)
+    if application.startswith("ours:"):
+        modules, install = ("ka_twisted",), "pip install ."
+    if reactor == "uvloop":
+        modules, install = (*modules, "ka_twisted.reactors", "uvloop"), "pip install '.[uvloop]'"
+
+    def command(port: int, place: Path) -> list[str]:
+        line = [sys.executable, "-m", "benchmarks.servers.on_twisted", application, str(port), reactor]
+        return [*line, str(place)] if folder else line
+
+    return Peer(name, command, modules, (), install)
+
+
+def uvicorn(application: str) -> Command:
+    """uvicorn with what makes it fastest."""
+
+    def command(port: int, folder: Path) -> list[str]:
+        options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
+        lifespan = ["--lifespan", "off", "--timeout-keep-alive", "75"]
+        where = f"benchmarks.servers.applications:{application}"
+        return [sys.executable, "-m", "uvicorn", where, "--port", str(port), *options, *lifespan]
+
+    return command
 
 
 def _granian(interface: str) -> Command:
     def command(port: int, folder: Path) -> list[str]:
         application = f"benchmarks.servers.applications:{interface}"
         options = ["--interface", interface, "--http", "1", "--no-ws", "--no-access-log", "--loop", "uvloop"]
-        quiet = ["--log-level", "error"]
+        quiet = ["--log-level", "error", "--backpressure", "16384"]
         return [sys.executable, "-m", "granian", application, "--port", str(port), *options, *quiet]
 
     return command
 
 
-def _nginx(port: int, folder: Path) -> list[str]:
-    configuration = folder / "nginx.conf"
-    configuration.write_text(
-        f"""daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
+def nginx(locations: str) -> Command:
+    """One worker of nginx with these locations, in its own language; ``FOLDER`` in them is the server's folder."""
+
+    def command(port: int, folder: Path) -> list[str]:
+        configuration = folder / "nginx.conf"
+        configuration.write_text(
+            f"""daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ worker_connections 16384; }}
 http {{
-  access_log off; keepalive_requests 1000000000; keepalive_timeout 75;
+  access_log off; keepalive_requests 1000000000; keepalive_timeout 75; client_max_body_size 0; sendfile on;
   client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
-  uwsgi_temp_path {folder}; scgi_temp_path {folder};
+  uwsgi_temp_path {folder}; scgi_temp_path {folder}; default_type text/plain;
   server {{
     listen 127.0.0.1:{port} backlog=1024;
-    location / {{ default_type text/plain; return 200 "hello world\\n"; }}
+    {locations.replace("FOLDER", str(folder))}
   }}
 }}
 """
-    )
-    return ["nginx", "-p", str(folder), "-c", str(configuration)]
+        )
+        return ["nginx", "-p", str(folder), "-c", str(configuration)]
+
+    return command
 
 
-OURS = "ours"
+def _node(port: int, folder: Path) -> list[str]:
+    return ["node", str(HERE / "servers" / "node_server.js"), str(port)]
+
+
+UVICORN = (("uvicorn", "httptools", "uvloop"), (), "pip install 'uvicorn[standard]'")
+AIOHTTP = (("aiohttp", "uvloop"), (), "pip install aiohttp uvloop")
+NGINX = ((), ("nginx",), "apt-get install nginx-light")
+_GRANIAN = (("granian", "uvloop"), (), "pip install granian uvloop")
+
+OURS = "ka_twisted"
+#: Everyone who answers a request with the same twelve octets.
 PEERS = (
-    Peer(OURS, _module("ours"), ("ka_twisted",), (), "pip install ."),
-    Peer("twisted.web", _module("twisted_web"), ("twisted",), (), "pip install twisted"),
-    Peer("twisted.web without log line", _module("twisted_web", "nolog"), ("twisted",), (), "pip install twisted"),
-    Peer("uvicorn", _uvicorn, ("uvicorn", "httptools", "uvloop"), (), "pip install 'uvicorn[standard]'"),
-    Peer("granian ASGI", _granian("asgi"), ("granian", "uvloop"), (), "pip install granian uvloop"),
-    Peer("granian RSGI", _granian("rsgi"), ("granian", "uvloop"), (), "pip install granian uvloop"),
-    Peer("aiohttp", _module("aiohttp_server"), ("aiohttp", "uvloop"), (), "pip install aiohttp uvloop"),
-    Peer("freastal WSGI", _module("freastal_server"), ("freastal",), (), "pip install freastal"),
-    Peer(
-        "Node http",
-        lambda port, folder: ["node", str(HERE / "servers" / "node_server.js"), str(port)],
-        (),
-        ("node",),
-        "apt-get install nodejs",
-    ),
-    Peer("nginx", _nginx, (), ("nginx",), "apt-get install nginx-light"),
+    on_twisted(OURS, "ours:hello"),
+    on_twisted("ka_twisted on uvloop", "ours:hello", reactor="uvloop"),
+    on_twisted("twisted.web", "twisted_web:hello"),
+    on_twisted("twisted.web without log line", "twisted_web:silent"),
+    Peer("uvicorn", uvicorn("asgi"), *UVICORN),
+    Peer("granian ASGI", _granian("asgi"), *_GRANIAN),
+    Peer("granian RSGI", _granian("rsgi"), *_GRANIAN),
+    Peer("aiohttp", module("aiohttp_server"), *AIOHTTP),
+    Peer("freastal WSGI", module("freastal_server"), ("freastal",), (), "pip install freastal"),
+    Peer("Node http", _node, (), ("node",), "apt-get install nodejs"),
+    Peer("nginx", nginx(r'location / { return 200 "hello world\n"; }'), *NGINX),
+)
+#: What a Twisted protocol could reach that did nothing but answer: these read no request.
+CEILINGS = (
+    on_twisted("constant answer", "constant:at_once"),
+    on_twisted("constant answer on uvloop", "constant:written", reactor="uvloop"),
 )
 
 
-class PeerFailed(Exception):
-    """A server did not start, or does not answer as it should."""
-
-
-def select(names: str | None) -> tuple[Peer, ...]:
+def names(text: str) -> frozenset[str]:
     """
-    The peers with these names, separated by commas, and ours in any case; None: all. Hence no name has a comma.
+    The names in a list with commas, as they are compared.
 
-    :raises ValueError: for a name that is none.
+    :raises ValueError: for a name that no peer has.
     """
-    if names is None:
-        return PEERS
-    wanted = {name.strip().lower() for name in names.split(",")} | {OURS}
-    unknown = wanted - {peer.name.lower() for peer in PEERS}
-    if unknown:
-        known = ", ".join(peer.name for peer in PEERS)
-        raise ValueError(f"no such peer: {', '.join(sorted(unknown))}; there are {known}")
-    return tuple(peer for peer in PEERS if peer.name.lower() in wanted)
+    wanted = frozenset(name.strip().lower() for name in text.split(","))
+    known = [peer.name for peer in (*PEERS, *CEILINGS)]
+    if unknown := wanted - {name.lower() for name in known}:
+        raise ValueError(f"no such peer: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    return wanted
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def chosen(peers: Iterable[Peer], wanted: frozenset[str] | None) -> list[Peer]:
+    """Those of the peers that are wanted (see `names`), and ours in any case; None: all."""
+    return [peer for peer in peers if wanted is None or peer.name == OURS or peer.name.lower() in wanted]
 
 
-def check_answer(port: int) -> None:
-    """
-    See that the server answers what it should.
-
-    :raises PeerFailed: when it does not.
-    """
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("GET", "/")
-        response = connection.getresponse()
-        body = response.read()
-    except (OSError, http.client.HTTPException) as error:
-        raise PeerFailed(f"no answer: {error}") from None
-    finally:
-        connection.close()
-    kind = response.headers.get_content_type()
-    if response.status != 200 or kind != "text/plain" or body != EXPECTED:
-        raise PeerFailed(f"answers {response.status}, {kind} with {body[:40]!r}")
-
-
-@contextmanager
-def running(peer: Peer, cpu: int | None = None) -> Iterator[tuple[int, int]]:
-    """
-    Run a server on a free port, on one processor, and stop it by its id.
-
-    :return: its port and its process id.
-    :raises PeerFailed: when it does not start.
-    """
-    port = free_port()
-    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        log = Path(folder) / "output.log"
-        pin = (lambda: os.sched_setaffinity(0, {cpu})) if cpu is not None else None
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                peer.command(port, Path(folder)),
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=HERE.parent,
-                preexec_fn=pin,
-                start_new_session=True,
-            )
-        try:
-            _wait(process, port, log)
-            yield port, process.pid
-        finally:
-            _stop(process)
-
-
-def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    """Wait until something listens."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise PeerFailed(f"ended at once: {log.read_text(errors='replace').strip()[-300:]}")
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.05)  # nothing tells when a foreign server listens
+def present(peers: Sequence[Peer], tell: Callable[[str], None]) -> list[Peer]:
+    """The peers that can be run; what the others lack is told."""
+    found = []
+    for peer in peers:
+        if peer.missing:
+            tell(f"skipping {peer.name}: {', '.join(peer.missing)} is missing ({peer.install})")
         else:
-            check_answer(port)
-            return
-    raise PeerFailed("does not listen")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a server and the workers that it made: its session is its own. An interruption while it ends kills it."""
-    try:
-        _signal(process, signal.SIGTERM)
-        process.wait(5)
-    except subprocess.TimeoutExpired:
-        pass
-    finally:
-        _signal(process, signal.SIGKILL)  # also workers that outlived the process that made them
-        process.wait()
-
-
-def _signal(process: subprocess.Popen[bytes], number: int) -> None:
-    """Send a signal to a server and its workers, if any is left."""
-    try:
-        os.killpg(process.pid, number)
-    except ProcessLookupError:
-        pass
+            found.append(peer)
+    return found

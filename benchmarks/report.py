@@ -1,205 +1,194 @@
-"""Figures as people and programs read them."""
+"""Figures as people and programs read them: tables, Markdown, JSON."""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-import re
-import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from statistics import median
+from dataclasses import asdict, dataclass
 
-from .load import Load, Scenario
-from .memory import Idle
+from .figures import Case, Ran, middle, rounded
 from .peers import OURS
+from .session import Chart, Experiment, Kind, Settings
 
-_PACKAGES = ("ka_twisted", "twisted", "uvloop", "uvicorn", "granian", "aiohttp", "freastal")
-_PROGRAMS = {"wrk": "-v", "node": "--version", "nginx": "-v"}
-
-
-@dataclass
-class Figures:
-    """
-    What several rounds measured, by scenario and peer.
-
-    :ivar loads: by the number of the round.
-    :ivar failed: why a run gave no figure, by the number of the round.
-    """
-
-    loads: dict[str, dict[str, dict[int, Load]]] = field(default_factory=dict)
-    failed: dict[str, dict[str, dict[int, str]]] = field(default_factory=dict)
-
-    def add(self, number: int, scenario: Scenario, peer: str, load: Load) -> None:
-        """One run, in the round with this number."""
-        self.loads.setdefault(scenario.title, {}).setdefault(peer, {})[number] = load
-
-    def fail(self, number: int, scenario: Scenario, peer: str, why: str) -> None:
-        """One run that gave no figure, in the round with this number."""
-        self.failed.setdefault(scenario.title, {}).setdefault(peer, {})[number] = why
-
-    @property
-    def scenarios(self) -> list[str]:
-        """What ran, or failed, in this order."""
-        return list(dict.fromkeys((*self.loads, *self.failed)))
-
-    def runs(self, scenario: str, peer: str) -> dict[int, Load]:
-        """The runs of a peer that gave a figure."""
-        return self.loads.get(scenario, {}).get(peer, {})
-
-    def failures(self, scenario: str, peer: str) -> dict[int, str]:
-        """The runs of a peer that gave none."""
-        return self.failed.get(scenario, {}).get(peer, {})
-
-    def peers(self, scenario: str) -> list[str]:
-        """Who ran, or failed: the fastest first, at the end those without a figure."""
-        names = list(dict.fromkeys((*self.loads.get(scenario, {}), *self.failed.get(scenario, {}))))
-        return sorted(names, key=lambda name: -_median(self.runs(scenario, name)))
-
-    def ratio(self, scenario: str, peer: str) -> float | None:
-        """
-        How many times as many requests ours answers: the median of the rounds' ratios, each within one round.
-
-        Machines drift; what ran in one round ran close together. None: in no round both gave a figure.
-        """
-        ours, theirs = self.runs(scenario, OURS), self.runs(scenario, peer)
-        ratios = [ours[number].rate / theirs[number].rate for number in ours.keys() & theirs.keys()]
-        return median(ratios) if ratios else None
+#: A server that used less than this of its processor was not the limit.
+_BUSY = 0.9
+#: A server that answered less than this did not keep up.
+_SUSTAINED = 0.99
+#: Milliseconds that a load may do nothing before the figures are doubted.
+_STALLED = 5.0
+#: The longest reason that is given in a table; JSON has the whole.
+_REASON = 90
 
 
-def _median(runs: Mapping[int, Load]) -> float:
-    return median(load.rate for load in runs.values()) if runs else 0.0
+@dataclass(frozen=True)
+class Table:
+    """A table; the first column are names, the last are remarks."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
-def environment() -> dict[str, str]:
-    """What was measured, and on what: kernel, processors, versions."""
-    found = {
-        "python": platform.python_version(),
-        "kernel": platform.release(),
-        "machine": platform.machine(),
-        "processor": _processor(),
-        "processors": str(os.cpu_count()),
-    }
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    for program, option in _PROGRAMS.items():
-        if shutil.which(program):
-            done = subprocess.run([program, option], capture_output=True, text=True, timeout=10)
-            if number := re.search(r"\d+\.\d+[\w.+-]*", done.stdout + done.stderr):
-                found[program] = number[0]
-    return found
+def tables(experiment: Experiment) -> list[Table]:
+    """A table for each chart of an experiment that has any row."""
+    made = (_MAKERS[chart.kind](experiment, chart) for chart in experiment.charts)
+    return [table for table in made if table.rows]
 
 
-def _processor() -> str:
-    """The model of the processor; an empty text where the system does not tell."""
-    try:
-        described = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return ""
-    model = re.search(r"^model name\s*:\s*(.+)$", described, re.MULTILINE)
-    return model[1] if model else ""
+def _ranking(experiment: Experiment, chart: Chart) -> Table:
+    figures, (case,) = experiment.figures, chart.cases
+    rows = []
+    for server in figures.servers(chart.cases):
+        ran = figures.ran(case, server)
+        times = figures.ratio((case, OURS), (case, server))
+        rows.append((server, rounded(ran.median), spread(ran), _times(times), remarks([ran])))
+    return Table(chart.title, ("server", case.unit, "spread", f"{OURS} is", "remarks"), tuple(rows))
 
 
-def rows(figures: Figures) -> list[tuple[str, ...]]:
-    """A row for each scenario and peer, the fastest first: median, spread, ratio, failures."""
-    return [_row(figures, scenario, peer) for scenario in figures.scenarios for peer in figures.peers(scenario)]
+def _grid(experiment: Experiment, chart: Chart) -> Table:
+    figures = experiment.figures
+    rows = []
+    for server in figures.servers(chart.cases):
+        runs = [figures.ran(case, server) for case in chart.cases]
+        rows.append((server, *map(_cell, runs), remarks(runs)))
+    return Table(f"{chart.title}, in {chart.cases[0].unit}", ("server", *_labels(chart), "remarks"), tuple(rows))
 
 
-def _row(figures: Figures, scenario: str, peer: str) -> tuple[str, ...]:
-    runs, failed = figures.runs(scenario, peer), figures.failures(scenario, peer)
-    ratio = figures.ratio(scenario, peer)
-    rates = [load.rate for load in runs.values()]
-    bad = sum(load.failures for load in runs.values())
-    remarks = [f"{bad:,}"] if bad else []
+def _pair(experiment: Experiment, chart: Chart) -> Table:
+    figures, (first, second) = experiment.figures, chart.cases
+    rows = []
+    for server in figures.servers(chart.cases):
+        runs = [figures.ran(case, server) for case in chart.cases]
+        times = _times(figures.ratio((second, server), (first, server)))
+        rows.append((server, *map(_cell, runs), times, remarks(runs)))
+    headings = ("server", *_labels(chart), f"{second.label} is", "remarks")
+    return Table(f"{chart.title}, in {first.unit}", headings, tuple(rows))
+
+
+_MAKERS = {Kind.RANKING: _ranking, Kind.LINES: _grid, Kind.TAILS: _grid, Kind.PAIR: _pair}
+
+
+def _labels(chart: Chart) -> list[str]:
+    return [case.label for case in chart.cases]
+
+
+def spread(ran: Ran) -> str:
+    """The least and the most of the rounds."""
+    return f"{rounded(min(ran.values))} - {rounded(max(ran.values))}" if ran.values else rounded(None)
+
+
+def _cell(ran: Ran) -> str:
+    """Median, and spread where there is any."""
+    return f"{rounded(ran.median)} ({spread(ran)})" if len(ran.values) > 1 else rounded(ran.median)
+
+
+def _times(ratio: float | None) -> str:
+    return rounded(None) if ratio is None else f"{ratio:.2f} x"
+
+
+def remarks(runs: Sequence[Ran]) -> str:
+    """What has to be known of a row: failures, and why a figure is not what it seems."""
+    samples = [sample for ran in runs for sample in ran.samples.values()]
+    found = []
+    if failures := max((sample.failures for sample in samples), default=0):
+        found.append(f"up to {failures:,} wrong answers in a run")
+    busy = middle(sample.busy for sample in samples if sample.busy is not None)
+    if busy is not None and busy < _BUSY:
+        found.append(f"processor {busy:.0%} busy")
+    sustained = min((sample.sustained for sample in samples if sample.sustained is not None), default=1.0)
+    if sustained < _SUSTAINED:
+        found.append(f"sustained {sustained:.0%}")
+    stalled = max((sample.stalled for sample in samples if sample.stalled is not None), default=0.0)
+    if stalled > _STALLED:
+        found.append(f"load stalled {rounded(stalled)} ms")
+    failed = [why for ran in runs for why in ran.failed.values()]
     if failed:
-        reasons = "; ".join(dict.fromkeys(map(_cell, failed.values())))
-        remarks.append(f"{len(failed)} of {len(runs) + len(failed)} runs failed: {reasons}")
-    return (
-        scenario,
-        peer,
-        f"{median(rates):,.0f}" if rates else "-",
-        f"{min(rates):,.0f} - {max(rates):,.0f}" if rates else "-",
-        "-" if ratio is None else f"{ratio:.2f} x",
-        ", ".join(remarks),
-    )
+        reasons = "; ".join(dict.fromkeys(map(_short, failed)))
+        found.append(f"{len(failed)} of {sum(len(ran.samples) + len(ran.failed) for ran in runs)} failed: {reasons}")
+    return ", ".join(found)
 
 
-def _cell(sentence: str) -> str:
+def _short(sentence: str) -> str:
     """A sentence that fits into a cell: one short line, without the bar that ends a cell in Markdown."""
     line = " ".join(sentence.split()).replace("|", "/")
-    return line if len(line) <= 80 else f"{line[:79]}…"
+    return line if len(line) <= _REASON else f"{line[: _REASON - 1]}…"
 
 
-HEADINGS = ("scenario", "server", "requests/s", "spread", "ours is", "failures")
-
-
-def text(headings: Sequence[str], table: Sequence[Sequence[str]]) -> str:
+def text(table: Table) -> str:
     """A table for a terminal: words to the left, figures to the right."""
-    widths = [max(len(row[column]) for row in (headings, *table)) for column in range(len(headings))]
+    last = len(table.headings) - 1
+    widths = [max(len(row[column]) for row in (table.headings, *table.rows)) for column in range(last + 1)]
 
     def line(row: Sequence[str]) -> str:
-        cells = (cell.ljust(width) if column < 2 else cell.rjust(width) for column, (cell, width) in enumerate(
-            zip(row, widths, strict=True)
-        ))
+        cells = (
+            cell.ljust(width) if column in (0, last) else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
         return "  ".join(cells).rstrip()
 
-    return "\n".join([line(headings), line(["-" * width for width in widths]), *map(line, table)])
+    rule = ["-" * width for width in widths]
+    return "\n".join([f"{table.title}", "", line(table.headings), line(rule), *map(line, table.rows)])
 
 
-def markdown(headings: Sequence[str], table: Sequence[Sequence[str]]) -> str:
+def markdown(table: Table) -> str:
     """The same in Markdown."""
-    rule = ["---" if column < 2 else "---:" for column in range(len(headings))]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (headings, rule, *table))
+    last = len(table.headings) - 1
+    rule = ["---" if column in (0, last) else "---:" for column in range(last + 1)]
+    lines = ("| " + " | ".join(row) + " |" for row in (table.headings, rule, *table.rows))
+    return "\n".join((f"**{table.title}**", "", *lines))
 
 
-def as_json(figures: Figures, settings: Mapping[str, object]) -> str:
+@dataclass(frozen=True)
+class About:
+    """
+    What belongs to the figures.
+
+    :ivar command: what was run.
+    :ivar environment: what was measured, and on what.
+    """
+
+    command: str
+    when: str
+    environment: Mapping[str, str]
+
+
+def page(experiments: Sequence[Experiment], about: About, drawings: bool) -> str:
+    """
+    All results as one page of Markdown.
+
+    :param drawings: whether there is a file NAME.svg of each experiment beside the page.
+    """
+    versions = ", ".join(f"{name} {value}" for name, value in about.environment.items() if value)
+    parts = [f"    {about.command}", f"{about.when}; {versions}."]
+    for experiment in experiments:
+        if found := tables(experiment):
+            parts += [f"## {experiment.title}", experiment.about]
+            if drawings:
+                parts.append(f"![{experiment.title}]({experiment.name}.svg)")
+            parts += map(markdown, found)
+    return "\n\n".join(parts) + "\n"
+
+
+def as_json(experiments: Sequence[Experiment], about: About, settings: Settings) -> str:
     """Every single figure, with what it was measured on."""
-    scenarios = {name: _peers(figures, name) for name in figures.scenarios}
-    return document({"settings": dict(settings), "scenarios": scenarios})
+    measured = {experiment.name: _experiment(experiment) for experiment in experiments}
+    chosen = asdict(settings) | {"peers": sorted(settings.peers) if settings.peers else None}
+    return json.dumps({**asdict(about), "settings": chosen, "experiments": measured}, indent=2) + "\n"
 
 
-def _peers(figures: Figures, scenario: str) -> dict[str, object]:
-    return {
-        peer: {
-            "requests_per_second": {number: load.rate for number, load in figures.runs(scenario, peer).items()},
-            "failures": {number: load.failures for number, load in figures.runs(scenario, peer).items()},
-            "failed_runs": figures.failures(scenario, peer),
-            "ours_is_times": figures.ratio(scenario, peer),
+def _experiment(experiment: Experiment) -> dict[str, object]:
+    return {case.name: _case(experiment, case) for chart in experiment.charts for case in chart.cases}
+
+
+def _case(experiment: Experiment, case: Case) -> dict[str, object]:
+    figures = experiment.figures
+    servers = {}
+    for server in figures.servers([case]):
+        ran = figures.ran(case, server)
+        servers[server] = {
+            "median": ran.median,
+            "ours_is_times": figures.ratio((case, OURS), (case, server)),
+            "rounds": {number: asdict(sample) for number, sample in ran.samples.items()},
+            "failed": ran.failed,
         }
-        for peer in figures.peers(scenario)
-    }
-
-
-def document(content: Mapping[str, object]) -> str:
-    """Figures for programs, with what they were measured on."""
-    return json.dumps({"environment": environment(), **content}, indent=2) + "\n"
-
-
-IDLE_HEADINGS = ("server", "connections", "before, KiB", "with them, KiB", "octets each", "failures")
-
-
-def idle_rows(found: Mapping[str, Idle], failed: Mapping[str, str]) -> list[tuple[str, ...]]:
-    """A row for each peer, the smallest first; at the end those that failed."""
-    ranked = sorted(found.items(), key=lambda item: item[1].each)
-    table: list[tuple[str, ...]] = [
-        (name, f"{idle.connections:,}", _kibibytes(idle.before), _kibibytes(idle.after), f"{idle.each:,.0f}", "")
-        for name, idle in ranked
-    ]
-    return table + [(name, "-", "-", "-", "-", _cell(why)) for name, why in failed.items()]
-
-
-def _kibibytes(octets: int) -> str:
-    return f"{octets / 1024:,.0f}"
-
-
-def idle_json(found: Mapping[str, Idle], failed: Mapping[str, str], settings: Mapping[str, object]) -> str:
-    """Every single figure of idle connections, with what it was measured on."""
-    idle = {name: {**asdict(figure), "octets_each": figure.each} for name, figure in found.items()}
-    return document({"settings": dict(settings), "idle": idle, "failed": dict(failed)})
+    return {"unit": case.unit, "more_is_better": case.more, "servers": servers}

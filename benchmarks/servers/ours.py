@@ -1,17 +1,35 @@
-"""ka_twisted on Twisted's default reactor, with all its timers and limits at their defaults."""
+"""ka_twisted, with all its timers at their defaults."""
 
-import sys
+from __future__ import annotations
 
-from twisted.internet import reactor
+from pathlib import Path
 
-from ka_twisted import KeepAliveFactory, Request, Response
+from ka_twisted import KeepAliveFactory, Limits, Request, Response
 
-
-def hello(request: Request) -> Response:
-    """Answer."""
-    return Response(200, b"hello world\n", {"Content-Type": "text/plain"})
+_TEXT = {"Content-Type": "text/plain"}
 
 
-if __name__ == "__main__":
-    reactor.listenTCP(int(sys.argv[1]), KeepAliveFactory(hello), backlog=1024, interface="127.0.0.1")  # type: ignore[arg-type]
-    reactor.run()
+def hello() -> KeepAliveFactory:
+    """Answers every request; more connections than the default limit are open in one of the experiments."""
+    return KeepAliveFactory(lambda request: Response(200, b"hello world\n", _TEXT), limits=Limits(maxConnections=20000))
+
+
+def bodies(folder: Path) -> KeepAliveFactory:
+    """Large bodies, both ways."""
+    from .bodies import MEMORY
+
+    async def upload(request: Request) -> Response:
+        count = 0
+        async for piece in request.body:
+            count += len(piece)
+        return Response(200, f"{count}\n", _TEXT)
+
+    async def answer(request: Request) -> Response:
+        path = request.path
+        if path == "/upload":
+            return await upload(request)
+        if path.startswith("/file/"):
+            return Response.file(folder / path.removeprefix("/file/"), headers=_TEXT)
+        return Response(200, MEMORY.get(path, b"hello world\n"), _TEXT)
+
+    return KeepAliveFactory(answer)

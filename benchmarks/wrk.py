@@ -1,15 +1,19 @@
-"""The load: wrk, and what it prints."""
+"""wrk: as many requests as a server answers, and what wrk prints."""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
+import time
 from dataclasses import dataclass
-from pathlib import Path
 
-LUA = Path(__file__).resolve().parent / "lua"
+from .figures import Sample
+from .peers import HERE
+from .processes import LoadFailed, Server, check_answer, loaded
+
+LUA = HERE / "lua"
+#: Seconds of load before anything is measured.
+_WARM = 1
 
 
 @dataclass(frozen=True)
@@ -25,11 +29,10 @@ class Scenario:
     script: str | None = None
 
 
-SCENARIOS = (
-    Scenario("keep-alive", "keep-alive"),
-    Scenario("pipelined", "pipelined x16", "pipelined.lua"),
-    Scenario("fields", "browser-like fields", "browser.lua"),
-)
+KEPT_ALIVE = Scenario("keep-alive", "one request at a time")
+PIPELINED = Scenario("pipelined", "16 requests at a time", "pipelined.lua")
+BROWSER = Scenario("fields", "one request at a time, with eleven fields as a browser sends them", "browser.lua")
+SCENARIOS = (KEPT_ALIVE, PIPELINED, BROWSER)
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,6 @@ class Load:
 
     rate: float
     failures: int
-
-
-class LoadFailed(Exception):
-    """wrk could not be run, or printed nothing to be understood."""
 
 
 def parse(text: str) -> Load:
@@ -78,23 +77,27 @@ def require() -> None:
         raise LoadFailed("wrk is missing: apt-get install wrk")
 
 
-def run(port: int, scenario: Scenario, *, connections: int, seconds: int, cpu: int | None = None) -> Load:
+def run(port: int, scenario: Scenario, *, connections: int, seconds: int) -> Load:
     """
-    Put a server under load with one thread of wrk, on one processor.
+    Put a server under load with one thread of wrk.
 
     :raises LoadFailed: when wrk fails.
     """
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", f"http://127.0.0.1:{port}/"]
     if scenario.script is not None:
         command[1:1] = ["-s", str(LUA / scenario.script)]
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=seconds + 30,
-            preexec_fn=(lambda: os.sched_setaffinity(0, {cpu})) if cpu is not None else None,
-        )
-    except subprocess.TimeoutExpired:
-        raise LoadFailed("wrk did not end") from None
-    return parse(done.stdout + done.stderr)
+    return parse(loaded(command, seconds=seconds))
+
+
+def saturate(server: Server, scenario: Scenario, *, connections: int, seconds: int) -> Sample:
+    """
+    The rate at which a server answers, once it is warm; failures while it warms up count too.
+
+    :raises PeerFailed, LoadFailed: when there is no figure to be had.
+    """
+    warm = run(server.port, scenario, connections=connections, seconds=_WARM)
+    begun, computed = time.monotonic(), server.processor_time()
+    result = run(server.port, scenario, connections=connections, seconds=seconds)
+    busy = (server.processor_time() - computed) / (time.monotonic() - begun)
+    check_answer(server.port)
+    return Sample(result.rate, warm.failures + result.failures, busy)
