@@ -154,10 +154,10 @@ def write(
     if options.json:
         options.json.write_text(figures)
     if options.markdown:
-        options.markdown.write_text(report.page(experiments, about, drawings=False))
+        options.markdown.write_text(report.page(experiments, about, settings, drawings=False))
     if options.output:
         (options.output / "results.json").write_text(figures)
-        (options.output / "results.md").write_text(report.page(experiments, about, drawings))
+        (options.output / "results.md").write_text(report.page(experiments, about, settings, drawings))
     if drawings:
         for experiment in experiments:
             plots.draw(experiment, options.output)

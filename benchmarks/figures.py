@@ -33,7 +33,7 @@ class Sample:
 
     :ivar failures: responses that were not as they should be, errors of sockets.
     :ivar busy: which share of one processor's time the server used, where that says whether it was the limit.
-    :ivar sustained: which share of the requests that the load had to make was answered in time.
+    :ivar sustained: which share of the requests of a schedule was answered before it ended.
     :ivar stalled: the longest time, in milliseconds, that the load itself did nothing.
     """
 

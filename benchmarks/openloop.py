@@ -40,7 +40,8 @@ class Generator:
 
     :ivar latencies: seconds, from the moment on the schedule to the whole answer.
     :ivar failures: answers other than expected, and connections that the server closed.
-    :ivar late: requests without an answer when the waiting ended; until then they are among the latencies.
+    :ivar unanswered: requests without an answer when the waiting ended; until then they are among the latencies.
+    :ivar sustained: which share was answered before the schedule ended.
     :ivar stalled: the longest turn of the loop, in seconds.
     """
 
@@ -58,8 +59,8 @@ class Generator:
 
     def _reset(self) -> None:
         self.latencies: list[float] = []
-        self.failures = self.late = 0
-        self.stalled = 0.0
+        self.failures = self.unanswered = 0
+        self.sustained = self.stalled = 0.0
 
     def _connect(self) -> None:
         connection = socket.create_connection(("127.0.0.1", self._port), timeout=10)
@@ -74,10 +75,10 @@ class Generator:
         self._reset()
         clock, free, due = self._clock, self._free, self._due
         total = max(1, round(rate * seconds))
-        sent = 0
+        sent = in_time = 0
         begun = turn = clock()
-        end = begun + seconds + grace
-        while (sent < total or due) and turn < end:
+        end = begun + seconds
+        while (sent < total or due) and turn < end + grace:
             while sent < total and free and (moment := begun + sent / rate) <= turn:
                 self._send(free.popleft(), moment)
                 sent += 1
@@ -86,6 +87,9 @@ class Generator:
             now = clock()
             self.stalled = max(self.stalled, now - turn)
             turn = now
+            if turn < end:
+                in_time = len(self.latencies)
+        self.sustained = in_time / total
         self._give_up([*due.values(), *(begun + index / rate for index in range(sent, total))], turn)
 
     def _send(self, connection: socket.socket, moment: float) -> None:
@@ -126,7 +130,7 @@ class Generator:
 
     def _give_up(self, moments: list[float], now: float) -> None:
         """Count the requests that were due and not answered, for as long as they were waited for."""
-        self.late = len(moments)
+        self.unanswered = len(moments)
         self.latencies += [now - moment for moment in moments]
         for number in list(self._due):
             self._due.pop(number)
@@ -159,7 +163,7 @@ def main() -> None:
     ordered = sorted(generator.latencies)
     found = {f"p{percent:g}": percentile(ordered, percent) * 1000 for percent in PERCENTILES}
     found["failures"] = generator.failures
-    found["sustained"] = 1 - generator.late / len(ordered)
+    found["sustained"] = generator.sustained
     found["stalled"] = generator.stalled * 1000
     print(json.dumps(found))
 

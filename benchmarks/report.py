@@ -16,6 +16,8 @@ _BUSY = 0.9
 _SUSTAINED = 0.99
 #: Milliseconds that a load may do nothing before the figures are doubted.
 _STALLED = 5.0
+#: Fewer rounds than these do not show what a machine's moods are.
+_ENOUGH = 3
 #: The longest reason that is given in a table; JSON has the whole.
 _REASON = 90
 
@@ -152,14 +154,14 @@ class About:
     environment: Mapping[str, str]
 
 
-def page(experiments: Sequence[Experiment], about: About, drawings: bool) -> str:
+def page(experiments: Sequence[Experiment], about: About, settings: Settings, drawings: bool) -> str:
     """
     All results as one page of Markdown.
 
     :param drawings: whether there is a file NAME.svg of each experiment beside the page.
     """
     versions = ", ".join(f"{name} {value}" for name, value in about.environment.items() if value)
-    parts = [f"    {about.command}", f"{about.when}; {versions}."]
+    parts = [f"```console\n$ {about.command}\n```", f"{about.when}; {versions}.", _extent(settings)]
     for experiment in experiments:
         if found := tables(experiment):
             parts += [f"## {experiment.title}", experiment.about]
@@ -167,6 +169,15 @@ def page(experiments: Sequence[Experiment], about: About, drawings: bool) -> str
                 parts.append(f"![{experiment.title}]({experiment.name}.svg)")
             parts += map(markdown, found)
     return "\n\n".join(parts) + "\n"
+
+
+def _extent(settings: Settings) -> str:
+    """How much was measured, and whether that is enough."""
+    rounds = "1 round" if settings.rounds == 1 else f"{settings.rounds} rounds"
+    extent = f"Each figure comes from {rounds} of {settings.seconds} s."
+    return (
+        extent if settings.rounds >= _ENOUGH else f"{extent} That shows that everything runs, not how fast anything is."
+    )
 
 
 def as_json(experiments: Sequence[Experiment], about: About, settings: Settings) -> str:

@@ -15,8 +15,8 @@ ABOUT = """\
 How long an answer takes while requests come at a constant rate on {connections} kept-alive connections, as they do from
 many independent clients. The schedule does not wait for the server: each latency counts from the moment its request was
 due, whether or not a connection was free to send it, so that a pause shows in every request that it delayed
-(`benchmarks/openloop.py`). Where a server answers less than is asked, "sustained" says what share came within a second
-after the end, and its latencies are those of a queue that grows: they say only that the rate is too high for it."""
+(`benchmarks/openloop.py`). Where a server answers less than is asked, "sustained" says what share it had answered when
+the schedule ended; its latencies are those of a queue that grows, and say only that the rate is too high for it."""
 
 
 def experiment(settings: Settings, tell: Callable[[str], None]) -> Experiment:

@@ -29,11 +29,11 @@ def test_a_short_run_writes_tables_and_figures(tmp_path: Path, capsys: pytest.Ca
     content = json.loads((tmp_path / "new" / "results.json").read_text())
     sample = content["experiments"]["latency"]["100/s p50"]["servers"][OURS]["rounds"]["1"]
     assert 0 < sample["value"] < 1000
-    assert sample["sustained"] == 1.0
+    assert sample["sustained"] > 0.9
     assert content["experiments"]["memory"]["idle"]["servers"][OURS]["median"] > 0
     assert content["environment"]["kernel"]
     page = (tmp_path / "new" / "results.md").read_text()
-    assert page.startswith("    python -m benchmarks latency memory --quick")
+    assert page.startswith("```console\n$ python -m benchmarks latency memory --quick")
     assert "\n## Memory per idle connection\n" in page
 
 

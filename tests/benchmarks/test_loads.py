@@ -58,8 +58,9 @@ def test_every_request_of_the_schedule_is_answered_and_counted_once(listen: List
     with generator(listen(answering(ANSWER[:20], ANSWER[20:]))) as load:
         load.run(rate=200, seconds=0.2)
     assert len(load.latencies) == 40
-    assert load.failures == load.late == 0
+    assert load.failures == load.unanswered == 0
     assert 0 < min(load.latencies) <= max(load.latencies) < 1
+    assert load.sustained > 0.9
     assert load.stalled > 0
 
 
@@ -80,7 +81,7 @@ def test_a_stall_shows_in_every_request_that_was_due_meanwhile(listen: Listen) -
     with generator(listen(serve), clock) as load:
         load.run(rate=100, seconds=0.5)
     assert len(load.latencies) == 50
-    assert load.late == 0
+    assert load.unanswered == 0
     # The first was due after the connection was made; nothing was answered before 0.3.
     first = 0.3 - load.latencies[0]
     assert sum(latency > 0.05 for latency in load.latencies) >= (0.25 - max(first, 0.0)) * 100 - 1 > 10
@@ -89,8 +90,9 @@ def test_a_stall_shows_in_every_request_that_was_due_meanwhile(listen: Listen) -
 def test_requests_that_are_never_answered_count_for_as_long_as_they_were_waited_for(listen: Listen) -> None:
     with generator(listen(mute)) as load:
         load.run(rate=100, seconds=0.1, grace=0.1)
-    assert load.late == len(load.latencies) == 10
+    assert load.unanswered == len(load.latencies) == 10
     assert min(load.latencies) >= 0.1
+    assert load.sustained == 0
 
 
 def test_wrong_answers_and_closed_connections_are_failures(listen: Listen) -> None:

@@ -83,11 +83,18 @@ def test_a_pair_has_how_many_times_the_first_the_second_is() -> None:
 def test_the_page_has_the_command_the_environment_and_the_drawings_that_there_are() -> None:
     shown, empty = experiment(), Experiment("empty", "Nothing ran", "", (Chart("", Kind.RANKING, (RATE,)),), ())
     shown.figures.add(RATE, OURS, 1, Sample(1.0))
-    page = report.page([shown, empty], ABOUT, drawings=True)
-    assert page.startswith("    python -m benchmarks http1\n\n2026-01-01 00:00 UTC; kernel Linux 6.1.\n")
+    page = report.page([shown, empty], ABOUT, Settings(), drawings=True)
+    assert page.startswith("```console\n$ python -m benchmarks http1\n```\n\n2026-01-01 00:00 UTC; kernel Linux 6.1.\n")
+    assert "Each figure comes from 3 rounds of 4 s.\n" in page
     assert "What is measured.\n\n![Requests](http1.svg)\n\n**plain**\n" in page
     assert "Nothing ran" not in page
-    assert "http1.svg" not in report.page([shown], ABOUT, drawings=False)
+    assert "http1.svg" not in report.page([shown], ABOUT, Settings(), drawings=False)
+
+
+def test_a_run_that_is_too_short_says_so() -> None:
+    assert "1 round of 4 s. That shows that everything runs" in report.page(
+        [], ABOUT, Settings(rounds=1), drawings=False
+    )
 
 
 def test_json_has_every_single_figure() -> None:
