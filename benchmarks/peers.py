@@ -25,6 +25,7 @@ class Peer:
     :ivar modules: have to be importable.
     :ivar programs: have to be found.
     :ivar install: how to get what it needs, in one line.
+    :ivar reactor: has to be known to Twisted, by its short name.
     """
 
     name: str
@@ -32,19 +33,23 @@ class Peer:
     modules: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
     install: str = ""
+    reactor: str = ""
 
     @property
     def missing(self) -> list[str]:
         """What it needs and is not there."""
-        modules = [name for name in self.modules if not _importable(name)]
-        return modules + [name for name in self.programs if shutil.which(name) is None]
+        missing = [name for name in self.modules if find_spec(name) is None]
+        missing += [name for name in self.programs if shutil.which(name) is None]
+        if not missing and self.reactor and self.reactor not in _reactors():
+            missing.append(f"Twisted's reactor {self.reactor!r}")
+        return missing
 
 
-def _importable(name: str) -> bool:
-    try:
-        return find_spec(name) is not None
-    except ModuleNotFoundError:  # the package that it would be in
-        return False
+def _reactors() -> set[str]:
+    """The short names of the reactors that Twisted knows."""
+    from twisted.application.reactors import getReactorTypes
+
+    return {installer.shortName for installer in getReactorTypes()}
 
 
 def module(name: str, *, folder: bool = False) -> Command:
@@ -71,13 +76,13 @@ def on_twisted(
     if application.startswith("ours:"):
         modules, install = ("ka_twisted",), "pip install ."
     if reactor == "uvloop":
-        modules, install = (*modules, "ka_twisted.reactors", "uvloop"), "pip install '.[uvloop]'"
+        modules, install = (*modules, "ka_twisted", "uvloop"), "pip install '.[uvloop]'"
 
     def command(port: int, place: Path) -> list[str]:
         line = [sys.executable, "-m", "benchmarks.servers.on_twisted", application, str(port), reactor]
         return [*line, str(place)] if folder else line
 
-    return Peer(name, command, modules, (), install)
+    return Peer(name, command, modules, (), install, reactor)
 
 
 def uvicorn(application: str) -> Command:

@@ -20,6 +20,7 @@ _STYLE = {
     "axes.spines.right": False,
     "axes.titlesize": 10,
     "svg.hashsalt": "benchmarks",  # the same figures make the same file
+    "svg.fonttype": "none",  # text stays text
     "figure.constrained_layout.use": True,
 }
 #: Inches.
@@ -143,6 +144,7 @@ def _lines(panel: Any, figures: Figures, chart: Chart) -> None:
     panel.grid(color="#e4e4e4")
     if chart.kind is Kind.TAILS:
         panel.set_yscale("log")
+        panel.yaxis.set_major_formatter("{x:g}")
         panel.set_xticks([_place(chart, case.at) for case in chart.cases], [case.label for case in chart.cases])
     else:
         panel.set_ylim(bottom=0)

@@ -137,7 +137,7 @@ def markdown(table: Table) -> str:
     last = len(table.headings) - 1
     rule = ["---" if column in (0, last) else "---:" for column in range(last + 1)]
     lines = ("| " + " | ".join(row) + " |" for row in (table.headings, rule, *table.rows))
-    return "\n".join((f"**{table.title}**", "", *lines))
+    return "\n".join((f"### {table.title[0].upper()}{table.title[1:]}", "", *lines))
 
 
 @dataclass(frozen=True)
@@ -175,9 +175,9 @@ def _extent(settings: Settings) -> str:
     """How much was measured, and whether that is enough."""
     rounds = "1 round" if settings.rounds == 1 else f"{settings.rounds} rounds"
     extent = f"Each figure comes from {rounds} of {settings.seconds} s."
-    return (
-        extent if settings.rounds >= _ENOUGH else f"{extent} That shows that everything runs, not how fast anything is."
-    )
+    if settings.rounds < _ENOUGH:
+        extent += " That shows that it runs, not how fast anything is."
+    return extent
 
 
 def as_json(experiments: Sequence[Experiment], about: About, settings: Settings) -> str:

@@ -33,7 +33,7 @@ class Settings:
     connections: int = 64
     idle: int = 5000
     crowds: tuple[int, ...] = (0, 1000, 2500, 5000, 10000)
-    rates: tuple[int, ...] = (2000, 5000, 20000)
+    rates: tuple[int, ...] = (5000, 20000)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.crowd import Crowd
 from benchmarks.experiments import EXPERIMENTS
-from benchmarks.peers import CEILINGS, OURS, PEERS, Peer, chosen, names, nginx, present
+from benchmarks.peers import CEILINGS, OURS, PEERS, Peer, chosen, names, nginx, on_twisted, present
 from benchmarks.processes import PeerFailed, Server, check_answer, free_port, running
 from benchmarks.session import Settings
 
@@ -32,9 +32,14 @@ def test_an_unknown_name_is_one_clear_sentence() -> None:
 
 def test_a_missing_peer_is_skipped_with_the_way_to_install_it() -> None:
     said: list[str] = []
-    missing = Peer("none", lambda port, folder: [], ("no_such.module",), ("no-such-program",), "pip install nothing")
+    missing = Peer("none", lambda port, folder: [], ("no_such_module",), ("no-such-program",), "pip install nothing")
     assert present([missing], said.append) == []
-    assert said == ["skipping none: no_such.module, no-such-program is missing (pip install nothing)"]
+    assert said == ["skipping none: no_such_module, no-such-program is missing (pip install nothing)"]
+
+
+def test_a_server_on_a_reactor_that_twisted_does_not_know_is_skipped() -> None:
+    assert on_twisted("none", "ours:hello", reactor="no-such").missing == ["Twisted's reactor 'no-such'"]
+    assert on_twisted("usual", "ours:hello").missing == []
 
 
 def test_every_peer_says_how_it_is_installed() -> None:
