@@ -43,14 +43,23 @@ def natural(text: str) -> int:
     return number
 
 
-def ascending(text: str) -> tuple[int, ...]:
+def rates(text: str) -> tuple[int, ...]:
     """
-    Numbers with commas between them, in order.
+    Numbers of at least one with commas between them, in order.
 
-    :raises ValueError: for anything else, and for a negative one.
+    :raises ValueError: for anything else.
     """
-    numbers = sorted({int(part) for part in text.split(",")})
-    if numbers[0] < 0:
+    return tuple(sorted(set(map(natural, text.split(",")))))
+
+
+def crowds(text: str) -> tuple[int, ...]:
+    """
+    Two or more numbers with commas between them, in order; memory is told by their difference.
+
+    :raises ValueError: for anything else.
+    """
+    numbers = sorted(set(map(int, text.split(","))))
+    if numbers[0] < 0 or len(numbers) < 2:
         raise ValueError
     return tuple(numbers)
 
@@ -97,8 +106,8 @@ def arguments() -> argparse.ArgumentParser:
         ("seconds", natural, "of each run"),
         ("connections", natural, "that the load uses"),
         ("idle", natural, "idle connections, in memory"),
-        ("crowds", ascending, "idle connections, in connections"),
-        ("rates", ascending, "requests a second, in latency"),
+        ("crowds", crowds, "idle connections, in connections"),
+        ("rates", rates, "requests a second, in latency"),
     ):
         default = getattr(usual, name)
         shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
@@ -117,7 +126,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
     return replace(_QUICK if options.quick else Settings(), **given)
 
 
-def planned(names: Sequence[str], settings: Settings) -> list[Experiment]:
+def planned(wanted: Sequence[str], settings: Settings) -> list[Experiment]:
     """These experiments, or all; who is skipped is told once."""
     told: set[str] = set()
 
@@ -126,14 +135,21 @@ def planned(names: Sequence[str], settings: Settings) -> list[Experiment]:
             told.add(sentence)
             tell(sentence)
 
-    return [EXPERIMENTS[name](settings, once) for name in dict.fromkeys(names or EXPERIMENTS)]
+    return [EXPERIMENTS[name](settings, once) for name in dict.fromkeys(wanted or EXPERIMENTS)]
 
 
-def drawable(folder: Path | None) -> bool:
-    """Whether there will be plots; why not is told, before anything is measured."""
-    if folder is None:
+def drawable(options: argparse.Namespace) -> bool:
+    """
+    Whether there will be plots; why not is told, before anything is measured.
+
+    :raises OSError: when something else that is to be written cannot be.
+    """
+    for file in (options.json, options.markdown):
+        if file is not None:
+            file.touch()
+    if options.output is None:
         return False
-    folder.mkdir(parents=True, exist_ok=True)
+    options.output.mkdir(parents=True, exist_ok=True)
     try:
         plots.require()
     except plots.NoPlots as error:
@@ -176,7 +192,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if WITH_WRK & set(options.experiments or EXPERIMENTS):
             wrk.require()
-        drawings = drawable(options.output)
+        drawings = drawable(options)
     except (LoadFailed, OSError) as error:
         tell(f"python -m benchmarks: {error}")
         return 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -62,9 +62,7 @@ def module(name: str, *, folder: bool = False) -> Command:
     return command
 
 
-def on_twisted(
-    name: str, application: str, *, reactor: str = "default", install: str = "pip install twisted", folder: bool = False
-) -> Peer:
+def on_twisted(name: str, application: str, *, reactor: str = "default", folder: bool = False) -> Peer:
     """
     A factory of `benchmarks.servers` on one of Twisted's reactors.
 
@@ -72,11 +70,13 @@ def on_twisted(
     :param reactor: its short name, as ``twistd --reactor`` has it.
     :param folder: whether the function takes the folder of the server's files.
     """
-    modules: tuple[str, ...] = ("twisted",)
-    if application.startswith("ours:"):
-        modules, install = ("ka_twisted",), "pip install ."
+    modules: tuple[str, ...]
     if reactor == "uvloop":
-        modules, install = (*modules, "ka_twisted", "uvloop"), "pip install '.[uvloop]'"
+        modules, install = ("ka_twisted", "uvloop"), "pip install '.[uvloop]'"
+    elif application.startswith("ours:"):
+        modules, install = ("ka_twisted",), "pip install ."
+    else:
+        modules, install = ("twisted",), "pip install twisted"
 
     def command(port: int, place: Path) -> list[str]:
         line = [sys.executable, "-m", "benchmarks.servers.on_twisted", application, str(port), reactor]
@@ -180,7 +180,7 @@ def chosen(peers: Iterable[Peer], wanted: frozenset[str] | None) -> list[Peer]:
     return [peer for peer in peers if wanted is None or peer.name == OURS or peer.name.lower() in wanted]
 
 
-def present(peers: Sequence[Peer], tell: Callable[[str], None]) -> list[Peer]:
+def present(peers: Iterable[Peer], tell: Callable[[str], None]) -> list[Peer]:
     """The peers that can be run; what the others lack is told."""
     found = []
     for peer in peers:

@@ -11,9 +11,12 @@ from .figures import Figures, Ran, rounded
 from .peers import CEILINGS, OURS, PEERS
 from .session import Chart, Experiment, Kind
 
-#: Colours that differ also for those who do not see all of them; what is ours is red, and wide.
+#: What is ours is red, and its lines are wide.
 _OURS = ("#c1272d", "#e8743b")
-_OTHERS = ("#0f6292", "#5aa9d6", "#3c7d3f", "#8fbf5a", "#6b4c9a", "#b29ad1", "#7a7a7a", "#b8a13c", "#2b2b2b", "#4fb3a5")
+_OTHERS = (
+    *("#0f6292", "#5aa9d6", "#3c7d3f", "#8fbf5a", "#6b4c9a", "#b29ad1"),
+    *("#7a7a7a", "#b8a13c", "#2b2b2b", "#4fb3a5", "#e3a6c4"),
+)
 _STYLE = {
     "font.size": 9,
     "axes.spines.top": False,

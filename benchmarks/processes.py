@@ -65,20 +65,20 @@ def pinned(cpu: int | None) -> Callable[[], None] | None:
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs."""
+    """A server that runs. What is asked of its processes raises PeerFailed where one of them has ended."""
 
     port: int
     pid: int
 
     def processes(self) -> list[int]:
-        """Its processes."""
+        """Its processes, itself first."""
         return [self.pid, *_children(self.pid)]
 
     def memory(self) -> int:
         """Octets of memory, what is shared with other processes counted in part (proportional set size)."""
         total = 0
         for process in self.processes():
-            for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+            for line in _told(process, "smaps_rollup").splitlines():
                 if line.startswith("Pss:"):
                     total += int(line.split()[1]) * 1024
         return total
@@ -87,9 +87,17 @@ class Server:
         """Seconds that its processes have computed."""
         ticks = 0
         for process in self.processes():
-            after_name = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            after_name = _told(process, "stat").rpartition(")")[2].split()
             ticks += int(after_name[11]) + int(after_name[12])
         return ticks / _TICKS
+
+
+def _told(pid: int, file: str) -> str:
+    """What the system tells about a process."""
+    try:
+        return Path(f"/proc/{pid}/{file}").read_text()
+    except OSError:
+        raise PeerFailed("has ended meanwhile") from None
 
 
 def _children(pid: int) -> list[int]:
@@ -132,7 +140,8 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise PeerFailed(f"ended at once: {log.read_text(errors='replace').strip()[-300:]}")
+            said = log.read_text(errors="replace").split("\n")
+            raise PeerFailed(f"ended at once: {next(filter(str.strip, reversed(said)), 'it said nothing')}")
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:

@@ -12,6 +12,9 @@ from typing import TextIO
 from .figures import Case, Figures, Sample, rounded
 from .processes import LoadFailed, PeerFailed
 
+#: Tells whoever watches one sentence.
+Tell = Callable[[str], None]
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -139,7 +142,7 @@ def run(experiments: Sequence[Experiment], rounds: int, progress: Progress) -> N
 def _attempt(figures: Figures, task: Task, number: int) -> str:
     try:
         samples = task.measure()
-    except (PeerFailed, LoadFailed) as error:
+    except (PeerFailed, LoadFailed, OSError) as error:
         for case in task.cases:
             figures.fail(case, task.server, number, str(error))
         return f"failed: {error}"

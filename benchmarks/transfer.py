@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from .processes import Server
+from .processes import PeerFailed, Server
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _BUFFER = 1 << 20
@@ -164,7 +164,7 @@ def main() -> None:
         sent, received, seconds = transfers.run(options.seconds)
         busy = (server.processor_time() - computed) / seconds
         transfers.close()
-    except (OSError, Refused) as error:
+    except (OSError, Refused, PeerFailed) as error:
         sys.exit(f"{error}")
     print(json.dumps({"rate": (sent if options.upload else received) / seconds / 1e6, "busy": busy}))
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..session import Experiment, Settings
+from ..session import Experiment, Settings, Tell
 from . import bodies, connections, http1, latency, memory, reactors
-
-#: Tells whoever watches one sentence.
-Tell = Callable[[str], None]
 
 EXPERIMENTS: dict[str, Callable[[Settings, Tell], Experiment]] = {
     "http1": http1.experiment,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..figures import Case, Sample
 from ..peers import AIOHTTP, NGINX, OURS, UVICORN, Peer, chosen, module, nginx, on_twisted, present, uvicorn
 from ..processes import PeerFailed, Server, ask, measured, running
-from ..session import Chart, Experiment, Kind, Settings, Task
+from ..session import Chart, Experiment, Kind, Settings, Task, Tell
 
 ABOUT = """\
 Octets of messages that go through each second (MB are 10^6 octets): bodies of 64 KiB on 16 connections, of 64 MiB on 2.
@@ -80,7 +80,7 @@ PEERS: tuple[tuple[Peer, tuple[_Way, ...]], ...] = (
 )
 
 
-def experiment(settings: Settings, tell: Callable[[str], None]) -> Experiment:
+def experiment(settings: Settings, tell: Tell) -> Experiment:
     """Every way, every size, every server that can do it."""
     peers = present(chosen((peer for peer, _ in PEERS), settings.peers), tell)
     able = {peer.name: ways for peer, ways in PEERS}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from .. import wrk
 from ..crowd import Crowd
 from ..figures import Case, Sample
 from ..peers import PEERS, Peer, chosen, present
 from ..processes import running
-from ..session import Chart, Experiment, Kind, Settings, Task
+from ..session import Chart, Experiment, Kind, Settings, Task, Tell
 
 ABOUT = """\
 As many requests as a server answers on {connections} connections, one at a time on each, while others are open on which
@@ -17,7 +17,7 @@ one request was answered and nothing happens since. In each round a server start
 goes on to {most:,}; the last table is by how much its memory has grown meanwhile, for each of them."""
 
 
-def experiment(settings: Settings, tell: Callable[[str], None]) -> Experiment:
+def experiment(settings: Settings, tell: Tell) -> Experiment:
     """Every server, with ever more idle connections."""
     least, most = settings.crowds[0], settings.crowds[-1]
     rates = {

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from .. import wrk
 from ..figures import Case, Sample
 from ..peers import CEILINGS, PEERS, Peer, chosen, present
 from ..processes import running
-from ..session import Chart, Experiment, Kind, Settings, Task
+from ..session import Chart, Experiment, Kind, Settings, Task, Tell
 
 ABOUT = """\
 As many requests as a server answers: {connections} kept-alive connections, each of which sends its next request (or its
@@ -19,7 +19,7 @@ application with work to do sees less of the difference.
 arrives, and looks at nothing else. On the default reactor it sends them at once, without the reactor's queue."""
 
 
-def experiment(settings: Settings, tell: Callable[[str], None]) -> Experiment:
+def experiment(settings: Settings, tell: Tell) -> Experiment:
     """Every scenario, every server."""
     peers = present(chosen((*PEERS, *CEILINGS), settings.peers), tell)
     cases = {scenario: Case(scenario.name, "requests/s") for scenario in wrk.SCENARIOS}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from ..figures import Case, Sample
 from ..openloop import PERCENTILES
 from ..peers import PEERS, Peer, chosen, present
 from ..processes import check_answer, measured, running
-from ..session import Chart, Experiment, Kind, Settings, Task
+from ..session import Chart, Experiment, Kind, Settings, Task, Tell
 
 ABOUT = """\
 How long an answer takes while requests come at a constant rate on {connections} kept-alive connections, as they do from
@@ -19,7 +19,7 @@ due, whether or not a connection was free to send it, so that a pause shows in e
 the schedule ended; its latencies are those of a queue that grows, and say only that the rate is too high for it."""
 
 
-def experiment(settings: Settings, tell: Callable[[str], None]) -> Experiment:
+def experiment(settings: Settings, tell: Tell) -> Experiment:
     """Every rate, every server."""
     peers = present(chosen(PEERS, settings.peers), tell)
     cases = {rate: _cases(rate) for rate in settings.rates}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from ..crowd import Crowd
 from ..figures import Case, Sample
 from ..peers import PEERS, Peer, chosen, present
 from ..processes import running
-from ..session import Chart, Experiment, Kind, Settings, Task
+from ..session import Chart, Experiment, Kind, Settings, Task, Tell
 
 ABOUT = """\
 How much a server's memory (proportional set size, workers included) grows by {idle:,} kept-alive connections, on each
@@ -19,7 +19,7 @@ which paid for imports, caches and pools. What the kernel holds for a socket is 
 _WARM = 100
 
 
-def experiment(settings: Settings, tell: Callable[[str], None]) -> Experiment:
+def experiment(settings: Settings, tell: Tell) -> Experiment:
     """Every server."""
     case = Case("idle", "octets", more=False)
 

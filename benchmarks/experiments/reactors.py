@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from .. import wrk
 from ..figures import Case, Sample
 from ..peers import OURS, on_twisted, present
 from ..processes import running
-from ..session import Chart, Experiment, Kind, Settings, Task
+from ..session import Chart, Experiment, Kind, Settings, Task, Tell
 
 ABOUT = """\
 Four servers on Twisted's default reactor (epoll on Linux) and on `ka_twisted.reactors`' one on uvloop, under the same
@@ -27,7 +27,7 @@ _REACTORS = ("default", "uvloop")
 _SCENARIOS = (wrk.KEPT_ALIVE, wrk.PIPELINED)
 
 
-def experiment(settings: Settings, tell: Callable[[str], None]) -> Experiment:
+def experiment(settings: Settings, tell: Tell) -> Experiment:
     """Every scenario, every server, on both reactors."""
     named = settings.peers
     wanted = [name for name in _APPLICATIONS if named is None or name == OURS or name.lower() in named]
@@ -36,7 +36,7 @@ def experiment(settings: Settings, tell: Callable[[str], None]) -> Experiment:
         for name in wanted
         for reactor in _REACTORS
     }
-    runnable = present(list(peers.values()), tell)
+    runnable = present(peers.values(), tell)
     cases = {
         scenario: tuple(Case(f"{scenario.name} {name}", "requests/s", label=name) for name in _REACTORS)
         for scenario in _SCENARIOS

@@ -69,7 +69,8 @@ def test_a_termination_stops_the_server_that_runs(gone: Callable[[list[int]], No
         (["http2"], "there is no 'http2', but http1, "),
         (["--peers", "ngnix"], "no such peer: ngnix; there are ka_twisted, "),
         (["--rounds", "0"], "invalid natural value: '0'"),
-        (["--rates", "-1"], "invalid"),
+        (["--rates", "0,100"], "invalid rates value: '0,100'"),
+        (["--crowds", "100"], "invalid crowds value: '100'"),
     ],
 )
 def test_a_wrong_argument_is_one_clear_sentence(

@@ -63,6 +63,8 @@ def test_our_server_runs_answers_and_is_gone_afterwards() -> None:
     assert not Path(f"/proc/{server.pid}").exists()
     with pytest.raises(PeerFailed, match="no answer"):
         check_answer(server.port)
+    with pytest.raises(PeerFailed, match="has ended"):
+        server.processor_time()
 
 
 def test_idle_connections_that_the_server_closes_are_told() -> None:
@@ -92,8 +94,8 @@ def test_workers_that_a_server_made_are_gone_with_it(gone: Callable[[list[int]],
 
 
 def test_a_server_that_ends_at_once_is_told_with_what_it_said() -> None:
-    broken = Peer("broken", lambda port, folder: [sys.executable, "-c", "raise SystemExit('no such option')"])
-    with pytest.raises(PeerFailed, match="ended at once: no such option"), running(broken):
+    broken = Peer("broken", lambda port, folder: [sys.executable, "-c", "raise ValueError('no such option')"])
+    with pytest.raises(PeerFailed, match="ended at once: ValueError: no such option"), running(broken):
         pytest.fail("it does not run")
 
 
