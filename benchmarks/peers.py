@@ -111,6 +111,7 @@ def nginx(locations: str) -> Command:
     """One worker of nginx with these locations, in its own language; ``FOLDER`` in them is the server's folder."""
 
     def command(port: int, folder: Path) -> list[str]:
+        folder.chmod(0o755)  # what serves the files is another user, where this one is root
         configuration = folder / "nginx.conf"
         configuration.write_text(
             f"""daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;

@@ -29,7 +29,7 @@ def test_a_short_run_writes_tables_and_figures(tmp_path: Path, capsys: pytest.Ca
     content = json.loads((tmp_path / "new" / "results.json").read_text())
     sample = content["experiments"]["latency"]["100/s p50"]["servers"][OURS]["rounds"]["1"]
     assert 0 < sample["value"] < 1000
-    assert sample["sustained"] > 0.9
+    assert sample["sustained"] > 0.5
     assert content["experiments"]["memory"]["idle"]["servers"][OURS]["median"] > 0
     assert content["environment"]["kernel"]
     page = (tmp_path / "new" / "results.md").read_text()

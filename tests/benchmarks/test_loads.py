@@ -60,7 +60,7 @@ def test_every_request_of_the_schedule_is_answered_and_counted_once(listen: List
     assert len(load.latencies) == 40
     assert load.failures == load.unanswered == 0
     assert 0 < min(load.latencies) <= max(load.latencies) < 1
-    assert load.sustained > 0.9
+    assert load.sustained > 0.5
     assert load.stalled > 0
 
 
