@@ -244,7 +244,7 @@ class DirectOutlet(Outlet):
 
 def outlet(transport: ITransport, owner: Sender) -> Outlet:
     """The fastest outlet that is safe for this transport."""
-    direct = isinstance(transport, tcp.Connection) and not getattr(transport, "TLS", False)
+    direct = isinstance(transport, tcp.Connection) and not transport.TLS and type(transport).write is tcp.Connection.write
     return (DirectOutlet if direct else Outlet)(transport, owner)
 
 
@@ -252,16 +252,15 @@ def unsent(transport: Any) -> int:
     """
     Octets written to a transport that the peer has not acknowledged, as far as can be told.
 
-    Counts what Twisted's transport below all wrappers holds, and what the kernel does (TIOCOUTQ). A test's transport
+    Counts what the transport below all wrappers holds, and what the kernel does (TIOCOUTQ). One that is not Twisted's own
     may count for itself in a method ``unsentOctets``.
     """
     while (lower := getattr(transport, "transport", None)) is not None and lower is not transport:
         transport = lower
-    own = getattr(transport, "unsentOctets", None)
-    if own is not None:
-        return int(own())
     held = 0
-    if isinstance(transport, abstract.FileDescriptor):
+    if (own := getattr(transport, "unsentOctets", None)) is not None:
+        held = int(own())
+    elif isinstance(transport, abstract.FileDescriptor):
         held = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
     handle = getattr(transport, "socket", None)
     if _QUEUED is None or not isinstance(handle, socket.socket):
