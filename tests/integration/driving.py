@@ -70,13 +70,18 @@ class Client:
         self.received = b""
 
     async def connect(self) -> Client:
-        """Open the connection."""
+        """
+        Open the connection.
+
+        :raises OSError: when it cannot be, with the subclass that fits the error.
+        """
         try:
             self.socket.connect(self._address)
         except BlockingIOError:
             await self._wait("write")
             error = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            assert not error, f"error {error} for {self._address}"
+            if error:
+                raise OSError(error, f"cannot connect to {self._address}") from None
         if self.socket.family != socket.AF_UNIX:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self
