@@ -73,6 +73,10 @@ class Outlet:
 
     def write(self, parts: Sequence[bytes]) -> None:
         """Send octets, in order, sooner or later."""
+        if len(parts) == 1:
+            self._written += len(parts[0])
+            self.transport.write(parts[0])
+            return
         size = sum(map(len, parts))
         self._written += size
         if size <= _GATHER:
