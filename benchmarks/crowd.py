@@ -6,10 +6,8 @@ import select
 import socket
 from types import TracebackType
 
-from .peers import EXPECTED
+from .peers import EXPECTED, REQUEST
 from .processes import PeerFailed
-
-_REQUEST = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
 class Crowd:
@@ -53,7 +51,7 @@ def _answered(port: int) -> socket.socket:
     """A connection with one request answered."""
     connection = socket.create_connection(("127.0.0.1", port), timeout=10)
     try:
-        connection.sendall(_REQUEST)
+        connection.sendall(REQUEST)
         answer = b""
         while not answer.endswith(b"\r\n\r\n" + EXPECTED):
             data = connection.recv(65536)

@@ -24,10 +24,9 @@ from collections import deque
 from collections.abc import Callable
 
 from .figures import percentile
-from .peers import EXPECTED
+from .peers import EXPECTED, REQUEST
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
-_REQUEST = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 #: How long, in seconds, answers are waited for when the schedule has ended.
 _GRACE = 1.0
 #: Seconds of the same load before it counts.
@@ -39,7 +38,7 @@ class Generator:
     Sends requests by a schedule, on connections with one request at a time on each.
 
     :ivar latencies: seconds, from the moment on the schedule to the whole answer.
-    :ivar failures: answers other than expected, and connections that the server closed.
+    :ivar failures: answers other than expected, and connections that the server closed; these have no latency.
     :ivar unanswered: requests without an answer when the waiting ended; until then they are among the latencies.
     :ivar sustained: which share was answered before the schedule ended.
     :ivar stalled: the longest turn of the loop, in seconds.
@@ -97,7 +96,7 @@ class Generator:
         self._due[number] = moment
         self._parts[number] = b""
         try:
-            connection.send(_REQUEST)
+            connection.send(REQUEST)
         except OSError:
             self._lost(number)
 
@@ -161,6 +160,8 @@ def main() -> None:
     except OSError as error:
         sys.exit(f"{error}")
     ordered = sorted(generator.latencies)
+    if not ordered:
+        sys.exit("the server closed every connection")
     found = {f"p{percent:g}": percentile(ordered, percent) * 1000 for percent in PERCENTILES}
     found["failures"] = generator.failures
     found["sustained"] = generator.sustained

@@ -10,7 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-#: The body that every server answers.
+#: What every server is asked, and the body that it answers.
+REQUEST = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 EXPECTED = b"hello world\n"
 
 #: Makes the command line of a server for a port; a folder for its files goes with it.
