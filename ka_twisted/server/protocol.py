@@ -52,7 +52,7 @@ _OVERHEAD = 256
 #: What an idle connection waits for. Before Python 3.12 it takes a while to find a member of an Enum by its name.
 _IDLE = Deadline.IDLE
 #: Octets that Twisted's own transports read at once: a head, and the 64 KiB of a body that many clients send with it.
-_RECEIVE = 131072
+_RECEIVE = 98304
 #: Octets of a body that are gathered within a turn before they are sent, and it shows whether the client takes them.
 _SEND_NOW = 16384
 
