@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -58,9 +58,16 @@ def _siblings(cpu: int) -> set[int]:
     return {number for low, _, high in spans for number in range(int(low), int(high or low) + 1)}
 
 
-def pinned(cpu: int | None) -> Callable[[], None] | None:
-    """What a new process has to call to run on one processor."""
-    return (lambda: os.sched_setaffinity(0, {cpu})) if cpu is not None else None
+@contextmanager
+def pinned(cpu: int | None) -> Iterator[None]:
+    """What is started meanwhile runs on one processor, as this process does until then."""
+    before = os.sched_getaffinity(0)
+    if cpu is not None:
+        os.sched_setaffinity(0, {cpu})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @dataclass(frozen=True)
@@ -119,13 +126,12 @@ def running(peer: Peer) -> Iterator[Server]:
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         log = Path(folder) / "output.log"
-        with log.open("wb") as output:
+        with log.open("wb") as output, pinned(processors()[0]):
             process = subprocess.Popen(
                 peer.command(port, Path(folder)),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=HERE.parent,
-                preexec_fn=pinned(processors()[0]),
                 start_new_session=True,
             )
         try:
@@ -228,15 +234,15 @@ def loaded(arguments: Sequence[str], *, seconds: float) -> str:
     :raises LoadFailed: when it has not ended half a minute after it should have.
     """
     try:
-        done = subprocess.run(
-            arguments,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=seconds + 30,
-            cwd=HERE.parent,
-            preexec_fn=pinned(processors()[1]),
-        )
+        with pinned(processors()[1]):
+            done = subprocess.run(
+                arguments,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=seconds + 30,
+                cwd=HERE.parent,
+            )
     except subprocess.TimeoutExpired:
         raise LoadFailed(f"{arguments[0]} did not end") from None
     return done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,7 +13,7 @@ import pytest
 from benchmarks.crowd import Crowd
 from benchmarks.experiments import EXPERIMENTS
 from benchmarks.peers import CEILINGS, OURS, PEERS, Peer, chosen, names, nginx, on_twisted, present
-from benchmarks.processes import PeerFailed, Server, check_answer, free_port, running
+from benchmarks.processes import PeerFailed, Server, check_answer, free_port, processors, running
 from benchmarks.session import Settings
 
 OUR_PEER = PEERS[0]
@@ -67,6 +68,14 @@ def test_our_server_runs_answers_and_is_gone_afterwards() -> None:
         server.processor_time()
 
 
+def test_a_server_runs_on_its_processor_and_this_process_on_all() -> None:
+    before = os.sched_getaffinity(0)
+    with running(OUR_PEER) as server:
+        expected = before if processors()[0] is None else {processors()[0]}
+        assert os.sched_getaffinity(server.pid) == expected
+        assert os.sched_getaffinity(0) == before
+
+
 def test_idle_connections_that_the_server_closes_are_told() -> None:
     with ExitStack() as over:
         with running(OUR_PEER) as server:
@@ -90,6 +99,7 @@ def test_workers_that_a_server_made_are_gone_with_it(gone: Callable[[list[int]],
     with running(Peer("parent", command)) as server:
         started += server.processes()
         assert len(started) == 2
+        assert server.memory() > Server(server.port, started[1]).memory(), "all of them count"
     gone(started)
 
 
@@ -111,10 +121,3 @@ def test_the_configuration_of_nginx_names_its_port_and_its_folder(tmp_path: Path
     written = (tmp_path / "nginx.conf").read_text()
     assert f"listen 127.0.0.1:{port} " in written
     assert f"alias {tmp_path}/;" in written
-
-
-def test_processor_time_and_memory_are_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    with running(OUR_PEER) as server:
-        one = server.memory()
-        monkeypatch.setattr(Server, "processes", lambda self: [self.pid, self.pid])
-        assert server.memory() > 1.5 * one
