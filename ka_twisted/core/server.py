@@ -266,10 +266,9 @@ class ServerConnection(Pipeline):
         if head is None:
             self._await_head()
             return None
-        self.request_count += 1
         if self.reading is not _IDLE:
             self.reading = states.step(states.READING, Input.HEAD_END, self.reading)
-        return Exchange(self.request_count, head)
+        return Exchange(self.request_count + 1, head)
 
     def _await_head(self) -> None:
         """More octets are needed, and perhaps due."""
@@ -297,6 +296,7 @@ class ServerConnection(Pipeline):
 
     def _take_up(self, exchange: Exchange) -> Exchange | RequestRefused:
         """An exchange starts."""
+        self.request_count = exchange.number
         self.add(exchange)
         head = exchange.head
         if head.light and head.ordinary and not self._special and self.overloaded is None:

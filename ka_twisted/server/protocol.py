@@ -157,7 +157,10 @@ class KeepAliveProtocol(Protocol):
     @property
     def state(self) -> str:
         """What it is doing, in a word or three."""
-        return "closing" if self._closing is not None else self.core.state
+        if self._closing is not None:
+            return "closing"
+        state = self.core.state
+        return "responding" if state == "idle" and self._outlet.pending else state
 
     @property
     def closeReason(self) -> CloseReason | None:
@@ -254,7 +257,7 @@ class KeepAliveProtocol(Protocol):
         state = self.core.state
         if state in ("reading a head", "reading a body"):
             return CloseReason.PEER_CLOSED_MID_REQUEST.at(state)
-        if self.core.busy:
+        if self.core.busy or self._outlet.pending:
             return CloseReason.PEER_CLOSED_MID_RESPONSE
         return (CloseReason.PEER_CLOSED_IDLE if reason.check(ConnectionDone) else CloseReason.TRANSPORT_ERROR).at(state)
 

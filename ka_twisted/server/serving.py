@@ -22,6 +22,7 @@ class Serving:
     def __init__(self, ports: list[IListeningPort], factory: KeepAliveFactory) -> None:
         self.ports = ports
         self.factory = factory
+        self._listening = list(ports)
 
     def stop(self, seconds: float | None = None) -> Deferred[None]:
         """
@@ -33,7 +34,8 @@ class Serving:
         return Deferred.fromCoroutine(self._stop(seconds))
 
     async def _stop(self, seconds: float | None) -> None:
-        for port in self.ports:
+        listening, self._listening = self._listening, []  # a port can be stopped once
+        for port in listening:
             await maybeDeferred(port.stopListening)
         await self.factory.drain(seconds)
 

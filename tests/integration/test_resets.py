@@ -195,7 +195,6 @@ async def test_a_reset_while_the_client_is_held_back_shows_with_the_answer() -> 
     assert len(server.observer.exchanges) == 1
 
 
-@pytest.mark.xfail(reason="what the transport still holds is not looked at: TRANSPORT_ERROR, idle", strict=True)
 @ensureDeferred
 async def test_a_whole_response_that_was_not_taken_is_a_response_all_the_same() -> None:
     async with served(Application(large)) as server:

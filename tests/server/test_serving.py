@@ -132,3 +132,15 @@ def test_stopping_with_nobody_there_is_over_at_once() -> None:
     stopped: list[Any] = []
     serving.stop().addCallback(stopped.append)
     assert stopped == [None]
+
+
+def test_stopping_twice_stops_the_ports_once() -> None:
+    closing: Deferred[None] = Deferred()
+    port = Port(closing)
+    serving = result(serve(ignore, Endpoint(port), reactor=MemoryReactorClock()))
+    stopped: list[Any] = []
+    serving.stop().addCallback(stopped.append)
+    serving.stop().addCallback(stopped.append)
+    assert port.stopped == 1
+    closing.callback(None)
+    assert stopped == [None, None]
