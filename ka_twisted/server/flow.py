@@ -95,20 +95,24 @@ async def _transferDirectly(connection: KeepAliveProtocol, exchange: Exchange, f
 
     :raises OSError: when it cannot be sent in this way.
     """
+    assert exchange.writer is not None
     if not connection.sendsFiles(exchange):
         return
-    assert exchange.writer is not None
     descriptor, position = file.fileno(), file.tell()
+    taken = 0
     try:
         while rest := exchange.writer.rest:
             sent = connection.sendFile(exchange, descriptor, position, min(rest, _FAIR))
             position += sent
+            taken += sent
             if connection.congested(exchange):
                 await connection.whenDrained(exchange)
+                taken = 0
             elif not sent:
                 return
-            else:
+            elif taken >= _FAIR:
                 await deferLater(connection.factory.clock, 0)
+                taken = 0
     finally:
         file.seek(position)
 

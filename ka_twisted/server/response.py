@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import mimetypes
 import os
+import stat
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from typing import Any, BinaryIO
 
@@ -129,15 +130,20 @@ class Response:
         """
         The octets of a file, with their length, and a Content-Type by the file's name.
 
+        :param file: its path; or an open binary file, sent from where it stands and closed at the end.
         :raises OSError: when it cannot be opened.
         """
         stream = open(file, "rb") if isinstance(file, (str, os.PathLike)) else file  # noqa: SIM115 (closed when sent)
-        guessed = mimetypes.guess_type(getattr(stream, "name", None) or "")[0] if _named(stream) else None
+        headers = _typed(_contentType(stream), headers)
+        length = _length(stream)
+        if length is None:
+            return cls(status, stream, headers)
+        if length > FILE_CHUNK:
+            return cls(status, stream, headers, length=length)
         try:
-            length = os.fstat(stream.fileno()).st_size - stream.tell()
-        except (OSError, AttributeError):
-            return cls(status, stream, _typed(guessed, headers))
-        return cls(status, stream, _typed(guessed, headers), length=max(0, length))
+            return cls(status, stream.read(length), headers)  # what is short is sent in one piece
+        finally:
+            stream.close()
 
     def __repr__(self) -> str:
         return f"<Response {self.status}>"
@@ -180,8 +186,19 @@ def _checkTrailers(trailers: Trailers) -> None:
             raise LocalProtocolError(f"{name!r} may not be a trailer")
 
 
-def _named(stream: object) -> bool:
-    return isinstance(getattr(stream, "name", None), str)
+def _contentType(stream: object) -> str | None:
+    """What a file's name says that it holds; None for one without a name."""
+    name = getattr(stream, "name", None)
+    return mimetypes.guess_type(name)[0] if isinstance(name, str) else None
+
+
+def _length(stream: BinaryIO) -> int | None:
+    """Octets from where a file stands to its end; None where it does not know: it is no regular file."""
+    try:
+        status = os.fstat(stream.fileno())
+        return max(0, status.st_size - stream.tell()) if stat.S_ISREG(status.st_mode) else None
+    except (OSError, AttributeError):
+        return None
 
 
 def _typed(contentType: str | None, headers: FieldsInput | None) -> FieldsInput | None:

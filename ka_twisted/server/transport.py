@@ -23,7 +23,6 @@ from twisted.internet.interfaces import (
     IPushProducer,
     ISSLTransport,
     ITCPTransport,
-    ITransport,
 )
 from zope.interface import implementer
 
@@ -246,18 +245,18 @@ class DirectOutlet(Outlet):
         super().abort()
 
 
-def outlet(transport: ITransport, owner: Sender) -> Outlet:
+def outlet(transport: Any, owner: Sender) -> Outlet:
     """The fastest outlet that is safe for this transport."""
-    direct = isinstance(transport, tcp.Connection) and not transport.TLS and type(transport).write is tcp.Connection.write
-    return (DirectOutlet if direct else Outlet)(transport, owner)
+    plain = isinstance(transport, tcp.Connection) and type(transport).write is tcp.Connection.write
+    return (DirectOutlet if plain and not transport.TLS else Outlet)(transport, owner)
 
 
 def unsent(transport: Any) -> int:
     """
     Octets written to a transport that the peer has not acknowledged, as far as can be told.
 
-    Counts what the transport below all wrappers holds, and what the kernel does (TIOCOUTQ). One that is not Twisted's own
-    may count for itself in a method ``unsentOctets``.
+    Counts what the transport below all wrappers holds, and what the kernel does (TIOCOUTQ). One that is not
+    Twisted's own may count for itself in a method ``unsentOctets``.
     """
     while (lower := getattr(transport, "transport", None)) is not None and lower is not transport:
         transport = lower

@@ -234,6 +234,23 @@ def test_an_open_file_is_sent_from_where_it_stands(tmp_path: Path) -> None:
         assert file.closed
 
 
+def test_a_short_file_is_read_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    path.write_bytes(b"0123456789")
+    with path.open("rb") as file:
+        response = Response.file(file)
+        assert file.closed
+    assert response.body == b"0123456789"
+
+
+def test_a_file_that_is_none_has_no_length() -> None:
+    client = MemoryServer(lambda request: Response.file("/dev/null")).connect()
+    client.send(GET)
+    assert client.responses[0].headers.get("transfer-encoding") == "chunked"
+    assert client.responses[0].body == b""
+    assert client.responses[0].complete
+
+
 def test_a_file_that_has_no_length_is_sent_in_chunks() -> None:
     client = MemoryServer(lambda request: Response.file(io.BytesIO(b"abc"))).connect()
     client.send(GET)
