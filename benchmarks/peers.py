@@ -86,6 +86,17 @@ def on_twisted(name: str, application: str, *, reactor: str = "default", folder:
     return Peer(name, command, modules, (), install, reactor)
 
 
+def twistd(name: str, *arguments: str) -> Command:
+    """A plug-in of twistd, as its users start it; ``FOLDER`` in its arguments is the server's folder."""
+
+    def command(port: int, folder: Path) -> list[str]:
+        start = "from twisted.scripts.twistd import run; run()"
+        options = ["--nodaemon", "--pidfile=", name, "--listen", f"tcp:{port}:interface=127.0.0.1:backlog=1024"]
+        return [sys.executable, "-c", start, *options, *(text.replace("FOLDER", str(folder)) for text in arguments)]
+
+    return command
+
+
 def uvicorn(application: str) -> Command:
     """uvicorn with what makes it fastest."""
 
@@ -140,6 +151,8 @@ def _node(port: int, folder: Path) -> list[str]:
 UVICORN = (("uvicorn", "httptools", "uvloop"), (), "pip install 'uvicorn[standard]'")
 AIOHTTP = (("aiohttp", "uvloop"), (), "pip install aiohttp uvloop")
 NGINX = ((), ("nginx",), "apt-get install nginx-light")
+_INSTALLED = (("ka_twisted",), (), "pip install .")
+_APPLICATION = ("--app", "benchmarks.servers.ours:answer", "--max-connections", "20000")
 _GRANIAN = (("granian", "uvloop"), (), "pip install granian uvloop")
 
 OURS = "ka_twisted"
@@ -149,6 +162,9 @@ PEERS = (
     on_twisted("ka_twisted on uvloop", "ours:hello", reactor="uvloop"),
     on_twisted("twisted.web", "twisted_web:hello"),
     on_twisted("twisted.web without log line", "twisted_web:silent"),
+    Peer("twistd keepalive", twistd("keepalive", *_APPLICATION), *_INSTALLED),
+    Peer("twistd keepalive with log", twistd("keepalive", *_APPLICATION, "--access-log", "FOLDER/access"), *_INSTALLED),
+    Peer("twistd web", twistd("web", "--class", "benchmarks.servers.twisted_web.Hello"), ("twisted",)),
     Peer("uvicorn", uvicorn("asgi"), *UVICORN),
     Peer("granian ASGI", _granian("asgi"), *_GRANIAN),
     Peer("granian RSGI", _granian("rsgi"), *_GRANIAN),

@@ -9,9 +9,14 @@ from ka_twisted import KeepAliveFactory, Limits, Request, Response
 _TEXT = {"Content-Type": "text/plain"}
 
 
+def answer(request: Request) -> Response:
+    """Answers every request."""
+    return Response(200, b"hello world\n", _TEXT)
+
+
 def hello() -> KeepAliveFactory:
-    """Answers every request; more connections than the default limit are open in one of the experiments."""
-    return KeepAliveFactory(lambda request: Response(200, b"hello world\n", _TEXT), limits=Limits(maxConnections=20000))
+    """The same; more connections than the default limit are open in one of the experiments."""
+    return KeepAliveFactory(answer, limits=Limits(maxConnections=20000))
 
 
 def bodies(folder: Path) -> KeepAliveFactory:
@@ -24,7 +29,7 @@ def bodies(folder: Path) -> KeepAliveFactory:
             count += len(piece)
         return Response(200, f"{count}\n", _TEXT)
 
-    async def answer(request: Request) -> Response:
+    async def body(request: Request) -> Response:
         path = request.path
         if path == "/upload":
             return await upload(request)
@@ -32,4 +37,4 @@ def bodies(folder: Path) -> KeepAliveFactory:
             return Response.file(folder / path.removeprefix("/file/"), headers=_TEXT)
         return Response(200, MEMORY.get(path, b"hello world\n"), _TEXT)
 
-    return KeepAliveFactory(answer)
+    return KeepAliveFactory(body)
