@@ -164,7 +164,7 @@ PEERS = (
     on_twisted("twisted.web without log line", "twisted_web:silent"),
     Peer("twistd keepalive", twistd("keepalive", *_APPLICATION), *_INSTALLED),
     Peer("twistd keepalive with log", twistd("keepalive", *_APPLICATION, "--access-log", "FOLDER/access"), *_INSTALLED),
-    Peer("twistd web", twistd("web", "--class", "benchmarks.servers.twisted_web.Hello"), ("twisted",)),
+    Peer("twistd web", twistd("web", "--class", "benchmarks.servers.twisted_web.Hello"), ("twisted",), (), "pip install twisted"),
     Peer("uvicorn", uvicorn("asgi"), *UVICORN),
     Peer("granian ASGI", _granian("asgi"), *_GRANIAN),
     Peer("granian RSGI", _granian("rsgi"), *_GRANIAN),
