@@ -151,6 +151,7 @@ def _node(port: int, folder: Path) -> list[str]:
 UVICORN = (("uvicorn", "httptools", "uvloop"), (), "pip install 'uvicorn[standard]'")
 AIOHTTP = (("aiohttp", "uvloop"), (), "pip install aiohttp uvloop")
 NGINX = ((), ("nginx",), "apt-get install nginx-light")
+_TWISTED = (("twisted",), (), "pip install twisted")
 _INSTALLED = (("ka_twisted",), (), "pip install .")
 _APPLICATION = ("--app", "benchmarks.servers.ours:answer", "--max-connections", "20000")
 _GRANIAN = (("granian", "uvloop"), (), "pip install granian uvloop")
@@ -164,7 +165,7 @@ PEERS = (
     on_twisted("twisted.web without log line", "twisted_web:silent"),
     Peer("twistd keepalive", twistd("keepalive", *_APPLICATION), *_INSTALLED),
     Peer("twistd keepalive with log", twistd("keepalive", *_APPLICATION, "--access-log", "FOLDER/access"), *_INSTALLED),
-    Peer("twistd web", twistd("web", "--class", "benchmarks.servers.twisted_web.Hello"), ("twisted",), (), "pip install twisted"),
+    Peer("twistd web", twistd("web", "--class", "benchmarks.servers.twisted_web.Hello"), *_TWISTED),
     Peer("uvicorn", uvicorn("asgi"), *UVICORN),
     Peer("granian ASGI", _granian("asgi"), *_GRANIAN),
     Peer("granian RSGI", _granian("rsgi"), *_GRANIAN),
