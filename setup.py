@@ -49,8 +49,11 @@ setup(
             "coverage[toml]",
             "h11",
             "hypothesis",
+            # What Twisted's own tests need, which the reactor on uvloop is examined by.
+            "pyhamcrest",
             "pytest>=8",
             "pytest-twisted>=1.14",
+            "uvloop; platform_system != 'Windows'",
         ],
         "lint": ["mypy>=2.4,<2.5", "mypy-zope>=1.0.17", "ruff>=0.17,<0.18"],
         "bench": ["matplotlib"],
