@@ -88,6 +88,8 @@ class StagedClose:
         linger = self._connection.factory.timeouts.linger
         if self._connection.core.eof or not linger:
             outlet.close()
+            if outlet.unsent():  # the transport closes once the peer has taken that
+                self._connection.guardSending(outlet.taken(), self._connection.factory.now())
             return
         outlet.close(half=outlet.halfCloses)
         self._linger()
