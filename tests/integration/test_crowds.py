@@ -150,6 +150,35 @@ async def test_a_download_that_nobody_takes_is_cut(handler: Any, fields: tuple[s
             await client.rest()
 
 
+class Bounded(KeepAliveProtocol):
+    """A connection whose kernel holds so much of what is sent."""
+
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        super().connectionMade()
+
+
+@pytest.mark.parametrize("linger", [0, 0.3])
+@pytest.mark.parametrize("half", [True, False])
+@pytest.mark.ledger("P-11", "P-14", "P-15")
+@ensureDeferred
+async def test_a_client_that_does_not_take_its_last_response_is_let_go_of_whatever_its_size(
+    half: bool, linger: float
+) -> None:
+    """Also when the kernel has all of it: the transport cannot close before the client has taken some."""
+    sizes = range(10_000, 200_000, 10_000)
+    handler = lambda request: Response(200, b"x" * int(request.path[1:]))  # noqa: E731
+    async with served(handler, protocol=Bounded, timeouts=Timeouts(write=0.3, linger=linger)) as server:
+        for size in sizes:
+            client = await server.connect(taking=4096)
+            await client.send(get(f"/{size}", *([] if half else ["Connection: close"])))
+            if half:
+                client.halfClose()
+        reasons = {reason.name for reason in await server.ended(len(sizes))}
+        assert "WRITE_TIMEOUT" in reasons
+
+
 @pytest.mark.ledger("P-15", "P-16")
 @ensureDeferred
 async def test_a_download_may_stall_for_less_than_the_timeout_again_and_again() -> None:
