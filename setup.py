@@ -53,6 +53,7 @@ setup(
             "pyhamcrest",
             "pytest>=8",
             "pytest-twisted>=1.14",
+            "twisted[tls]>=24.7",
             "uvloop; platform_system != 'Windows'",
         ],
         "lint": ["mypy>=2.4,<2.5", "mypy-zope>=1.0.17", "ruff>=0.17,<0.18"],
