@@ -15,7 +15,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThread
 
-from ka_twisted import CloseReason, KeepAliveFactory, Request, Response, Timeouts, serve
+from ka_twisted import CloseReason, KeepAliveFactory, Limits, Request, Response, Timeouts, serve
 from tests.core.driving import GET, get, replies
 from tests.integration.driving import PATIENCE, Client, reactor, served, until
 from tests.server.driving import BIG, Observer, numbered, read
@@ -223,6 +223,42 @@ async def test_a_client_that_vanishes_without_a_closure_alert_is_noticed(certifi
 
         await deferToThread(client)
         assert len(await server.ended()) == 1
+
+
+@pytest.mark.ledger("P-11", "L-32", "D2-16")
+@ensureDeferred
+async def test_a_413_on_tls_reaches_a_client_that_reads_only_when_it_has_written_everything(certificate: Path) -> None:
+    size = 24 << 20
+    endpoint = f"ssl:0:interface=127.0.0.1:privateKey={certificate}"
+    async with served(read, endpoint, limits=Limits(maxBodyBytes=1 << 20)) as server:
+
+        def client() -> bytes:
+            with secured(server.address, certificate) as connection:
+                connection.sendall(get("/", f"Content-Length: {size}", method="PUT"))
+                connection.sendall(b"x" * size)
+                return everything(connection)
+
+        (reply,) = replies(await deferToThread(client), ["PUT"], ended=True)
+        assert reply.status == 413
+        assert reply.complete
+        assert await server.ended() == [CloseReason.BODY_TOO_LARGE]
+
+
+@pytest.mark.parametrize("fields", [(), ("Connection: close",)], ids=["kept", "last"])
+@pytest.mark.parametrize("size", [10_000, 1_000_000, 20_000_000])
+@pytest.mark.ledger("P-15")
+@ensureDeferred
+async def test_a_client_on_tls_that_takes_nothing_is_let_go_of(
+    certificate: Path, size: int, fields: tuple[str, ...]
+) -> None:
+    endpoint = f"ssl:0:interface=127.0.0.1:privateKey={certificate}"
+    brief = Timeouts(write=0.3, linger=0.3, idle=0.3)
+    async with served(lambda request: Response(200, b"x" * size), endpoint, timeouts=brief) as server:
+        connection = await deferToThread(secured, server.address, certificate)
+        with connection:
+            await deferToThread(connection.sendall, get("/", *fields))
+            (reason,) = await server.ended()
+    assert reason in (CloseReason.WRITE_TIMEOUT, CloseReason.CLOSE_REQUESTED if fields else CloseReason.IDLE_TIMEOUT)
 
 
 @ensureDeferred
