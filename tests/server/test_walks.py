@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 from hypothesis import note
@@ -23,7 +24,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from ka_twisted import CloseReason, KeepAliveProtocol, Limits, Persistence, Policy, Request, Response, Timeouts
 from ka_twisted.testing import MemoryClient, MemoryServer, ParsedResponse, parseResponses
@@ -52,7 +53,10 @@ POLICIES = st.sampled_from([*[Policy()] * 6, Policy(chunkedResponses=False), Pol
 #: More than a transport holds before it pauses its producer.
 LARGE = b"0123456789" * 7000
 
-KINDS = ["now", "held", "held", "held", "stream", "stream", "read", "echo", "large", "early", "no-content", "raise"]
+KINDS = [
+    "now", "held", "held", "stream", "stream", "read", "echo", "large", "pieces", "file", "early", "no-content",
+    "raise", "stubborn", "deaf", "abort",
+]  # fmt: skip
 
 
 class Mishap(Exception):
@@ -139,6 +143,32 @@ class Application:
     def answer_raise(self, request: Request, call: Call) -> Response:
         raise self.fail()
 
+    def answer_abort(self, request: Request, call: Call) -> Response:
+        request.connection.protocol.abort()
+        return self.answer_now(request, call)
+
+    def answer_pieces(self, request: Request, call: Call) -> Response:
+        call.given = LARGE
+        return self.respond(call, (LARGE[start : start + 9000] for start in range(0, len(LARGE), 9000)))
+
+    def answer_file(self, request: Request, call: Call) -> Response:
+        call.given = LARGE
+        return self.respond(call, BytesIO(LARGE))
+
+    async def answer_stubborn(self, request: Request, call: Call) -> Response:
+        """Fails when it is told that nobody waits for it."""
+        try:
+            return self.respond(call, *await self.wait(call))
+        except CancelledError:
+            raise self.fail() from None
+
+    async def answer_deaf(self, request: Request, call: Call) -> Response:
+        """Answers even so."""
+        try:
+            return self.respond(call, *await self.wait(call))
+        except CancelledError:
+            return self.answer_pieces(request, call)
+
     async def answer_early(self, request: Request, call: Call) -> Response:
         """Reads a little of the body, and answers without the rest."""
         await request.body.some()
@@ -208,7 +238,9 @@ def requests(draw: st.DrawFn) -> bytes:
 
 
 #: Requests that are answered side by side, or could be.
-LIGHT = st.sampled_from([get("/held"), get("/held"), get("/stream"), get("/stream"), get("/now"), get("/large")])
+LIGHT = st.sampled_from(["held", "held", "stream", "stream", "now", "large", "pieces", "deaf"]).map(
+    lambda kind: get("/" + kind)
+)
 PIPELINES = st.one_of(
     st.lists(requests(), min_size=1, max_size=4).map(b"".join), st.lists(LIGHT, min_size=2, max_size=6).map(b"".join)
 )
