@@ -104,6 +104,7 @@ class Stream:
 
     :param sock: connected; the stream owns it from now on.
     :ivar reactor: the `UvloopReactor` that it belongs to.
+    :ivar reading: whether octets are wanted from the peer, and can come.
     """
 
     # A dictionary is made only where somebody adds something, as startTLS does.
@@ -229,6 +230,7 @@ class Stream:
     def eof_received(self) -> bool:
         """See `asyncio.Protocol.eof_received`."""
         self._ended = True
+        self.reading = False
         self._run(self._readEnded)
         return True  # whether the connection is closed now has been decided
 

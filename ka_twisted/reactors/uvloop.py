@@ -66,6 +66,14 @@ class UvloopReactor(AsyncioSelectorReactor):
             signal.signal(signal.SIGCHLD, lambda *_: self.callFromThread(process.reapAllProcesses))
             signal.siginterrupt(signal.SIGCHLD, False)
 
+    def iterate(self, delay: float = 0.0) -> None:
+        """See `IReactorCore.iterate`."""
+        if delay > 0:
+            self.eventLoop.call_later(delay, self.eventLoop.stop)
+        else:
+            self.eventLoop.stop()  # after one turn
+        self.eventLoop.run_forever()
+
     # IReactorFDSet, for who takes a connection out of the reactor and back
 
     def addReader(self, reader: Any) -> None:
@@ -92,11 +100,11 @@ class UvloopReactor(AsyncioSelectorReactor):
 
     def removeAll(self) -> list[Any]:
         """See `IReactorFDSet.removeAll`."""
-        streams = list(self.streams)
-        for stream in streams:
-            stream.pauseProducing()
+        active = [stream for stream in self.streams if stream.reading or stream.unsentOctets()]
+        for stream in active:
+            stream.stopReading()
         self.streams.clear()
-        return [*super().removeAll(), *streams]
+        return [*super().removeAll(), *active]
 
     # IReactorTCP, IReactorUNIX, IReactorSocket
 
