@@ -96,8 +96,9 @@ class KeepAliveFactory(Factory):
         }
         self.idle = self.timeouts.idle or float("inf")
         self.maxAge = self.limits.maxAge
-        #: The open connections.
-        self.connections: set[KeepAliveProtocol] = set()
+        self._open: dict[KeepAliveProtocol, None] = {}
+        #: The open connections, in the order in which they were accepted.
+        self.connections = self._open.keys()
         self.draining = False
         #: When the Date of responses has to be made anew, by the reactor's clock.
         self.dateDue = 0.0
@@ -133,7 +134,7 @@ class KeepAliveFactory(Factory):
 
     def opened(self, connection: KeepAliveProtocol) -> None:
         """A connection was accepted: count it, and have it turned away where it is one too many (ledger P-15)."""
-        self.connections.add(connection)
+        self._open[connection] = None
         limits = self.limits
         crowded = bool(limits.maxConnections) and len(self.connections) > limits.maxConnections
         if limits.maxConnectionsPerPeer:
@@ -160,7 +161,7 @@ class KeepAliveFactory(Factory):
 
     def closed(self, connection: KeepAliveProtocol, reason: CloseReason) -> None:
         """A connection is gone."""
-        self.connections.discard(connection)
+        self._open.pop(connection, None)
         if self.limits.maxConnectionsPerPeer:
             host = getattr(connection.peer, "host", None)
             self._perPeer[host] -= 1
