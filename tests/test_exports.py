@@ -70,7 +70,10 @@ HOOKS = {
     "persistenceDecided": ["self", "request", "decision"],
     "connectionClosed": ["self", "reason"],
 }
-VIEWS = {"requestCount", "id", "peer", "host", "secure", "age", "state", "lastDecision", "closeReason", "lateOctets"}
+VIEWS = {
+    "requestCount", "id", "peer", "host", "secure", "age", "state", "lastDecision", "closeReason", "octetsReceived",
+    "octetsSent", "lateOctets",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "parameters"), HOOKS.items())

@@ -27,7 +27,7 @@ class Exchange:
     """
     A request and what becomes of it.
 
-    Written to by its `server.ServerConnection` alone, but for `owner`, `started` and `flowing`.
+    Written to by its `server.ServerConnection` alone, but for `owner`, `started`, `responded` and `flowing`.
     """
 
     # Class attributes are the initial values: an ordinary exchange sets few of them.
@@ -38,6 +38,8 @@ class Exchange:
     body: Body = Body.ABSENT
     #: The 100-continue handshake.
     handshake: Expectation = Expectation.NONE
+    #: Whether time decided that handshake, since the application did not.
+    overdue: bool = False
     #: How far the response is.
     answer: Answer = Answer.AWAITED
     #: Whether the application can take octets of the body now.
@@ -60,6 +62,10 @@ class Exchange:
     owner: Any = None
     #: When the owner saw it, by the owner's clock.
     started: float = 0.0
+    #: When the head of its response was made, by the same clock; 0 for a response that was handed over whole.
+    responded: float = 0.0
+    #: Requests of its connection that were in service when it was taken up, itself included.
+    depth: int = 1
 
     def __init__(self, number: int, head: RequestHead) -> None:
         #: 1 for the first request of its connection.
@@ -152,6 +158,7 @@ class Pipeline:
         """Take an exchange into service, behind the others."""
         if self.exchanges:
             exchange.held = []
+            exchange.depth = len(self.exchanges) + 1
         self.exchanges += (exchange,)
 
     def next_first(self) -> Exchange | None:

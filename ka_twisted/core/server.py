@@ -222,6 +222,7 @@ class ServerConnection(Pipeline):
         """
         if deadline is Deadline.EXPECTATION:
             if (exchange := self.expecting()) is not None:
+                exchange.overdue = True
                 self.accept(exchange)
             return
         if deadline is not self.deadline:

@@ -243,6 +243,7 @@ def _start(connection: KeepAliveProtocol, request: Request, response: Response, 
         announced = b", ".join(encode_text(name) for name in trailers)
     review = connection.review if connection.factory.reviews else None
     connection.core.start(exchange, response.status, response.fields, length, review, announced)
+    exchange.responded = connection.factory.now()
     connection.watch.disarm(Deadline.EXPECTATION)
 
     def sent(_: None) -> None:

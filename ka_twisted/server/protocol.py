@@ -65,6 +65,7 @@ class KeepAliveProtocol(Protocol):
     :ivar factory: the `KeepAliveFactory` that made it.
     :ivar id: its number in that factory, from 1.
     :ivar opened: when it was accepted, by the reactor's clock.
+    :ivar octetsReceived: octets of HTTP that have come so far, heads and framing included.
     :ivar core: the protocol layer's side of it.
     :ivar watch: its deadlines.
     """
@@ -78,6 +79,7 @@ class KeepAliveProtocol(Protocol):
     watch: Watch
     _outlet: Outlet
     # Class attributes are the initial values: an idle connection has few of its own.
+    octetsReceived: int = 0
     _turning = False
     _paused = False
     _served = 0
@@ -168,6 +170,11 @@ class KeepAliveProtocol(Protocol):
         return self._reason
 
     @property
+    def octetsSent(self) -> int:
+        """Octets of HTTP that were sent so far, or are kept to be sent, heads and framing included."""
+        return self._outlet.written
+
+    @property
     def lateOctets(self) -> int:
         """Octets that arrived after our side was closed, and were thrown away."""
         return 0 if self._closing is None else self._closing.late
@@ -206,6 +213,7 @@ class KeepAliveProtocol(Protocol):
         if self._pace is not None:
             self._pace.received(len(data))
             self.watch.await_(None, inf)  # progress: due anew
+        self.octetsReceived += len(data)
         self.core.receive(data)
         self.turn()
 

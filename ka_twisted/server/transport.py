@@ -55,16 +55,17 @@ class Outlet:
     Sends through any transport by its ``write``.
 
     :ivar pending: whether the transport holds more than it wants to: whoever produces should wait for ``flushed``.
+    :ivar written: octets sent, or kept to be sent, so far.
     :param owner: is told when that is over.
     """
 
-    __slots__ = ("_owner", "_written", "pending", "transport")
+    __slots__ = ("_owner", "pending", "transport", "written")
 
     def __init__(self, transport: Any, owner: Sender) -> None:
         self.transport = transport
         self.pending = False
         self._owner = owner
-        self._written = 0
+        self.written = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -73,11 +74,11 @@ class Outlet:
     def write(self, parts: Sequence[bytes]) -> None:
         """Send octets, in order, sooner or later."""
         if len(parts) == 1:
-            self._written += len(parts[0])
+            self.written += len(parts[0])
             self.transport.write(parts[0])
             return
         size = sum(map(len, parts))
-        self._written += size
+        self.written += size
         if size <= _GATHER:
             parts = (b"".join(parts),)
         for data in parts:
@@ -113,7 +114,7 @@ class Outlet:
 
     def taken(self) -> int:
         """Octets that the peer has acknowledged, as far as can be told."""
-        return self._written - self.unsent()
+        return self.written - self.unsent()
 
     def pauseProducing(self) -> None:
         """The transport holds enough."""
@@ -152,7 +153,7 @@ class DirectOutlet(Outlet):
             data = b"".join(parts) if size <= _GATHER else b""
         if not self.transport.connected:
             return
-        self._written += size
+        self.written += size
         if self.pending:
             self._keep(parts, size)
             return
@@ -183,7 +184,7 @@ class DirectOutlet(Outlet):
         except (BlockingIOError, ConnectionError):
             self._wait()
             return 0
-        self._written += sent
+        self.written += sent
         return sent
 
     def _wait(self) -> None:
