@@ -18,9 +18,8 @@ import struct
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
-from twisted.internet import main
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.error import ConnectionAborted
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IConsumer,
     IHalfCloseableDescriptor,
@@ -50,8 +49,8 @@ _HELD = 16384
 #: Unsent octets above which a push producer is paused (Twisted's ``FileDescriptor.bufferSize``).
 _FULL = 65536
 
-_DONE = Failure(main.CONNECTION_DONE)
-_LOST = Failure(main.CONNECTION_LOST)
+_DONE = Failure(ConnectionDone())
+_LOST = Failure(ConnectionLost())
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 _log = Logger()

@@ -1,0 +1,324 @@
+"""Listening, time and asyncio on the reactor, and our server on it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import socket
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import clientFromString, serverFromString
+from twisted.internet.error import CannotListenError, ConnectionDone, ConnectionRefusedError, UnsupportedAddressFamily
+from twisted.internet.protocol import Protocol
+from twisted.internet.task import deferLater
+
+from ka_twisted import KeepAliveFactory, Request, Response
+from ka_twisted.reactors.uvloop import UvloopReactor
+from ka_twisted.server.transport import DirectOutlet
+from tests.reactors.driving import Recording, every, only, run
+
+
+class Echo(Protocol):
+    """Sends back what it gets."""
+
+    transport: Any
+
+    def dataReceived(self, data: bytes) -> None:
+        self.transport.write(data)
+
+
+async def echoed(reactor: UvloopReactor, address: Any) -> bytes:
+    """What a server sends back, and then the end."""
+    client = Recording()
+    reactor.connectTCP(address.host, address.port, only(client))
+    await client.made
+    client.transport.write(b"hello")
+    octets = await client.until(5)
+    client.transport.loseConnection()
+    await client.lost
+    return octets
+
+
+# ---- listening
+
+
+def test_aPortThatWasStoppedListensAgain(reactor: UvloopReactor) -> None:
+    async def test() -> None:
+        port = reactor.listenTCP(0, every(Echo), interface="127.0.0.1")
+        address = port.getHost()
+        await port.stopListening()
+        client = Recording()
+        with pytest.raises(ConnectionRefusedError):
+            await clientFromString(reactor, f"tcp:127.0.0.1:{address.port}").connect(only(client))
+        port.startListening()
+        assert await echoed(reactor, port.getHost()) == b"hello"
+        await port.stopListening()
+
+    run(reactor, test)
+
+
+def test_aPortCanBeStoppedBeforeTheReactorRuns(reactor: UvloopReactor) -> None:
+    port = reactor.listenTCP(0, every(Echo), interface="127.0.0.1")
+    number = port.getHost().port
+    with pytest.raises(CannotListenError):
+        reactor.listenTCP(number, every(Echo), interface="127.0.0.1")
+    stopped = port.stopListening()
+
+    async def test() -> None:
+        await stopped
+        await reactor.listenTCP(number, every(Echo), interface="127.0.0.1").stopListening()
+
+    run(reactor, test)
+
+
+def test_aListeningSocketIsAdopted(reactor: UvloopReactor) -> None:
+    async def test() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.setblocking(False)
+            port = reactor.adoptStreamPort(listening.fileno(), socket.AF_INET, every(Echo))
+        assert await echoed(reactor, port.getHost()) == b"hello"
+        await port.stopListening()
+
+    run(reactor, test)
+
+
+def test_aListeningUnixSocketIsAdopted(reactor: UvloopReactor, tmp_path: Path) -> None:
+    async def test() -> None:
+        path = str(tmp_path / "socket")
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.setblocking(False)
+            listening.bind(path)
+            listening.listen()
+            port = reactor.adoptStreamPort(listening.fileno(), socket.AF_UNIX, every(Echo))
+        client = Recording()
+        reactor.connectUNIX(path, only(client))
+        await client.made
+        client.transport.write(b"hello")
+        assert await client.until(5) == b"hello"
+        await port.stopListening()
+
+    run(reactor, test)
+
+
+@pytest.mark.parametrize("adopt", ["adoptStreamPort", "adoptStreamConnection"])
+def test_otherFamiliesAreNotAdopted(reactor: UvloopReactor, adopt: str) -> None:
+    with pytest.raises(UnsupportedAddressFamily):
+        getattr(reactor, adopt)(0, 0, every(Echo))
+
+
+def test_aUnixSocketHasItsModeItsLockAndGoesAway(reactor: UvloopReactor, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+
+    async def test() -> None:
+        port = reactor.listenUNIX(str(path), every(Echo), mode=0o600, wantPID=True)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert os.readlink(f"{path}.lock") == str(os.getpid())
+        with pytest.raises(CannotListenError):
+            reactor.listenUNIX(str(path), every(Echo), wantPID=True)
+        client = Recording()
+        reactor.connectUNIX(str(path), only(client), checkPID=True)
+        await client.made
+        client.transport.loseConnection()
+        await client.lost
+        await port.stopListening()
+        assert list(tmp_path.iterdir()) == []
+
+    run(reactor, test)
+
+
+@contextmanager
+def noFileDescriptors() -> Iterator[None]:
+    """There are no more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.dup(0)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0] + 20, hard))
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for descriptor in taken:
+            os.close(descriptor)
+
+
+def test_withoutFileDescriptorsConnectionsAreRefusedAndThenServedAgain(reactor: UvloopReactor) -> None:
+    async def test() -> None:
+        port = reactor.listenTCP(0, every(Echo), interface="127.0.0.1")
+        turns: list[None] = []
+        doRead = port.doRead
+        port.doRead = lambda: turns.append(None) or doRead()  # type: ignore[method-assign]
+        address = port.getHost()
+        peers = [socket.socket() for _ in range(5)]
+        with noFileDescriptors():
+            for peer in peers:
+                peer.setblocking(False)
+                peer.connect_ex((address.host, address.port))
+                closed: Deferred[None] = Deferred()
+                reactor.eventLoop.add_reader(peer, closed.callback, None)
+                await closed
+                reactor.eventLoop.remove_reader(peer)
+        for peer in peers:
+            peer.close()
+        assert len(turns) <= 2 * len(peers)
+        assert await echoed(reactor, address) == b"hello"
+        await port.stopListening()
+
+    run(reactor, test)
+
+
+# ---- time
+
+
+def test_theLoopWakesUpOnceForACall(reactor: UvloopReactor, monkeypatch: pytest.MonkeyPatch) -> None:
+    woken: list[float] = []
+    runUntilCurrent = reactor.runUntilCurrent
+    monkeypatch.setattr(reactor, "runUntilCurrent", lambda: woken.append(time.time()) or runUntilCurrent())
+
+    async def test() -> None:
+        await deferLater(reactor, 0)
+        for delay in (0.0104, 0.0207, 0.0301):
+            del woken[:]
+            due = reactor.seconds() + delay
+            await deferLater(reactor, delay)
+            assert len(woken) == 1
+            assert woken[0] >= due
+
+    run(reactor, test)
+
+
+def test_aCallMovedSoonerIsMadeSooner(reactor: UvloopReactor) -> None:
+    async def test() -> None:
+        made: Deferred[None] = Deferred()
+        call = reactor.callLater(1000, made.callback, None)
+        await deferLater(reactor, 0)
+        call.reset(0.001)
+        await made
+        later = reactor.callLater(0.001, made.errback)
+        later.cancel()
+        await deferLater(reactor, 0.002)
+        assert [each for each in reactor.getDelayedCalls() if each.getTime() > reactor.seconds() + 100] == []
+
+    run(reactor, test)
+
+
+def test_oneTurnRunsWhatIsDue(reactor: UvloopReactor) -> None:
+    made: list[str] = []
+    reactor.startRunning(False)
+    reactor.callLater(0, made.append, "now")
+    reactor.callLater(1000, made.append, "much later")
+    reactor.iterate()
+    reactor.iterate()
+    assert made == ["now"]
+    reactor.callLater(0.001, made.append, "soon")
+    reactor.iterate(0.01)
+    assert made == ["now", "soon"]
+
+
+# ---- asyncio
+
+
+def test_asyncioCodeRunsInIt(reactor: UvloopReactor) -> None:
+    async def slept() -> object:
+        await asyncio.sleep(0.001)
+        return asyncio.get_running_loop()
+
+    async def test() -> object:
+        return await Deferred.fromFuture(asyncio.ensure_future(slept(), loop=reactor.eventLoop))
+
+    assert run(reactor, test) is reactor.eventLoop
+
+
+def test_withoutALoopItMakesOneOfUvloops() -> None:
+    reactor = UvloopReactor()
+    try:
+        assert isinstance(reactor.eventLoop, uvloop.Loop)
+        assert asyncio.get_event_loop() is reactor.eventLoop
+    finally:
+        for reader in reactor._internalReaders:
+            reader.connectionLost(None)
+        reactor.eventLoop.close()
+        asyncio.set_event_loop(None)
+
+
+# ---- our server
+
+
+def test_pipelinedRequestsAreAnsweredInOrder(reactor: UvloopReactor) -> None:
+    async def handler(request: Request) -> Response:
+        body = await request.read(limit=1000000)
+        return Response(200, f"{request.number} {request.path} {len(body)};")
+
+    async def test() -> None:
+        factory = KeepAliveFactory(handler, reactor=reactor)
+        port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        client = Recording()
+        reactor.connectTCP("127.0.0.1", port.getHost().port, only(client))
+        await client.made
+        (protocol,) = factory.connections
+        assert not isinstance(protocol._outlet, DirectOutlet)
+        for number in range(1, 51):
+            client.transport.write(b"GET /%d HTTP/1.1\r\nHost: shop\r\n\r\n" % number)
+        client.transport.write(
+            b"POST /last HTTP/1.1\r\nHost: shop\r\nConnection: close\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300000
+        )
+        assert isinstance(await client.lost, ConnectionDone)
+        answers = [part.rpartition(b"\r\n\r\n")[2] for part in client.octets.split(b";")[:-1]]
+        assert answers == [b"%d /%d 0" % (number, number) for number in range(1, 51)] + [b"51 /last 300000"]
+        await port.stopListening()
+
+    run(reactor, test)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with a key and a certificate that it has signed itself."""
+    pytest.importorskip("OpenSSL", reason="pyOpenSSL, of the extra tls, is not installed")
+    x509 = pytest.importorskip("cryptography.x509")
+    ec = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ec")
+    hashes = pytest.importorskip("cryptography.hazmat.primitives.hashes")
+    serialization = pytest.importorskip("cryptography.hazmat.primitives.serialization")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "shop")])
+    now = datetime.now(timezone.utc)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        + builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    )
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
+def test_tlsEndpointsServe(reactor: UvloopReactor, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from twisted.internet.ssl import CertificateOptions
+
+    monkeypatch.setattr("twisted.internet.reactor", reactor, raising=False)  # which sends TLS' small writes
+
+    async def test() -> None:
+        factory = KeepAliveFactory(lambda request: Response(200, b"x" * 3000000), reactor=reactor)
+        port = await serverFromString(reactor, f"ssl:0:interface=127.0.0.1:privateKey={certificate}").listen(factory)
+        client = Recording()
+        reactor.connectSSL("127.0.0.1", port.getHost().port, only(client), CertificateOptions())
+        await client.made
+        client.transport.write(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n" * 2)
+        client.transport.write(b"GET / HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
+        assert isinstance(await client.lost, ConnectionDone)
+        assert client.octets.count(b"x" * 3000000) == 3
+        await port.stopListening()
+
+    run(reactor, test)
