@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ka_twisted.config import Limits, Policy
-from ka_twisted.core.errors import RemoteProtocolError
+from ka_twisted.core.errors import LocalProtocolError, RemoteProtocolError
 from ka_twisted.core.framing import Delimiter, decide_request, decide_response
 from tests.core.driving import (
     GET,
@@ -660,3 +660,35 @@ def test_101_leaves_http() -> None:
 def test_an_application_that_never_looks_at_the_body_is_served_too() -> None:
     wire = run(upload(chunked(b"a", b"b")) + post(b"hello") + GET, at_once)
     assert wire.statuses == [200, 200, 200]
+
+
+@pytest.mark.ledger("L-11", "D4-17")
+def test_octets_of_a_stated_length_may_be_sent_past_the_connection_in_their_turn() -> None:
+    wire = run(GET * 2, later)
+    first, second = wire.exchanges
+    wire.start(second, length=4).start(first, length=10)
+    for exchange in (first, second):  # its head has not left; it is not its turn
+        with pytest.raises(LocalProtocolError, match="out of turn"):
+            wire.core.written_past(exchange, 4)
+    wire.turn()
+    wire.core.written_past(first, 4)
+    wire.core.write(first, b"567")
+    wire.turn()
+    with pytest.raises(LocalProtocolError, match="beyond a stated length"):
+        wire.core.written_past(first, 4)
+    wire.core.written_past(first, 3)
+    wire.core.finish(first)
+    wire.turn()
+    assert first.bytes_sent == 10
+    wire.core.written_past(second, 4)
+    wire.core.finish(second)
+    wire.turn()
+    assert wire.reason is None
+    with pytest.raises(LocalProtocolError, match="out of turn"):
+        wire.core.written_past(second, 0)
+
+
+def test_no_octets_of_a_body_in_chunks_are_sent_past_the_connection() -> None:
+    wire = run(GET, later).start().turn()
+    with pytest.raises(LocalProtocolError, match="beyond a stated length"):
+        wire.core.written_past(wire.exchange, 1)
