@@ -49,6 +49,7 @@ setup(
             "coverage[toml]",
             "h11",
             "hypothesis",
+            "prometheus-client",
             # What Twisted's own tests need, which the reactor on uvloop is examined by.
             "pyhamcrest",
             "pytest>=8",

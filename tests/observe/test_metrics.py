@@ -1,0 +1,367 @@
+"""Metrics: what they count, how Prometheus reads it, and that peers cannot make it grow."""
+
+from __future__ import annotations
+
+import gc
+import re
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from zope.interface.verify import verifyObject
+
+from ka_twisted import CloseReason, Limits, Request, Response, Timeouts
+from ka_twisted.core.server import _STATE_NAMES
+from ka_twisted.interfaces import IConnectionObserver
+from ka_twisted.observe import metrics
+from ka_twisted.observe.metrics import TIMERS, Metrics
+from ka_twisted.testing import MemoryClient, MemoryServer
+from tests.core.driving import GET
+from tests.server.driving import BIG, Held, ignore, silent, uncounted
+
+Handler = Callable[[Request], Any]
+EXPECTING = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+HALF_POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\nhello"
+
+
+class Measured:
+    """A server in memory with metrics."""
+
+    def __init__(self, handler: Handler = ignore, **settings: Any) -> None:
+        self.metrics = Metrics()
+        self.server = MemoryServer(handler, observers=[self.metrics], **settings)
+
+    def connect(self, *data: bytes) -> MemoryClient:
+        """A client that sends this."""
+        client = self.server.connect()
+        for each in data:
+            client.send(each)
+        return client
+
+    def read(self) -> dict[tuple[str, ...], float]:
+        """All samples as Prometheus reads them, by their name without the prefix and their labels' values."""
+        octets, kind = self.metrics.exposition()
+        assert kind.startswith("text/plain; version=")
+        return {
+            (sample.name.removeprefix("ka_twisted_"), *(sample.labels[name] for name in sorted(sample.labels))):
+                sample.value
+            for family in text_string_to_metric_families(octets.decode())
+            for sample in family.samples
+        }  # fmt: skip
+
+    def some(self, name: str) -> dict[tuple[str, ...], float]:
+        """The samples of this name that are not 0, by the values of their labels."""
+        return {key[1:]: value for key, value in self.read().items() if key[0] == name and value}
+
+    def one(self, name: str) -> float:
+        """The sample that has no labels."""
+        return self.read()[name,]
+
+
+def test_theyAreAnObserver() -> None:
+    assert verifyObject(IConnectionObserver, Metrics())
+
+
+def test_withoutTheirLibraryTheySayInOneSentenceWhatIsMissing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with pytest.raises(ImportError, match=r"^Metrics needs the package prometheus-client: pip install \S+$"):
+        Metrics()
+
+
+def test_theyCanShareARegistry() -> None:
+    registry = CollectorRegistry(auto_describe=True)
+    metrics = Metrics(registry)
+    assert metrics.registry is registry
+    assert b"ka_twisted_connections_opened_total 0.0\n" in metrics.exposition()[0]
+    with pytest.raises(ValueError, match="Duplicated"):
+        Metrics(registry)
+
+
+def test_aHandlerCanReturnThem() -> None:
+    def handler(request: Request) -> Response:
+        octets, kind = measured.metrics.exposition()
+        return Response(200, octets, {"Content-Type": kind})
+
+    measured = Measured(handler)
+    (response,) = measured.connect(GET).responses
+    assert b'\nka_twisted_connections{state="responding"} 1.0\n' in response.body
+    assert str(response.headers.get("content-type")).startswith("text/plain")
+
+
+def test_everyMetricIsNamedAsPrometheusWantsIt() -> None:
+    measured = Measured()
+    measured.connect(GET)
+    for metric in measured.metrics.collect():
+        assert re.fullmatch("ka_twisted(_[a-z]+)+", metric.name)
+        assert metric.documentation.endswith(".")
+        assert all(sample.name.endswith("_total") for sample in metric.samples) == (metric.type == "counter")
+
+
+# -- connections -----------------------------------------------------------------------------------
+
+
+def test_openConnectionsAreCountedByWhatTheyDo() -> None:
+    measured = Measured(silent, timeouts=Timeouts(idle=15, firstRequest=0))
+    measured.connect()
+    measured.connect(GET)
+    measured.connect(b"GET /")
+    measured.connect(HALF_POST)
+    assert measured.some("connections") == {
+        ("unused",): 1, ("responding",): 1, ("reading a head",): 1, ("reading a body",): 1,
+    }  # fmt: skip
+
+
+def test_idleAndClosingConnectionsAreToldApart() -> None:
+    measured = Measured(timeouts=Timeouts(idle=15))
+    measured.connect(GET)
+    assert measured.some("connections") == {("idle",): 1}
+    measured.server.advance(15)
+    assert measured.some("connections") == {("closing",): 1}
+    measured.server.advance(15)
+    assert measured.some("connections") == {}
+    assert measured.one("connections_opened_total") == 1
+
+
+def test_everyStateThereIsHasItsSample() -> None:
+    assert {state for (state,) in _labels("ka_twisted_connections")} == {*_STATE_NAMES.values(), "responding"}
+
+
+def test_aFactoryThatIsGoneIsForgotten() -> None:
+    metrics = Metrics()
+    server = MemoryServer(observers=[metrics])
+    server.connect()
+    assert len(list(metrics._open)) == 1
+    del server
+    gc.collect()
+    assert list(metrics._open) == []
+
+
+def test_closesAreCountedByReasonAndByWhom() -> None:
+    measured = Measured(timeouts=Timeouts(idle=15))
+    measured.connect(GET).disconnect()
+    measured.connect(GET).disconnect()
+    measured.connect(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").disconnect()
+    measured.connect(b"nonsense\r\n\r\n").disconnect()
+    measured.connect(GET).reset()
+    assert measured.some("connections_closed_total") == {
+        ("peer", "PEER_CLOSED_IDLE"): 2,
+        ("peer", "CLOSE_REQUESTED"): 1,
+        ("us", "BAD_REQUEST"): 1,
+        ("network", "TRANSPORT_ERROR"): 1,
+    }
+
+
+def test_theSameReasonIsCountedApartWhenItIsOurs() -> None:
+    measured = Measured(lambda request: Response(200, b"", {"Connection": "close"}))
+    measured.connect(GET).disconnect()
+    assert measured.some("connections_closed_total") == {("us", "CLOSE_REQUESTED"): 1}
+
+
+def test_everyReasonIsThereFromTheStart() -> None:
+    assert {reason for _, reason in _labels("ka_twisted_connections_closed_total")} == {
+        reason.name for reason in CloseReason.all()
+    }
+
+
+def test_requestsPerConnectionAreAHistogram() -> None:
+    measured = Measured()
+    for count in (0, 1, 1, 7):
+        measured.connect(GET * count).disconnect()
+    measured.connect(GET)
+    assert measured.one("connection_requests_sum") == 9
+    assert measured.one("connection_requests_count") == 4
+    buckets = measured.some("connection_requests_bucket")
+    assert [buckets[le,] for le in ("0.0", "1.0", "5.0", "10.0", "+Inf")] == [1, 3, 3, 4, 4]
+
+
+def test_reuseIsAShareOfAllRequestsThoseOfOpenConnectionsIncluded() -> None:
+    measured = Measured()
+    assert measured.one("connection_reuse_ratio") == 0
+    measured.connect()
+    measured.connect(GET).disconnect()
+    assert measured.one("connection_reuse_ratio") == 0
+    measured.connect(GET, GET, GET)
+    assert measured.one("connection_reuse_ratio") == 0.5
+
+
+def test_octetsOfOpenAndOfClosedConnectionsAddUp() -> None:
+    measured = Measured()
+    assert (measured.one("received_bytes_total"), measured.one("sent_bytes_total")) == (0, 0)
+    clients = [measured.connect(GET, GET), measured.connect(GET)]
+    for _ in range(2):
+        assert measured.one("received_bytes_total") == 3 * len(GET)
+        assert measured.one("sent_bytes_total") == sum(len(client.received) for client in clients)
+        clients[0].disconnect()
+
+
+def test_whatComesAfterAnIdleCloseIsARaceLost() -> None:
+    measured = Measured(timeouts=Timeouts(idle=15))
+    clients = [measured.connect(GET), measured.connect(), measured.connect(GET)]
+    closing = measured.connect(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    measured.server.advance(15)
+    for client in (*clients[:2], closing):
+        client.send(GET)
+    measured.server.advance(15)
+    assert all(client.closed for client in (*clients, closing))
+    assert measured.one("idle_close_races_total") == 2
+
+
+# -- timers ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("timer", "data", "settings"),
+    [
+        ("first_request", b"", {}),
+        ("idle", GET, {}),
+        ("header", b"GET", {}),
+        ("body", HALF_POST, {}),
+        ("unread", HALF_POST, {"handler": ignore}),
+        ("write", GET, {"handler": lambda request: BIG}),
+    ],
+)
+def test_aTimerThatEndsAConnectionHasFired(timer: str, data: bytes, settings: dict[str, Any]) -> None:
+    async def read(request: Request) -> bytes:
+        return await request.read()
+
+    measured = Measured(**{"handler": read, **settings})
+    client = measured.server.connect()
+    if timer == "write":
+        client.stall()
+    client.send(data)
+    assert measured.some("timers_fired_total") == {}
+    measured.server.advance(300)
+    assert measured.some("timers_fired_total") == {(timer,): 1}
+
+
+def test_everyTimerThatCanEndAConnectionIsThere() -> None:
+    timed = {reason.name for reason in CloseReason.all() if reason.name.endswith("_TIMEOUT")}
+    assert set(TIMERS) == timed
+    assert {timer for (timer,) in _labels("ka_twisted_timers_fired_total")} == {*TIMERS.values(), "expectation"}
+
+
+def test_anExpectationThatTimeDecidedIsATimerThatFired() -> None:
+    measured = Measured(silent, timeouts=Timeouts(expectation=1))
+    client = measured.connect(EXPECTING)
+    measured.server.advance(2)
+    client.disconnect()
+    assert measured.some("timers_fired_total") == {("expectation",): 1}
+
+
+# -- requests --------------------------------------------------------------------------------------
+
+
+def test_requestsAreCountedByMethodAndClass() -> None:
+    statuses = {"/204": 204, "/404": 404, "/500": 500}
+    measured = Measured(lambda request: Response(statuses.get(request.path, 200)))
+    for method, path in ((b"GET", b"/"), (b"GET", b"/204"), (b"HEAD", b"/404"), (b"PUT", b"/500")):
+        measured.connect(b"%b %b HTTP/1.1\r\nHost: a\r\n\r\n" % (method, path))
+    assert measured.some("requests_total") == {
+        ("GET", "2xx"): 2, ("HEAD", "4xx"): 1, ("PUT", "5xx"): 1,
+    }  # fmt: skip
+
+
+def test_aRequestWithoutAResponseHasNoClass() -> None:
+    measured = Measured(silent)
+    measured.connect(GET).disconnect()
+    assert measured.some("requests_total") == {("GET", "none"): 1}
+    assert measured.one("time_to_first_byte_seconds_count") == 0
+
+
+def test_methodsThatPeersInventAreOne() -> None:
+    measured = Measured()
+    client = measured.connect()
+    for number in range(100):
+        client.send(b"METHOD%d / HTTP/1.1\r\nHost: a\r\n\r\n" % number)
+    client.send(b"other / HTTP/1.1\r\nHost: a\r\n\r\n")
+    client.send(b"\0\r\n\r\n")
+    assert measured.some("requests_total") == {("other", "2xx"): 101, ("other", "4xx"): 1}
+    assert len(measured.metrics._requests) == 2
+
+
+def test_timeToTheFirstByteOfAWholeResponseIsThatOfItsHandler() -> None:
+    measured = Measured(lambda request: deferLater(request.connection.clock, 0.2, lambda: b"slow"))
+    measured.connect(GET)
+    measured.server.advance(1)
+    assert measured.one("time_to_first_byte_seconds_sum") == pytest.approx(0.2)
+    buckets = measured.some("time_to_first_byte_seconds_bucket")
+    assert ("0.1",) not in buckets
+    assert buckets["0.25",] == 1
+
+
+def test_timeToTheFirstByteOfAStreamEndsWithItsHead() -> None:
+    async def handler(request: Request) -> Response:
+        await deferLater(request.connection.clock, 2)
+        return Response.stream(uncounted(BIG, BIG))
+
+    measured = Measured(handler)
+    client = measured.server.connect()
+    client.stall()
+    client.send(GET)
+    measured.server.advance(20)
+    assert measured.one("time_to_first_byte_seconds_count") == 0
+    client.resume()
+    assert len(client.responses[0].body) == 2 * len(BIG)
+    assert measured.one("time_to_first_byte_seconds_sum") == pytest.approx(2)
+
+
+def test_whatTheConnectionAnswersByItselfTakesNoTime() -> None:
+    measured = Measured()
+    measured.connect(b"GET / HTTP/1.1\r\n\r\n")
+    assert measured.some("requests_total") == {("GET", "4xx"): 1}
+    assert measured.one("time_to_first_byte_seconds_count") == 0
+
+
+def test_theDepthOfThePipelineIsAHistogram() -> None:
+    held = Held()
+    measured = Measured(held, limits=Limits(pipelineDepth=8))
+    client = measured.connect(GET * 3)
+    for number in (3, 1, 2):
+        held.answer(number)
+    client.send(GET)
+    held.answer(4)
+    buckets = measured.some("pipeline_depth_bucket")
+    assert [buckets[le,] for le in ("1.0", "2.0", "4.0", "+Inf")] == [2, 3, 4, 4]
+    assert measured.one("pipeline_depth_sum") == 1 + 2 + 3 + 1
+
+
+def test_aRequestInServiceIsNotCountedYet() -> None:
+    measured = Measured(lambda request: Deferred())
+    measured.connect(GET)
+    assert measured.some("requests_total") == {}
+    assert measured.one("pipeline_depth_count") == 0
+
+
+# -- what they cost --------------------------------------------------------------------------------
+
+
+def test_anOrdinaryRequestCostsOneCall() -> None:
+    client = Measured().connect(GET, GET, GET)
+    called: list[str] = []
+
+    def profile(frame: FrameType, event: str, argument: object) -> None:
+        if event == "call" and frame.f_code.co_filename == metrics.__file__:
+            called.append(frame.f_code.co_name)
+
+    sys.setprofile(profile)
+    try:
+        client.protocol.dataReceived(GET)
+    finally:
+        sys.setprofile(None)
+    assert called == ["exchangeFinished"]
+    assert len(client.responses) == 4
+
+
+def _labels(name: str) -> set[tuple[str, ...]]:
+    return {
+        tuple(sample.labels[label] for label in sorted(sample.labels))
+        for metric in Metrics().collect()
+        for sample in metric.samples
+        if sample.name == name
+    }
