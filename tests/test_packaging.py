@@ -22,7 +22,7 @@ pytestmark = pytest.mark.packaging
 #: What a working copy holds beside the project.
 SCRAP = shutil.ignore_patterns(
     ".*_cache", ".git", ".hypothesis", ".tox", "*.egg-info", "__pycache__", "build", "dist",
-    "dropin.cache", "twistd.*",
+    "dropin.cache", "twistd.log*", "twistd.pid",
 )  # fmt: skip
 
 
