@@ -8,9 +8,11 @@ and output are what they are there. ``twistd --reactor uvloop`` or `install` ins
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import threading
+from contextlib import suppress
 from math import ceil, inf
 from time import monotonic
 from typing import Any
@@ -65,6 +67,23 @@ class UvloopReactor(AsyncioSelectorReactor):
         if self._installSignalHandlers and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGCHLD, lambda *_: self.callFromThread(process.reapAllProcesses))
             signal.siginterrupt(signal.SIGCHLD, False)
+
+    # IReactorProcess
+
+    def spawnProcess(self, *arguments: Any, **named: Any) -> Any:
+        """See `IReactorProcess.spawnProcess`."""
+        spawned = super().spawnProcess(*arguments, **named)
+        # asyncio's subprocesses, on uvloop, take SIGCHLD away from Python: hear of the end of ours without it.
+        if spawned.pid is not None and hasattr(os, "pidfd_open"):
+            with suppress(OSError):
+                descriptor = os.pidfd_open(spawned.pid)
+                self.eventLoop.add_reader(descriptor, self._processEnded, descriptor)
+        return spawned
+
+    def _processEnded(self, descriptor: int) -> None:
+        self.eventLoop.remove_reader(descriptor)
+        os.close(descriptor)
+        process.reapAllProcesses()
 
     def iterate(self, delay: float = 0.0) -> None:
         """See `IReactorCore.iterate`."""

@@ -7,6 +7,7 @@ import os
 import resource
 import socket
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,8 +20,9 @@ import uvloop
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.error import CannotListenError, ConnectionDone, ConnectionRefusedError, UnsupportedAddressFamily
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import ProcessProtocol, Protocol
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
 from ka_twisted import KeepAliveFactory, Request, Response
 from ka_twisted.reactors.uvloop import UvloopReactor
@@ -250,6 +252,29 @@ def test_withoutALoopItMakesOneOfUvloops() -> None:
             reader.connectionLost(None)
         reactor.eventLoop.close()
         asyncio.set_event_loop(None)
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="without pidfd_open, asyncio's subprocesses take SIGCHLD")
+def test_processesOfBothKindsAreHeardOf(reactor: UvloopReactor) -> None:
+    class Spawned(ProcessProtocol):
+        def __init__(self) -> None:
+            self.ended: Deferred[None] = Deferred()
+
+        def processEnded(self, reason: Failure) -> None:
+            self.ended.callback(None)
+
+    async def asyncios() -> int:
+        child = await asyncio.create_subprocess_exec(sys.executable, "-c", "raise SystemExit(3)")
+        return await child.wait()
+
+    async def test() -> None:
+        for _ in range(2):
+            protocol = Spawned()
+            reactor.spawnProcess(protocol, sys.executable, [sys.executable, "-c", ""], env=os.environ)
+            await protocol.ended
+            assert await Deferred.fromFuture(asyncio.ensure_future(asyncios(), loop=reactor.eventLoop)) == 3
+
+    run(reactor, test)
 
 
 # ---- our server
