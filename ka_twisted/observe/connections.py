@@ -66,7 +66,8 @@ class _Story:
     """
     What is remembered of one connection.
 
-    :ivar head: the latest head, and what is kept of it: a client that repeats itself shares it.
+    :ivar head: the latest head, if it is small.
+    :ivar line: what is kept of it, shared by the requests of a client that repeats itself.
     :ivar records: of its latest requests, oldest first.
     """
 
@@ -108,10 +109,14 @@ class ConnectionLog:
         """The last connections that were closed, the latest first, as values that `json.dumps` takes."""
         return [{**about, "latest": _requests(records)} for about, records in reversed(self._closed)]
 
-    def open(self) -> list[dict[str, Any]]:
-        """Likewise the open connections, as far as they have come, the youngest first; also what is in service."""
-        oldest = sorted(self._open, key=lambda connection: connection.age, reverse=True)
-        return [self._soFar(connection) for connection in reversed(oldest)]
+    def open(self, limit: int = 200) -> list[dict[str, Any]]:
+        """
+        Likewise the open connections, as far as they have come, the youngest first; also what is in service.
+
+        :param limit: at most so many of them, since nothing is served meanwhile; 0: all.
+        """
+        youngest = sorted(self._open, key=lambda connection: connection.age, reverse=True)[-limit:]
+        return [self._soFar(connection) for connection in reversed(youngest)]
 
     # What connections tell.
 
@@ -129,8 +134,8 @@ class ConnectionLog:
             line = story.line
             assert line is not None
         else:
-            story.head = head
             story.line = line = _line(head)
+            story.head = head if _isHeldAnyway(head) else None
         records = story.records
         if len(records) == self._requests or (self._held >= self._bound and records):
             del records[0]
@@ -186,6 +191,11 @@ class ConnectionLog:
                 if not each.over
             ],
         }
+
+
+def _isHeldAnyway(head: RequestHead) -> bool:
+    """Whether there is little in a head that its connection does not keep itself, to compare the next one to."""
+    return head.fields is not None and head.fields.block != b"" and len(head.target) <= LENGTH
 
 
 def _line(head: RequestHead) -> _Line:

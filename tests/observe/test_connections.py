@@ -284,6 +284,15 @@ def test_anOpenConnectionTellsWhatItHasDoneAndIsDoing() -> None:
     assert [told["connection"] for told in it.open()] == [1]
 
 
+def test_thereIsALimitToHowManyOpenOnesAreTold() -> None:
+    it = Logged()
+    for _ in range(5):
+        it.connect()
+    assert [[told["connection"] for told in it.log.open(limit)] for limit in (2, 9, 0)] == [
+        [5, 4], [5, 4, 3, 2, 1], [5, 4, 3, 2, 1],
+    ]  # fmt: skip
+
+
 def test_anIdleConnectionHasNoStoryBeforeItsFirstRequest() -> None:
     it = Logged()
     client = it.connect()
@@ -341,6 +350,18 @@ def test_whatIsKeptIsSmallWhateverComes() -> None:
     (about, records), = it.log._closed
     assert len(records) == 2
     assert _size(about) + _size(records) < 6000
+
+
+@pytest.mark.parametrize(("data", "pieces"), [(GET, 7), (get("/" + "t" * 8000), None)])
+def test_anOpenConnectionKeepsNoHeadThatIsLarge(data: bytes, pieces: int | None) -> None:
+    it = Logged()
+    client = it.connect(GET)
+    (story,) = it.log._stories.values()
+    assert story.head is not None
+    client.send(data, pieces)
+    assert story.head is None
+    client.send(GET)
+    assert numbers(it.open()[0]) == [1, 2, 3]
 
 
 def _size(value: Any) -> int:

@@ -6,6 +6,7 @@ import gc
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -101,6 +102,14 @@ def test_everyMetricIsNamedAsPrometheusWantsIt() -> None:
         assert re.fullmatch("ka_twisted(_[a-z]+)+", metric.name)
         assert metric.documentation.endswith(".")
         assert all(sample.name.endswith("_total") for sample in metric.samples) == (metric.type == "counter")
+
+
+def test_everyMetricIsDescribed() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "observability.md").read_text("utf-8")
+    measured = Measured()
+    measured.connect(GET)
+    exposed = {metric.name + "_total" * (metric.type == "counter") for metric in measured.metrics.collect()}
+    assert set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE)) == exposed
 
 
 # -- connections -----------------------------------------------------------------------------------
