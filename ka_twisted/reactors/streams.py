@@ -353,16 +353,20 @@ class Stream:
 
     def write(self, data: bytes) -> None:
         """See `ITransport.write`."""
-        if not isinstance(data, bytes):
-            raise TypeError("Data must be bytes")
-        if not self._plain:
+        if not self._plain or data.__class__ is not bytes:
             self._writeOtherwise(data)
-            return
+        elif self._held or len(data) > _HELD:
+            self._writeMore(data)
+        else:
+            self._held = data
+            if not self._corked:
+                self.reactor.eventLoop.call_soon(self._flush)
+
+    def _writeMore(self, data: bytes) -> None:
+        """Write what is large, or has more before it."""
         held = self._held
         if len(held) + len(data) <= _HELD:
             self._held = held + data
-            if not (held or self._corked):
-                self.reactor.eventLoop.call_soon(self._flush)
         else:
             self._held = b""
             self._uv.writelines((held, data)) if held else self._uv.write(data)
@@ -370,6 +374,8 @@ class Stream:
 
     def _writeOtherwise(self, data: bytes) -> None:
         """Write where more is to be minded than the octets."""
+        if not isinstance(data, bytes):
+            raise TypeError("Data must be bytes")
         if self.TLS:
             if self.connected:
                 self.protocol.write(data)
