@@ -28,6 +28,9 @@ PUBLIC = {
 #: Public modules beside the package itself, and what people take from them.
 MODULES = {
     "ka_twisted.interfaces": {"IConnectionObserver"},
+    "ka_twisted.observe.accesslog": {"AccessLog"},
+    "ka_twisted.observe.connections": {"ConnectionLog"},
+    "ka_twisted.observe.metrics": {"Metrics"},
     "ka_twisted.testing": {
         "MemoryClient", "MemoryServer", "MemoryTransport", "ParsedResponse", "parseResponses",
     },

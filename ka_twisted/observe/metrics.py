@@ -37,7 +37,7 @@ EXPECTATION = Deadline.EXPECTATION.name.lower()
 _AT_REST = frozenset(("unused", "idle"))
 
 
-class Histogram:
+class _Histogram:
     """
     How many of some values lie in which range.
 
@@ -81,10 +81,10 @@ class Metrics:
         self._expired = 0
         #: By method and status; a method that is not registered is `OTHER`.
         self._requests: dict[tuple[bytes, int | None], int] = {}
-        self._perConnection = Histogram(0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10000)
-        self._firstByte = Histogram(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+        self._perConnection = _Histogram(0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10000)
+        self._firstByte = _Histogram(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
         #: Of requests that had company; the others are all of depth 1.
-        self._depth = Histogram(1, 2, 4, 8, 16, 32, 64)
+        self._depth = _Histogram(1, 2, 4, 8, 16, 32, 64)
         self.registry.register(self)
 
     def exposition(self) -> tuple[bytes, str]:
@@ -229,7 +229,7 @@ class Metrics:
         )
 
 
-def _family(histogram: Histogram, name: str, text: str, ones: int = 0) -> HistogramMetricFamily:
+def _family(histogram: _Histogram, name: str, text: str, ones: int = 0) -> HistogramMetricFamily:
     """
     A histogram as Prometheus has it.
 
