@@ -149,7 +149,7 @@ class Stream:
         self.producerPaused = self.streamingProducer = False
         #: Written, and not yet handed to uvloop.
         self._held = b""
-        #: Whether what is held leaves without a call being scheduled for it.
+        #: Whether data are being received: what is held, and whether reading goes on, is looked at when that is over.
         self._corked = False
         #: Whether a write needs no more than to be held or handed over. Follows from everything below; see `_replan`.
         self._plain = False
@@ -221,6 +221,8 @@ class Stream:
         finally:
             self._contexts.pop()
             self._corked = False
+        if not self.reading:
+            self._uv.pause_reading()
         if self._held:
             held = self._held
             self._held = b""
@@ -487,13 +489,15 @@ class Stream:
     def pauseProducing(self) -> None:
         """See `IPushProducer.pauseProducing`."""
         self.reading = False
-        self._uv.pause_reading()
+        if not self._corked:  # else who pauses for the time of one request costs no system call
+            self._uv.pause_reading()
 
     def resumeProducing(self) -> None:
         """See `IPushProducer.resumeProducing`."""
         if self.connected and not self.disconnecting and not self._ended:
             self.reading = True
-            self._uv.resume_reading()
+            if not self._corked:
+                self._uv.resume_reading()
 
     # As descriptors have it; who looks after timeouts or memory calls these rather than the producer's.
     stopReading = pauseProducing
