@@ -212,8 +212,10 @@ def respond(connection: KeepAliveProtocol, request: Request, response: Response)
         connection.core.respond(exchange, response.status, fields, body)
     if exchange.bytes_sent < len(body) and exchange.method != b"HEAD":
         _logExcess(len(body) - exchange.bytes_sent)
-    if exchange.owner is not None or connection.factory.observers:
+    if exchange.owner is not None:
         connection.over(exchange)
+    elif connection.factory.observers:
+        connection.factory.finished(connection, exchange)
 
 
 def _stream(connection: KeepAliveProtocol, request: Request, response: Response) -> None:

@@ -157,7 +157,11 @@ class KeepAliveFactory(Factory):
 
     def finished(self, connection: KeepAliveProtocol, exchange: Exchange) -> None:
         """Nothing more will be written for a request."""
-        self._observe("exchangeFinished", connection, exchange)
+        for observer in self.observers:  # `_observe`, written out: every request comes this way
+            try:
+                observer.exchangeFinished(connection, exchange)
+            except Exception:
+                self._log.failure("an observer failed")
 
     def closed(self, connection: KeepAliveProtocol, reason: CloseReason) -> None:
         """A connection is gone."""
