@@ -24,6 +24,8 @@ _QUOTED = (b"referer", b"user-agent")
 _LENGTHS = frozenset(map(len, _QUOTED))
 #: Decisions that are remembered; those with a detail may be made anew each time.
 _REMEMBERED = 64
+#: Octets of a target that is worth keeping.
+_SHORT = 512
 _STATUS: dict[int | None, bytes] = {None: b"-"} | {code: b"%d" % code for code in range(100, 600)}
 
 
@@ -46,6 +48,17 @@ class Visit:
         self.request = b""
         self.fields: RequestFields | None = None
         self.tail = b""
+
+    def remember(self, head: RequestHead, request: bytes) -> None:
+        """Keep what was made of a head, for the next one like it: if its connection holds it anyway, and it is short."""
+        short = head.fields is not None and head.fields.block != b"" and len(head.target) <= _SHORT
+        self.head = head if short else None
+        self.request = request
+
+    def forget(self) -> None:
+        """Keep nothing: clients can make heads large, and there are many clients."""
+        self.request = self.tail = b""
+        self.fields = None
 
 
 class Format(Protocol):
@@ -89,7 +102,7 @@ class Combined:
         head = exchange.head
         if head is not visit.head:
             self._remember(visit, head)
-        return b"%b - - %b%b%b %b%b" % (
+        line = b"%b - - %b%b%b %b%b" % (
             visit.peer,
             self._date,
             visit.request,
@@ -97,6 +110,9 @@ class Combined:
             b"%d" % exchange.bytes_sent if exchange.bytes_sent else b"-",
             visit.tail,
         )
+        if visit.head is None:
+            visit.forget()
+        return line
 
     def closed(
         self, visit: Visit, reason: CloseReason, requests: int, age: float, now: float
@@ -111,8 +127,7 @@ class Combined:
     @staticmethod
     def _remember(visit: Visit, head: RequestHead) -> None:
         line = b"%b %b HTTP/1.%b" % (head.method, head.target, b"1" if head.http11 else b"0")
-        visit.head = head
-        visit.request = b' "%b" ' % (_escaped(line) if head.method else b"-")
+        visit.remember(head, b' "%b" ' % (_escaped(line) if head.method else b"-"))
         fields = head.fields
         if fields is None:
             visit.tail = b' "-" "-"\n'
@@ -139,9 +154,7 @@ class JsonLines:
             self._remember(visit, head)
         decision = exchange.persistence
         status = exchange.status
-        return (
-            b'{"time":"%b","event":"request",%b,"request":%d,"status":%b,"bytes":%d,"duration":%.6f,%b}\n'
-        ) % (
+        line = b'{"time":"%b","event":"request",%b,"request":%d,"status":%b,"bytes":%d,"duration":%.6f,%b}\n' % (
             self._time(now),
             visit.request,
             exchange.number,
@@ -150,6 +163,9 @@ class JsonLines:
             duration,
             b'"persistence":null' if decision is None else self._decided(decision),
         )
+        if visit.head is None:
+            visit.forget()
+        return line
 
     def closed(
         self, visit: Visit, reason: CloseReason, requests: int, age: float, now: float
@@ -201,7 +217,6 @@ class JsonLines:
 
     @staticmethod
     def _remember(visit: Visit, head: RequestHead) -> None:
-        visit.head = head
         about = b'"connection":%d,"peer":"%b",' % (visit.number, visit.peer)
         if head.method:
             target = head.target.replace(b"\\", b"\\\\").replace(b'"', b'\\"')  # visible ASCII
@@ -212,7 +227,7 @@ class JsonLines:
             )
         else:
             about += b'"method":null,"target":null,"version":null'
-        visit.request = about
+        visit.remember(head, about)
 
 
 #: The formats by the name that users give them.

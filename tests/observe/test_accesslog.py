@@ -447,3 +447,18 @@ def test_nothingIsKeptOfConnectionsThatAreGone(logged: Callable[..., Logged]) ->
         client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         client.disconnect()
     assert it.log._visits == {}
+
+
+@pytest.mark.parametrize("format", ["combined", "json"])
+def test_nothingIsKeptOfLargeHeads(format: str, logged: Callable[..., Logged]) -> None:
+    it = logged(format)
+    client = it.server.connect()
+    target = b"/" + b"a" * 4000
+    request = b"GET %b HTTP/1.1\r\nHost: a\r\nReferer: %b\r\n\r\n" % (target, b"b" * 4000)
+    client.send(request)
+    client.send(request, pieces=1000)
+    (visit,) = it.log._visits.values()
+    assert (visit.head, visit.fields, visit.request, visit.tail) == (None, None, b"", b"")
+    assert all(target.decode() in line for line in it.lines())
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert visit.head is not None
