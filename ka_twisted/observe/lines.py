@@ -50,7 +50,7 @@ class Visit:
         self.tail = b""
 
     def remember(self, head: RequestHead, request: bytes) -> None:
-        """Keep what was made of a head, for the next one like it: if its connection holds it anyway, and it is short."""
+        """Keep what was made of a head, for the next one like it: if its connection holds it too, and it is short."""
         short = head.fields is not None and head.fields.block != b"" and len(head.target) <= _SHORT
         self.head = head if short else None
         self.request = request
