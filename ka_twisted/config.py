@@ -1,5 +1,6 @@
 """
-What can be set: seconds (`Timeouts`), octets and counts (`Limits`), and behaviour (`Policy`).
+What can be set: seconds (`Timeouts`), octets and counts (`Limits`), behaviour (`Policy`), and the sockets beneath
+(`TcpKeepAlive`, `Tls`).
 
 Frozen values, checked once when they are made. Standard library only; every layer reads them, none changes them.
 """
@@ -51,6 +52,11 @@ class Timeouts:
     linger: float = 5.0
     #: Deadline of a graceful shutdown; 0: as long as it takes.
     drain: float = 30.0
+    #: How long a shutdown is announced before it begins: balancers are told that the server is not ready, every
+    #: response closes its connection, and new connections are still accepted.
+    drainDelay: float = 0.0
+    #: For a PROXY header and a TLS handshake, from the accepted connection on.
+    handshake: float = 10.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -194,3 +200,42 @@ class TcpKeepAlive:
         if not 1 <= len(parts) <= 3 or not all(part.isascii() and part.isdigit() for part in parts):
             raise ValueError(f"TCP keep-alive is written IDLE[:INTERVAL[:COUNT]], not {text!r}")
         return cls(*map(int, parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """
+    The files of a certificate, in PEM.
+
+    :ivar chain: the certificate, and those that lead from it to one that clients know.
+    :ivar key: its private key; may be the same file.
+    """
+
+    chain: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """
+    How a listener speaks TLS.
+
+    :ivar certificates: one is chosen by the name that the client asks for (RFC 6066 3); the first when none fits.
+    :ivar clientAuthorities: a file of the certificates, in PEM, that may vouch for clients; None: they are not asked.
+    :ivar clientRequired: whether a client without a certificate is refused, where they are asked.
+    :ivar minimum: the oldest version that is spoken, ``1.2`` or ``1.3`` (RFC 8996 rules out what is older).
+    :ivar ciphers: the suites of TLS 1.2 in OpenSSL's words; None: those that keep past traffic secret (RFC 9325 4.2).
+    :raises ValueError: for no certificate, or another version.
+    """
+
+    certificates: tuple[Certificate, ...]
+    clientAuthorities: str | None = None
+    clientRequired: bool = True
+    minimum: str = "1.2"
+    ciphers: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.certificates:
+            raise ValueError("TLS needs a certificate")
+        if self.minimum not in ("1.2", "1.3"):
+            raise ValueError(f"the oldest version of TLS is 1.2 or 1.3, not {self.minimum!r}")

@@ -61,8 +61,8 @@ class ServerConnection(Pipeline):
 
     __slots__ = (
         "_buffer", "_departure", "_events", "_incoming", "_special", "_terms", "_unread",
-        "_waiting", "aged", "decision", "draining", "ending", "eof", "overloaded", "reading",
-        "request_count",
+        "_waiting", "decision", "draining", "ending", "eof", "overloaded", "reading", "request_count",
+        "retired",
     )
 
     def __init__(self, terms: Terms) -> None:
@@ -81,7 +81,8 @@ class ServerConnection(Pipeline):
         self.request_count = 0
         self.eof = False
         self.draining = False
-        self.aged = False
+        #: Why the next response closes the connection, if not for its own sake: MAX_AGE or DRAINING.
+        self.retired: CloseReason | None = None
         self.decision: Persistence | None = None
         self.overloaded: RemoteProtocolError | None = None
         self.ending: Ending | None = None
@@ -247,9 +248,15 @@ class ServerConnection(Pipeline):
             self._last()
         return unfinished
 
-    def grow_old(self) -> None:
-        """The connection has passed its `Limits.maxAge`: the next response closes it (ledger D1-05)."""
-        self.aged = self._special = True
+    def retire(self, reason: CloseReason) -> None:
+        """
+        Have the next response close the connection, which stays open until then.
+
+        :param reason: MAX_AGE, past `Limits.maxAge` (ledger D1-05); or DRAINING, ahead of a shutdown: then whatever
+            was pipelined behind is served as well, and the last response announces the close (P-18).
+        """
+        self.retired = reason
+        self._special = True
 
     def drain(self) -> None:
         """Serve what has been taken up, then end (ledger P-18)."""
@@ -709,7 +716,7 @@ class ServerConnection(Pipeline):
             asks_close=fields.asks_close,
             rest=rest,
             limit=self._limit(exchange),
-            draining=self.draining and last,
+            draining=last and (self.draining or (self.retired is CloseReason.DRAINING and not self._buffer)),
             half_closed=self.eof and last and not len(self._buffer),
             keep_alive_10=policy.keepAlive10,
             persistent=policy.persistent,
@@ -719,7 +726,7 @@ class ServerConnection(Pipeline):
         limits = self._terms.limits
         if limits.maxRequests and exchange.number >= limits.maxRequests:
             return CloseReason.MAX_REQUESTS
-        return CloseReason.MAX_AGE if self.aged else None
+        return CloseReason.MAX_AGE if self.retired is CloseReason.MAX_AGE else None
 
     def _answer_error(self, exchange: Exchange, error: RemoteProtocolError) -> None:
         """Answer a protocol error by ourselves; it ends the connection."""

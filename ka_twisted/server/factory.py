@@ -99,7 +99,7 @@ class KeepAliveFactory(Factory):
         self._open: dict[KeepAliveProtocol, None] = {}
         #: The open connections, in the order in which they were accepted.
         self.connections = self._open.keys()
-        self.draining = False
+        self.draining = self.retiring = False
         #: When the Date of responses has to be made anew, by the reactor's clock.
         self.dateDue = 0.0
         self._wallClock = wallClock
@@ -154,6 +154,8 @@ class KeepAliveFactory(Factory):
         self._observe("connectionOpened", connection)
         if self.draining:
             connection.core.drain()
+        elif self.retiring:
+            connection.retire()
 
     def finished(self, connection: KeepAliveProtocol, exchange: Exchange) -> None:
         """Nothing more will be written for a request."""
@@ -183,6 +185,17 @@ class KeepAliveFactory(Factory):
                 self._log.failure("an observer failed")
 
     # -- shutting down -------------------------------------------------------------------------------------------------
+
+    def retire(self) -> None:
+        """
+        Prepare to shut down without losing a request: every response from now on closes its connection.
+
+        Idle connections stay open, and new ones are accepted: a client in the midst of sending is not cut off, and
+        a balancer has time to turn away. `drain` ends them.
+        """
+        self.retiring = True
+        for connection in self.connections:
+            connection.retire()
 
     def drain(self, seconds: float | None = None) -> Deferred[None]:
         """

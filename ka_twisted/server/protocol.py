@@ -310,8 +310,8 @@ class KeepAliveProtocol(Protocol):
         """See what time has brought: another Date, and age. To be done before a response is made outside a turn."""
         self.factory.renewDate()
         maxAge = self.factory.maxAge
-        if maxAge and self.age >= maxAge and not self.core.aged:
-            self.core.grow_old()
+        if maxAge and self.age >= maxAge and self.core.retired is None:
+            self.core.retire(CloseReason.MAX_AGE)
 
     def _settle(self, now: float) -> None:
         """Send, then end or wait."""
@@ -601,6 +601,10 @@ class KeepAliveProtocol(Protocol):
         self.factory.clock.callLater(0, close)
 
     # The end.
+
+    def retire(self) -> None:
+        """Have the last response to what has arrived by then close the connection, which stays open until it does."""
+        self.core.retire(CloseReason.DRAINING)
 
     def drain(self) -> None:
         """Serve what has been taken up, then close (ledger P-18)."""

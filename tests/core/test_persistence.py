@@ -347,10 +347,22 @@ def test_D1_05_the_last_request_of_the_ration_carries_the_close() -> None:
 @pytest.mark.ledger("D1-05", "P-18")
 def test_D1_05_the_first_response_past_the_age_carries_the_close() -> None:
     wire = Wire().send(GET)
-    wire.core.grow_old()
+    wire.core.retire(CloseReason.MAX_AGE)
     wire.send(GET + GET)
     assert [reply.connection for reply in wire.replies] == [[], CLOSE]
     assert wire.reason == "MAX_AGE"
+
+
+@pytest.mark.ledger("D1-04", "P-18")
+def test_a_shutdown_that_was_announced_serves_what_was_pipelined_and_closes_with_the_last_response() -> None:
+    wire = Wire()
+    wire.core.retire(CloseReason.DRAINING)
+    assert wire.core.ending is None
+    wire.send(GET + GET + GET[:5])
+    assert [reply.connection for reply in wire.replies] == [[], []]
+    wire.send(GET[5:])
+    assert [reply.connection for reply in wire.replies] == [[], [], CLOSE]
+    assert wire.reason == "DRAINING"
 
 
 @pytest.mark.ledger("D1-06", "D1-07")

@@ -34,6 +34,7 @@ from ka_twisted.core.events import (
 from ka_twisted.core.headers import encode_field, encode_text, response_fields
 from ka_twisted.core.messages import parse_response_head
 from ka_twisted.core.pipeline import Exchange
+from ka_twisted.core.reasons import CloseReason
 from ka_twisted.core.server import ServerConnection
 from ka_twisted.core.states import Answer, Body, Expectation, Reading
 from ka_twisted.core.terms import Terms
@@ -433,12 +434,12 @@ class AnyApplication(RuleBasedStateMachine):
     def bring_to_an_end(self, chance: random.Random) -> None:
         if self.patient(chance):
             return
-        how = chance.choice(["drain", "drain", "grow old", "lose"])
+        how = chance.choice(["drain", "drain", "retire", "grow old", "lose"])
         note(how)
         if how == "drain":
             self.core.drain()
-        elif how == "grow old":
-            self.core.grow_old()
+        elif how in ("grow old", "retire"):
+            self.core.retire(CloseReason.MAX_AGE if how == "grow old" else CloseReason.DRAINING)
         else:
             assert all(exchange.over for exchange in self.core.lost())
             self.lost = True

@@ -317,6 +317,24 @@ def test_without_connections_a_drain_is_over_at_once() -> None:
     hold_nothing(server)
 
 
+@pytest.mark.ledger("P-18", "D1-04")
+def test_a_shutdown_can_be_announced_first_and_then_closes_connections_with_their_responses() -> None:
+    server = MemoryServer(ignore)
+    idle, busy = server.connect(), server.connect()
+    for client in (idle, busy):
+        client.send(GET)
+    server.factory.retire()
+    later = server.connect()
+    for client in (busy, later):
+        client.send(GET * 2)
+        assert client.closeReason == CloseReason.DRAINING
+        assert said(client) == "close"
+    assert [response.status for response in later.responses] == [200, 200]
+    assert not idle.ended
+    drain(server)
+    assert idle.ended
+
+
 @pytest.mark.parametrize("octets", [b"", GET, b"\r\n"])
 @pytest.mark.ledger("P-18", "D1-04")
 def test_idle_connections_are_closed_at_once_and_silently(octets: bytes) -> None:
