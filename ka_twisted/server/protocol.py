@@ -34,7 +34,7 @@ from ..core.persistence import Persistence
 from ..core.pipeline import Exchange
 from ..core.reasons import CloseReason
 from ..core.server import ServerConnection
-from ..core.states import Body
+from ..core.states import Body, Reading
 from . import answering
 from .closing import SendingWatch, StagedClose
 from .request import Request
@@ -49,8 +49,9 @@ if TYPE_CHECKING:
 #: beside its body.
 _PASS = 262144
 _OVERHEAD = 256
-#: What an idle connection waits for. Before Python 3.12 it takes a while to find a member of an Enum by its name.
-_IDLE = Deadline.IDLE
+#: Between two requests, and what is awaited then. Before Python 3.12 it takes a while to find a member of an Enum by
+#: its name.
+_BETWEEN, _IDLE = Reading.IDLE, Deadline.IDLE
 #: Octets that Twisted's own transports read at once: a head, and the 64 KiB of a body that many clients send with it.
 _RECEIVE = 98304
 #: Octets of a body that are gathered within a turn before they are sent, and it shows whether the client takes them.
@@ -325,20 +326,20 @@ class KeepAliveProtocol(Protocol):
         if core.ending is not None:
             self._end()
             return
-        if self._paused or core.backlog:
-            self._regulate()
-        deadline = None if self._paused else core.deadline  # who is not read owes nothing
-        watch = self.watch
-        if deadline is _IDLE and not way.pending:
-            if self._served != core.request_count or watch.deadline is not deadline:
-                # Anew after every request. The clock is there already, and looks again when it wakes.
+        if core.reading is _BETWEEN and not core.exchanges and not way.pending and not self._paused:
+            # The next request is all that is awaited: this is every request's way. The clock is there already, and
+            # looks again when it wakes.
+            watch = self.watch
+            if self._served != core.request_count or watch.deadline is not _IDLE:
                 self._served = core.request_count
-                watch.deadline = deadline
+                watch.deadline = _IDLE
                 watch.due = now + self.factory.idle
                 if watch.due < watch.wakeup:
-                    watch.await_(deadline, watch.due)
-        else:
-            self._await(deadline, now)
+                    watch.await_(_IDLE, watch.due)
+            return
+        if self._paused or core.backlog:
+            self._regulate()
+        self._await(None if self._paused else core.deadline, now)  # who is not read owes nothing
 
     def _send(self, output: list[bytes]) -> None:
         self._outlet.write(output)
