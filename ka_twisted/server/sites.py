@@ -1,8 +1,8 @@
-"""Several sites on one server, told apart by the authority that a request names (RFC 9110 7.2, ledger H-15, H-17)."""
+"""Several sites on one server, told apart by the authority and the path that a request names (ledger H-15, H-17)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .request import Request
@@ -11,24 +11,56 @@ from .response import Response
 if TYPE_CHECKING:
     from .factory import Handler
 
+#: The prefixes of one host with their handlers, the longest first.
+_Prefixes = list[tuple[str, "Handler"]]
+
 
 class Sites:
     """
     A handler that passes each request to the handler of its site.
 
-    :param sites: handlers by host name, with or without a port; names with a port are looked up first.
-    :param default: answers requests that name no site known here; None: they get 421.
+    The sites of the request's own host are looked at first, with its port and then without, those of any host after
+    them; among each, the longest prefix that fits wins. A prefix fits a path that it is the whole of, or that goes on
+    with ``/`` behind it; ``/`` fits all, also ``*``.
+
+    Host names are compared without regard to case (RFC 3986 3.2.2). Paths are compared as they came, octet by octet,
+    and so are prefixes: case counts, ``%2F`` is no ``/``, ``%61`` is no ``a``, and neither ``//`` nor ``/../`` is
+    taken for anything shorter. The handler gets the path whole. Hence a prefix says who answers, not who may ask.
+
+    :param sites: handlers by ``host``, ``host/prefix`` or ``/prefix``, which is for any host. A host may have a port.
+        A ``/`` at the end of a prefix changes nothing.
+    :param default: the same as the handler of ``/``: answers what no other site takes; None: requests for a host that
+        has no site get 421 (RFC 9110 7.4), those for a path that has none 404.
+    :raises ValueError: for two handlers of the same requests.
     """
 
     def __init__(self, sites: Mapping[str, Handler], default: Handler | None = None) -> None:
-        self._sites = {name.lower(): handler for name, handler in sites.items()}
-        self._default = default
+        hosts: dict[str, dict[str, Handler]] = {}
+        for name, handler in [*sites.items(), *([] if default is None else [("/", default)])]:
+            host, _, rest = name.partition("/")
+            prefix = f"/{rest}".rstrip("/")
+            if hosts.setdefault(host.lower(), {}).setdefault(prefix, handler) is not handler:
+                raise ValueError(f"two sites answer for {host.lower() or 'any host'} at {prefix or '/'}")
+        self._hosts: dict[str, _Prefixes] = {
+            host: sorted(prefixes.items(), key=lambda entry: -len(entry[0])) for host, prefixes in hosts.items()
+        }
 
     def __call__(self, request: Request) -> Any:
         """Answer a request."""
-        authority = request.host.lower()
+        path = request.path
+        known = False
+        for prefixes in self._candidates(request.host.lower()):
+            known = True
+            for prefix, handler in prefixes:
+                if not prefix or path == prefix or path.startswith(f"{prefix}/"):
+                    return handler(request)
+        if known:
+            return Response.text("nothing is served at this path\n", 404)
+        return Response.text("this site is not served here\n", 421)
+
+    def _candidates(self, authority: str) -> Iterator[_Prefixes]:
         name = authority if authority.endswith("]") else authority.rsplit(":", 1)[0]
-        handler = self._sites.get(authority) or self._sites.get(name) or self._default
-        if handler is None:
-            return Response.text("this site is not served here\n", 421)
-        return handler(request)
+        for host in dict.fromkeys((authority, name, "")):
+            prefixes = self._hosts.get(host)
+            if prefixes is not None:
+                yield prefixes

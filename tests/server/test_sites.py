@@ -105,3 +105,83 @@ def test_sites_may_take_their_time() -> None:
     client = MemoryServer(Sites({"a": slow})).connect()
     client.send(get())
     assert client.responses[0].body == b"slow"
+
+
+PATHS = {
+    "one.test": named("one"),
+    "one.test/api": named("one, api"),
+    "one.test/api/v2/": named("one, v2"),
+    "one.test:8080/api": named("one, api, 8080"),
+    "Two.test/shop": named("two, shop"),
+    "/static": named("static"),
+    "/static/Img": named("img"),
+}
+
+
+def path(host: str, target: str, sites: Any = None) -> tuple[int, bytes]:
+    client = MemoryServer(Sites(PATHS if sites is None else sites)).connect()
+    client.send(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    (response,) = client.responses
+    return response.status, response.body
+
+
+@pytest.mark.parametrize(
+    ("host", "target", "site"),
+    [
+        ("one.test", "/", b"one"),
+        ("one.test", "/apis", b"one"),
+        ("one.test", "/api", b"one, api"),
+        ("one.test", "/api?v2", b"one, api"),
+        ("one.test", "/api/", b"one, api"),
+        ("one.test", "/api/v1", b"one, api"),
+        ("one.test", "/api/v2", b"one, v2"),
+        ("one.test", "/api/v2/things/7", b"one, v2"),
+        ("one.test", "/api/v22", b"one, api"),
+        ("one.test:8080", "/api/v2", b"one, api, 8080"),
+        ("one.test:8080", "/else", b"one"),
+        ("one.test:81", "/api/v2", b"one, v2"),
+        ("one.test", "/static/x", b"one"),
+        ("two.test", "/shop/cart", b"two, shop"),
+        ("TWO.test", "/static/x", b"static"),
+        ("two.test", "/static/Img/x", b"img"),
+        ("else.test", "/static", b"static"),
+        ("else.test", "http://one.test", b"one"),
+        ("else.test", "http://one.test/api", b"one, api"),
+    ],
+)
+@pytest.mark.ledger("H-15")
+def test_the_longest_prefix_of_the_host_wins_and_then_that_of_any_host(host: str, target: str, site: bytes) -> None:
+    assert path(host, target) == (200, site)
+
+
+@pytest.mark.parametrize("target", ["/API", "/api%2Fv2", "/%61pi", "//api", "/x/../api", "/;/api", "/api;v=2"])
+@pytest.mark.ledger("H-15")
+def test_paths_are_compared_as_they_came(target: str) -> None:
+    assert path("one.test", target) == (200, b"one")
+
+
+def test_a_known_host_without_a_site_for_the_path_is_404_and_an_unknown_host_421() -> None:
+    sites = {"one.test/api": named("api")}
+    assert path("one.test", "/else", sites)[0] == 404
+    assert path("two.test", "/api", sites)[0] == 421
+    assert path("two.test", "/api", {**sites, "/static": named("static")})[0] == 404
+
+
+def test_the_server_as_a_whole_is_asked_of_the_site_for_all_paths() -> None:
+    for sites, status in (({"a": named("a")}, 200), ({"a/b": named("b")}, 404)):
+        client = MemoryServer(Sites(sites)).connect()
+        client.send(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert statuses(client) == [status]
+
+
+@pytest.mark.parametrize(
+    ("names", "default", "sentence"),
+    [
+        (["a.test", "A.test/"], False, "two sites answer for a.test at /"),
+        (["/x", "/x/"], False, "two sites answer for any host at /x"),
+        (["/"], True, "two sites answer for any host at /"),
+    ],
+)
+def test_two_sites_for_the_same_requests_are_refused(names: list[str], default: bool, sentence: str) -> None:
+    with pytest.raises(ValueError, match=f"^{sentence}$"):
+        Sites({name: named(name) for name in names}, named("default") if default else None)
