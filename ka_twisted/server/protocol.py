@@ -79,7 +79,8 @@ class KeepAliveProtocol(Protocol):
     core: ServerConnection
     watch: Watch
     _outlet: Outlet
-    # Class attributes are the initial values: an idle connection has few of its own.
+    # Class attributes are the initial values: an idle connection has few of its own. Those that every request asks for
+    # are set at once: an instance's own are found faster.
     octetsReceived: int = 0
     _turning = False
     _paused = False
@@ -96,7 +97,8 @@ class KeepAliveProtocol(Protocol):
 
     def requestReceived(self, request: Request) -> None:
         """A request's head is complete. The default lets the factory's handler answer."""
-        result = self.factory.handler(request)
+        handler = self.factory.handler
+        result = handler(request)
         if result.__class__ is Response:
             answering.respond(self, request, result)
         else:
@@ -194,6 +196,8 @@ class KeepAliveProtocol(Protocol):
         self.core = ServerConnection(factory.terms)
         self._outlet = outlet(transport, self)
         self.watch = Watch(factory.alarms, self)
+        self._turning = self._paused = self._closed = False
+        self._closing = self._successor = self._pace = None
         if isTcp(transport):
             transport.setTcpNoDelay(True)
             transport.bufferSize = _RECEIVE
@@ -279,10 +283,11 @@ class KeepAliveProtocol(Protocol):
         self._turning = True
         core = self.core
         way = self._outlet
-        now = self.factory.now()
-        if now >= self.factory.dateDue or self.factory.maxAge:
+        factory = self.factory
+        seconds = factory.now  # an attribute, not a method, that is called by way of a name: it is found faster
+        now = seconds()
+        if now >= factory.dateDue or factory.maxAge:
             self.passTime()
-        receive = self.requestReceived
         budget = _PASS
         try:
             while not way.pending and (event := core.next_event()) is not None:
@@ -296,7 +301,7 @@ class KeepAliveProtocol(Protocol):
                 else:
                     request = Request(self, event)
                     try:
-                        receive(request)
+                        self.requestReceived(request)
                     except Exception:
                         answering.fail(self, request, Failure())
                 budget -= event.bytes_sent + _OVERHEAD
