@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-__all__ = ["Companion", "Notifier", "listenFds", "startEnvironment"]
+__all__ = ["Companion", "Notifier", "listenFds", "sendDatagram", "startEnvironment"]
 
 _log = Logger()
 
@@ -29,6 +29,20 @@ _FIRST = 3
 _NAMELESS = "unknown"
 #: Seconds that a datagram may wait for room in systemd's queue. Any longer, and requests would wait as well.
 _PATIENCE = 0.25
+
+
+def sendDatagram(address: str, octets: bytes, fds: Sequence[int] = (), *, seconds: float) -> None:
+    """
+    Send one datagram to a UNIX socket, with duplicates of descriptors.
+
+    :param seconds: to wait for room in the queue of the other side; 0: not to wait.
+    :raises OSError: when it cannot be sent.
+    """
+    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds))] if fds else []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.settimeout(seconds)
+        sender.connect(address)  # only then does the wait see the other side's queue
+        sender.sendmsg([octets], ancillary)
 
 
 class Notifier:
@@ -102,12 +116,8 @@ class Notifier:
         self._send("FDSTOREREMOVE=1", f"FDNAME={_checked(name)}")
 
     def _send(self, *fields: str, fds: Sequence[int] = ()) -> None:
-        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds))] if fds else []
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-                sender.settimeout(_PATIENCE)
-                sender.connect(self._address)  # only then does the wait see the other side's queue
-                sender.sendmsg(["\n".join(fields).encode()], ancillary)
+            sendDatagram(self._address, "\n".join(fields).encode(), fds, seconds=_PATIENCE)
         except OSError as error:
             if not self._lost:
                 _log.warn("systemd cannot be told {field}: {error}", field=fields[0], error=error)
