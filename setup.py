@@ -32,12 +32,12 @@ setup(
     ],
     python_requires=">=3.10",
     packages=find_packages(include=["ka_twisted", "ka_twisted.*"]),
-    package_data={"ka_twisted": ["py.typed"]},
+    package_data={"ka_twisted": ["py.typed"], "ka_twisted.admin": ["*.css", "*.html", "*.js"]},
     # A module, not a package: the folder that holds it belongs to Twisted and must stay without
     # an __init__.py of ours, or Twisted would take it for a copy of itself and not look inside.
     py_modules=["twisted.plugins.ka_twisted_plugins"],
     zip_safe=False,
-    install_requires=["twisted>=24.7", "zope.interface"],
+    install_requires=["tomli; python_version < '3.11'", "twisted>=24.7", "zope.interface"],
     extras_require={
         "tls": ["twisted[tls]>=24.7"],
         # Young, hence pinned below its next minor.
