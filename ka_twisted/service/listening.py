@@ -1,10 +1,16 @@
-"""Ports: had at once or not at all, tried without being kept, and described on one line."""
+"""Ports: had at once or not at all, tried without being kept, taken over, and described on one line."""
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
+import socket
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from twisted.internet import tcp, unix
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
@@ -112,3 +118,54 @@ def describeAddress(address: Any) -> str:
         return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
     name = getattr(address, "name", None)
     return f"unix:{name.decode('utf-8', 'replace')}" if isinstance(name, bytes) else str(address)
+
+
+def storeName(text: str) -> str:
+    """The name by which the socket of an endpoint is kept while its server is replaced (FDNAME of sd_notify(3))."""
+    readable = re.sub(r"[^A-Za-z0-9.=_-]+", "-", text)[:200]
+    return f"{readable}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def adopt(reactor: Any, descriptor: int, factory: Any) -> IListeningPort:
+    """
+    Listen on a socket that listens already, and that is not ours alone: it is neither shut down nor unlinked.
+
+    :param descriptor: is duplicated.
+    """
+    with socket.socket(fileno=os.dup(descriptor)) as sock:
+        sock.setblocking(False)
+        family = sock.family
+    if family != socket.AF_UNIX:
+        port: IListeningPort = reactor.adoptStreamPort(descriptor, family, factory)
+        return port
+    lent: Any = _lentPort(reactor)._fromListeningDescriptor(reactor, descriptor, factory)
+    lent.startListening()
+    return lent  # type: ignore[no-any-return]
+
+
+def _lentPort(reactor: Any) -> Any:
+    """The class of UNIX ports of a reactor, for sockets that are somebody else's."""
+    base: Any = unix.Port
+    uvloop = sys.modules.get("ka_twisted.reactors.uvloop")
+    if uvloop is not None and isinstance(reactor, uvloop.UvloopReactor):
+        from ..reactors.ports import UNIXPort as base
+
+    class LentPort(base):  # type: ignore[misc]
+        """Twisted's own would change the mode of the path, and remove it when it is closed."""
+
+        _preexistingSocket: Any
+
+        def startListening(self) -> None:
+            self.factory.doStart()
+            self.socket = self._preexistingSocket
+            self._preexistingSocket = None
+            self.fileno = self.socket.fileno
+            self.numberAccepts = 100
+            self._shouldShutdown = False
+            self.connected = True
+            self.startReading()
+
+        def connectionLost(self, reason: Any) -> None:
+            tcp.Port.connectionLost(self, reason)
+
+    return LentPort

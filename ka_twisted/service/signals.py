@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
@@ -53,3 +53,32 @@ class StopSignals:
         else:
             self._previous[number](number, frame)
         self._stopping = True
+
+
+class OperatorSignals:
+    """
+    The signals by which an operator asks for something: SIGHUP, SIGUSR1.
+
+    :param reactor: provides IReactorFromThreads.
+    :param meanings: what is called, in the reactor's thread, for each signal.
+    """
+
+    def __init__(self, reactor: Any, meanings: Mapping[int, Callable[[], object]]) -> None:
+        self._reactor = reactor
+        self._meanings = meanings
+        self._previous: dict[int, Any] = {}
+
+    def install(self) -> None:
+        """Take the signals over; not outside of the main thread, where Python lets nobody do it."""
+        if threading.current_thread() is threading.main_thread():
+            for number in self._meanings:
+                self._previous[number] = signal.signal(number, self._received)
+
+    def uninstall(self) -> None:
+        """Give them back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous.clear()
+
+    def _received(self, number: int, frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self._meanings[number])

@@ -21,6 +21,8 @@ from zope.interface.verify import verifyObject
 
 from ka_twisted.config import Limits, TcpKeepAlive, Timeouts
 from ka_twisted.core.reasons import CloseReason
+from ka_twisted.service.configuration import Configuration, Listener
+from ka_twisted.service.generation import Unusable
 from ka_twisted.service.listening import (
     ListenError,
     describeAddress,
@@ -32,6 +34,8 @@ from ka_twisted.service.signals import StopSignals
 from ka_twisted.service.tap import KeepAliveService, Options, makeService
 
 ADDRESS = IPv4Address("TCP", "127.0.0.1", 8080)
+TIMEOUTS = Timeouts(idle=15, drain=7, write=0)
+LIMITS = Limits(maxRequests=100)
 
 
 class Reactor(MemoryReactorClock):
@@ -85,19 +89,20 @@ class Endpoint:
 
 
 class Factory:
-    """What the service knows of a factory: its settings, its connections and its drain."""
+    """What the service knows of a factory: its connections, its retirement and its drain."""
 
     def __init__(self) -> None:
-        self.timeouts = Timeouts(idle=15, drain=7, write=0)
-        self.limits = Limits(maxRequests=100)
-        self.tcpKeepAlive: TcpKeepAlive | None = None
         self.connections: list[Any] = []
+        self.retired = 0
         self.drained: list[float | None] = []
         self.finished: Deferred[None] = Deferred()
 
     @property
     def connectionCount(self) -> int:
         return len(self.connections)
+
+    def retire(self) -> None:
+        self.retired += 1
 
     def drain(self, seconds: float | None = None) -> Deferred[None]:
         self.drained.append(seconds)
@@ -140,21 +145,34 @@ def log() -> Iterator[list[Any]]:
     globalLogPublisher.removeObserver(observer)
 
 
-def makeOne(reactor: Reactor, *outcomes: Any, log: Log | None = None) -> Any:
-    endpoints: Any = [(f"endpoint {n}", Endpoint(outcome)) for n, outcome in enumerate(outcomes, 1)]
-    return KeepAliveService(Factory(), endpoints, reactor=reactor, accessLog=log)  # type: ignore[arg-type]
+def makeOne(reactor: Reactor, *outcomes: Any, log: Log | None = None, **settings: Any) -> Any:
+    """A service whose endpoints listen as they are told, with a factory whose drain ends when it is told."""
+    endpoints = {f"endpoint {n}": Endpoint(outcome) for n, outcome in enumerate(outcomes, 1)}
+    configuration = Configuration(
+        listeners=tuple(Listener(endpoint=text) for text in endpoints), timeouts=TIMEOUTS, limits=LIMITS, **settings
+    )
+    service: Any = KeepAliveService(
+        configuration,
+        reactor=reactor,
+        handler=repr,
+        endpointOf=lambda text: endpoints[text],  # type: ignore[arg-type, return-value]
+    )
+    service.endpoints = endpoints
+    service.generation.factory = Factory()
+    service.generation.accessLog = log
+    return service
 
 
 def test_itIsAService(reactor: Reactor) -> None:
     verifyObject(IService, makeOne(reactor))
 
 
-def test_everyEndpointServesTheSameFactory(reactor: Reactor) -> None:
+def test_behindEveryEndpointIsTheSameFactory(reactor: Reactor) -> None:
     service = makeOne(reactor, Port(reactor), Port(reactor))
     service.privilegedStartService()
     service.startService()
     assert len(service.ports) == 2
-    assert {endpoint.factory for _, endpoint in service._endpoints} == {service.factory}
+    assert {endpoint.factory.inner for endpoint in service.endpoints.values()} == {service.factory}
 
 
 def test_portsAreClaimedOnceHoweverOftenItIsAsked(reactor: Reactor) -> None:
@@ -178,23 +196,23 @@ def test_whenOnePortCannotBeHadTheOthersAreClosedBeforeAnybodyIsTold(reactor: Re
         service.claim()
     assert not first.open
     assert service.ports == []
-    assert service._endpoints[2][1].factory is None
+    assert service.endpoints["endpoint 3"].factory is None
     assert log.calls == ["start", "stop"]
 
 
 def test_anEndpointThatRaisesIsAFailureToo(reactor: Reactor) -> None:
-    service = makeOne(reactor)
-    service._endpoints = [("endpoint", None)]
-    with pytest.raises(ListenError, match="cannot listen on endpoint: 'NoneType' object"):
+    service = makeOne(reactor, None)
+    service.endpoints["endpoint 1"] = None
+    with pytest.raises(ListenError, match="cannot listen on endpoint 1: 'NoneType' object"):
         service.claim()
 
 
 def test_withoutItsAccessLogNothingListens(reactor: Reactor) -> None:
     error = OSError(errno.EACCES, "Permission denied", "/var/log/requests")
     service = makeOne(reactor, Port(reactor), log=Log(error))
-    with pytest.raises(ListenError, match=r"^the access log .*Permission denied"):
+    with pytest.raises(Unusable, match=r"^the access log .*Permission denied"):
         service.claim()
-    assert service._endpoints[0][1].factory is None
+    assert service.endpoints["endpoint 1"].factory is None
 
 
 def test_anEndpointMayTakeItsTime(reactor: Reactor, log: list[Any]) -> None:
@@ -232,6 +250,7 @@ def test_aStopClosesThePortsThenDrainsThenClosesTheLog(reactor: Reactor) -> None
     stopped: list[None] = []
     service = makeOne(reactor, port, log=log)
     service.startService()
+    service.factory.connections = [object()]
     service.stopService().addCallback(stopped.append)
     assert service.factory.drained == []
     reactor.advance(0)
@@ -260,8 +279,8 @@ def test_hasteCutsWhatTheDrainWaitsFor(reactor: Reactor) -> None:
 
 
 def test_theLogNamesAddressesTimersAndLimitsAtTheStart(reactor: Reactor, log: list[Any]) -> None:
-    service = makeOne(reactor, Port(reactor), Port(reactor, IPv6Address("TCP", "::1", 80)))
-    service.factory.tcpKeepAlive = TcpKeepAlive(60, 10, 3)
+    ports = Port(reactor), Port(reactor, IPv6Address("TCP", "::1", 80))
+    service = makeOne(reactor, *ports, tcpKeepAlive=TcpKeepAlive(60, 10, 3))
     service.startService()
     lines = [formatEvent(event) for event in log]
     assert lines[:2] == ["listening on 127.0.0.1:8080", "listening on [::1]:80"]
@@ -401,7 +420,7 @@ def options(*arguments: str) -> Options:
 
 
 def test_theOptionsReachTheFactory() -> None:
-    service = makeService(
+    service: Any = makeService(
         options("--idle-timeout", "3", "--max-requests", "9", "--tcp-keepalive", "60")
     )
     assert service.factory.timeouts == Timeouts(idle=3)
@@ -428,8 +447,9 @@ def test_portsAreClaimedEarlyWhereNothingWillChange(
     runner: dict[str, Any], claimed: bool, tmp_path: Path
 ) -> None:
     made = options("--listen", f"unix:{tmp_path}/socket")
-    made.endpoints = [("endpoint", Endpoint(Port(Reactor())))]  # type: ignore[list-item]
-    made["listen"] = []
     made.parent = runner  # type: ignore[assignment]
     service = makeService(made)
-    assert bool(service.ports) == claimed
+    try:
+        assert bool(service.ports) == claimed
+    finally:
+        service.openings.closeNow()

@@ -1,0 +1,270 @@
+"""
+What a process that serves and one that supervises have in common: they begin, reload, go out of service and end in the
+same way, at the same signals, and tell systemd and the operator about it.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+
+from .adminport import OperatorListener
+from .announce import announce
+from .configuration import Configuration
+from .listening import describeAddress, storeName
+from .pauses import Pauses
+from .ports import Opening, Ports
+from .reload import PROBLEMS, Reloader
+from .signals import OperatorSignals, StopSignals
+from .systemd import Companion, Notifier
+
+if TYPE_CHECKING:
+    from ..interfaces import IServerView  # type: ignore[attr-defined,unused-ignore]
+
+SERVING, RELOADING, DRAINING = "serving", "reloading", "draining"
+#: Seconds for which clients are told that their connections end, before idle ones are closed: a request that is under
+#: way meanwhile is served.
+GRACE = 1.0
+
+
+class LifeCycle(Service):
+    """
+    The life of a server, without its serving.
+
+    :param openings: what it listens on.
+    :param read: reads the configuration anew; None: it stays what it is.
+    :param notifier: systemd's ear; None: nobody listens there.
+    :param quiet: whether somebody else says on what it listens and by which timers.
+    :ivar ready: whether new connections are welcome.
+    :ivar state: ``serving``, ``reloading`` or ``draining``.
+    :ivar started: seconds since the epoch.
+    """
+
+    name = "keepalive"
+    _log = Logger()
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        openings: Ports,
+        *,
+        reactor: Any,
+        read: Callable[[], Configuration] | None = None,
+        notifier: Notifier | None = None,
+        quiet: bool = False,
+    ) -> None:
+        self.configuration = configuration
+        self.openings = openings
+        self.ready = False
+        self.state = SERVING
+        self.started = time.time()
+        self._reactor = reactor
+        self._notifier = notifier
+        self._companion = None if notifier is None else Companion(notifier, reactor, status=self.status)
+        self._quiet = quiet
+        self._claimed = False
+        self._draining: Deferred[None] | None = None
+        self._pauses = Pauses(reactor)
+        self._reloader = Reloader(read or (lambda: self.configuration), self._change, self._reloaded)
+        self._operator = OperatorListener(reactor, self._view)
+        self._stopSignals = StopSignals(reactor, self.hurry)
+        self._operatorSignals = OperatorSignals(
+            reactor, {signal.SIGHUP: self.reload, signal.SIGUSR1: self.reopenLog}
+        )
+
+    @property
+    def ports(self) -> list[IListeningPort]:
+        """What it listens on now."""
+        return [opening.port for opening in self.openings if opening.port is not None]
+
+    # What the kinds of servers differ in.
+
+    def _claim(self) -> None:
+        """
+        Have everything that can fail.
+
+        :raises ListenError: or another of `PROBLEMS`.
+        """
+        raise NotImplementedError
+
+    def _release(self) -> None:
+        """Give back what was claimed, before the reactor runs."""
+        raise NotImplementedError
+
+    def _serve(self) -> None:
+        """Begin, and call `_nowReady` once that is done."""
+        raise NotImplementedError
+
+    async def _change(self, configuration: Configuration) -> None:
+        """Put another configuration into effect, or raise one of `PROBLEMS` and leave everything as it is."""
+        raise NotImplementedError
+
+    async def _shed(self, replaced: bool) -> None:
+        """Go out of service: announce it, listen no more, let the connections end."""
+        raise NotImplementedError
+
+    def _cut(self) -> None:
+        """End what the drain waits for."""
+        raise NotImplementedError
+
+    def _finish(self) -> None:
+        """Close what is left."""
+        raise NotImplementedError
+
+    def _view(self) -> IServerView:
+        """What the operator sees."""
+        raise NotImplementedError
+
+    def _count(self, well: bool) -> None:
+        """A reload is over."""
+        raise NotImplementedError
+
+    def reopenLog(self) -> None:
+        """Go on in a new access log of the same name."""
+        raise NotImplementedError
+
+    def status(self) -> str:
+        """One line for whoever asks systemd."""
+        raise NotImplementedError
+
+    # The beginning.
+
+    def claim(self) -> None:
+        """
+        Open the access log and listen on every endpoint.
+
+        No connection is accepted before the reactor runs.
+
+        :raises ListenError: or another of `PROBLEMS`, for the first thing that fails; what was claimed is released.
+        """
+        if self._claimed:
+            return
+        try:
+            self._claim()
+            self._operator.settle(self._operator.prepare(self.configuration.admin), self.configuration.admin)
+        except PROBLEMS:
+            self._release()
+            raise
+        self._claimed = True
+
+    def privilegedStartService(self) -> None:
+        super().privilegedStartService()
+        self.claim()
+
+    def startService(self) -> None:
+        self.claim()  # `twist` knows no privileged start
+        super().startService()
+        if not self._quiet:
+            self._describe()
+        self._operatorSignals.install()
+        self._reactor.callWhenRunning(self._begin)
+
+    def _begin(self) -> None:
+        self._stopSignals.install()
+        if self._companion is not None:
+            self._companion.start()
+        if self.running:
+            self._serve()
+
+    def _nowReady(self) -> None:
+        if self.state == DRAINING:
+            return
+        self.ready = True
+        if self._notifier is not None:
+            self._keepSockets([*self.openings])
+            self._notifier.ready()
+
+    def _describe(self) -> None:
+        for port in self.ports:
+            self._log.info("listening on {address}", address=describeAddress(port.getHost()))
+        for port in self._operator.listening:
+            self._log.info("the operator's page is on {address}", address=describeAddress(port.getHost()))
+        configuration = self.configuration
+        announce(self._log, configuration.timeouts, configuration.limits, configuration.tcpKeepAlive)
+
+    def _keepSockets(self, openings: list[Opening], *, keep: bool = True) -> None:
+        """Have systemd keep sockets for the next process, or no more. Those of its own it has anyway."""
+        for opening in openings:
+            port: Any = opening.port
+            if self._notifier is None or port is None or not opening.text.startswith(("tcp:", "tcp6:")):
+                continue  # the path of a UNIX socket is removed when it is closed
+            name = storeName(opening.text)
+            if keep:
+                self._notifier.store(name, port.fileno())
+            else:
+                self._notifier.remove(name)
+
+    # Reloads.
+
+    def reload(self) -> Deferred[None]:
+        """Read the configuration anew and put it into effect; fires when that is over, however it went."""
+        return self._reloader.request()
+
+    def _beginReload(self) -> bool:
+        """Whether this is the time to reload."""
+        if self.state == DRAINING or not self.running:
+            return False
+        self.state = RELOADING
+        if self._notifier is not None:
+            self._notifier.reloading()
+        return True
+
+    def _reloaded(self, well: bool) -> None:
+        self._count(well)
+        if self.state == RELOADING:
+            self.state = SERVING
+        if self._notifier is not None and self.state == SERVING:
+            self._notifier.ready()
+
+    # The end.
+
+    def drain(self, *, replaced: bool = False) -> Deferred[None]:
+        """
+        Go out of service without losing a request, and stay.
+
+        :param replaced: whether others accept the connections from now on, so that no balancer has to hear of it first.
+        :return: fires when the last connection is gone, after ``Timeouts.drain`` seconds at most.
+        """
+        if self._draining is None:
+            self.ready = False
+            self.state = DRAINING
+            if self._companion is not None:
+                timeouts = self.configuration.timeouts
+                expected = timeouts.drainDelay + GRACE + timeouts.drain
+                self._companion.draining(self._reactor.seconds() + expected)
+            self._draining = Deferred.fromCoroutine(self._shed(replaced))
+        return self._draining
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Go out of service, then end.
+
+        :return: fires when the last connection is gone, as `drain` does.
+        """
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    def hurry(self) -> None:
+        """Wait for nothing any more."""
+        self._pauses.end()
+        self._cut()
+
+    async def _stop(self) -> None:
+        if self._notifier is not None:
+            self._notifier.stopping()
+        await self.drain()
+        self._finish()
+        await self._operator.close()
+        if self._companion is not None:
+            self._companion.stop()
+        self._operatorSignals.uninstall()
+        self._stopSignals.uninstall()
+        self._draining = None
+        self._claimed = False
