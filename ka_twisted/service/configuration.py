@@ -7,7 +7,7 @@ read it. Two equal configurations mean the same server.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
 from ..config import Limits, TcpKeepAlive, Timeouts, Tls
@@ -56,7 +56,7 @@ class Admin:
     """
 
     endpoint: str
-    token: str = ""
+    token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
