@@ -14,6 +14,7 @@ from typing import Any
 #: `run(namespace) -> int`, and what it is for.
 SUBCOMMANDS = (
     ("explain", ".explain", "read a request and show what it does to its connection, and why"),
+    ("install-service", ".install", "write units of systemd and a configuration for this installation"),
 )
 
 
