@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IProtocolFactory
 
 from ..config import Tls
@@ -159,7 +159,7 @@ class Generation:
 
     def drain(self) -> Deferred[None]:
         """Serve what has been taken up; fires when the last connection is gone."""
-        return self.factory.drain(self.configuration.timeouts.drain) if self.factory.connections else succeed(None)
+        return self.factory.drain(self.configuration.timeouts.drain)
 
     def cut(self) -> int:
         """End all connections at once; how many there were."""

@@ -41,7 +41,7 @@ class LifeCycle(Service):
     :param openings: what it listens on.
     :param read: reads the configuration anew; None: it stays what it is.
     :param notifier: systemd's ear; None: nobody listens there.
-    :param quiet: whether somebody else says on what it listens and by which timers.
+    :param supervised: whether a supervisor speaks for it: to the log, to systemd, and to the operator.
     :ivar ready: whether new connections are welcome.
     :ivar state: ``serving``, ``reloading`` or ``draining``.
     :ivar started: seconds since the epoch.
@@ -58,7 +58,7 @@ class LifeCycle(Service):
         reactor: Any,
         read: Callable[[], Configuration] | None = None,
         notifier: Notifier | None = None,
-        quiet: bool = False,
+        supervised: bool = False,
     ) -> None:
         self.configuration = configuration
         self.openings = openings
@@ -68,16 +68,17 @@ class LifeCycle(Service):
         self._reactor = reactor
         self._notifier = notifier
         self._companion = None if notifier is None else Companion(notifier, reactor, status=self.status)
-        self._quiet = quiet
+        self._supervised = supervised
         self._claimed = False
         self._draining: Deferred[None] | None = None
         self._pauses = Pauses(reactor)
         self._reloader = Reloader(read or (lambda: self.configuration), self._change, self._reloaded)
         self._operator = OperatorListener(reactor, self._view)
         self._stopSignals = StopSignals(reactor, self.hurry)
-        self._operatorSignals = OperatorSignals(
-            reactor, {signal.SIGHUP: self.reload, signal.SIGUSR1: self.reopenLog}
-        )
+        meanings: dict[int, Callable[[], object]] = {signal.SIGUSR1: self.reopenLog}
+        if not supervised:
+            meanings[signal.SIGHUP] = self.reload
+        self._operatorSignals = OperatorSignals(reactor, meanings)
 
     @property
     def ports(self) -> list[IListeningPort]:
@@ -114,7 +115,7 @@ class LifeCycle(Service):
         """End what the drain waits for."""
         raise NotImplementedError
 
-    def _finish(self) -> None:
+    async def _finish(self) -> None:
         """Close what is left."""
         raise NotImplementedError
 
@@ -148,7 +149,9 @@ class LifeCycle(Service):
             return
         try:
             self._claim()
-            self._operator.settle(self._operator.prepare(self.configuration.admin), self.configuration.admin)
+            if not self._supervised:
+                admin = self.configuration.admin
+                self._operator.settle(self._operator.prepare(admin), admin)
         except PROBLEMS:
             self._release()
             raise
@@ -161,7 +164,7 @@ class LifeCycle(Service):
     def startService(self) -> None:
         self.claim()  # `twist` knows no privileged start
         super().startService()
-        if not self._quiet:
+        if not self._supervised:
             self._describe()
         self._operatorSignals.install()
         self._reactor.callWhenRunning(self._begin)
@@ -260,7 +263,7 @@ class LifeCycle(Service):
         if self._notifier is not None:
             self._notifier.stopping()
         await self.drain()
-        self._finish()
+        await self._finish()
         await self._operator.close()
         if self._companion is not None:
             self._companion.stop()

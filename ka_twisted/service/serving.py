@@ -31,7 +31,7 @@ class KeepAliveService(LifeCycle):
     :param inherited: descriptors of sockets that listen already, by `listening.storeName` of their endpoints.
     :param endpointOf: makes an endpoint of its description.
     :param notifier: systemd's ear.
-    :param quiet: whether somebody else says on what it listens and by which timers.
+    :param supervised: whether a supervisor speaks for it: to the log, to systemd, and to the operator.
     :raises Unusable: when the configuration cannot be put into effect.
     """
 
@@ -45,10 +45,10 @@ class KeepAliveService(LifeCycle):
         inherited: dict[str, list[int]] | None = None,
         endpointOf: Callable[[str], IStreamServerEndpoint] | None = None,
         notifier: Notifier | None = None,
-        quiet: bool = False,
+        supervised: bool = False,
     ) -> None:
         openings = Ports(reactor, inherited=inherited, endpointOf=endpointOf, late=self._failedLate)
-        super().__init__(configuration, openings, reactor=reactor, read=read, notifier=notifier, quiet=quiet)
+        super().__init__(configuration, openings, reactor=reactor, read=read, notifier=notifier, supervised=supervised)
         self.instruments = Instruments()
         self.generation = Generation(configuration, self.instruments, reactor, handler=handler)
         self._former: list[Generation] = []
@@ -197,7 +197,7 @@ class KeepAliveService(LifeCycle):
         for generation in self._all():
             generation.cut()
 
-    def _finish(self) -> None:
+    async def _finish(self) -> None:
         self._certificates.stop()
         for generation in self._all():
             generation.close()

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
+from twisted.internet.error import ReactorNotRunning
+
 
 class StopSignals:
     """
@@ -49,10 +51,16 @@ class StopSignals:
         if self._stopping:
             self._reactor.callFromThread(self._hurry)
         elif number == signal.SIGTERM:
-            self._reactor.callFromThread(self._reactor.stop)
+            self._reactor.callFromThread(self._stop)
         else:
             self._previous[number](number, frame)
         self._stopping = True
+
+    def _stop(self) -> None:
+        try:
+            self._reactor.stop()
+        except ReactorNotRunning:
+            pass  # somebody else was faster
 
 
 class OperatorSignals:

@@ -15,7 +15,7 @@ from typing import Any
 
 from twisted.internet.endpoints import serverFromString
 
-from .configuration import Configuration, Listener, Site
+from .configuration import Configuration
 from .lifecycle import LifeCycle
 from .listening import isRepeatable, rehearse, storeName
 from .loading import oneLine
@@ -23,6 +23,7 @@ from .options import Options, refuse
 from .reload import PROBLEMS
 from .serving import KeepAliveService
 from .systemd import Notifier, listenFds, startEnvironment
+from .workers import Supervisor
 
 __all__ = ["KeepAliveService", "Options", "makeService"]
 
@@ -37,11 +38,12 @@ def makeService(options: Options) -> LifeCycle:
 
     environment = startEnvironment()
     inherited = listenFds(environment)
+    kind: Any = Supervisor if options.configuration.workers else KeepAliveService
     try:
-        service = KeepAliveService(
-            _configuration(options),
+        service: LifeCycle = kind(
+            options.configuration,
             reactor=reactor,
-            handler=options.handler,
+            read=options.read,
             inherited=inherited,
             notifier=Notifier.fromEnvironment(environment),
         )
@@ -54,18 +56,6 @@ def makeService(options: Options) -> LifeCycle:
     except PROBLEMS as error:
         refuse(oneLine(error))
     return service
-
-
-def _configuration(options: Options) -> Configuration:
-    return Configuration(
-        listeners=tuple(Listener(endpoint=text) for text in options["listen"]),
-        timeouts=options.timeouts,
-        limits=options.limits,
-        sites=(Site(app=options["app"]),),
-        tcpKeepAlive=options.tcpKeepAlive,
-        accessLog=options["access-log"],
-        logFormat=options["log-format"],
-    )
 
 
 def _isSettled(runner: Any) -> bool:

@@ -1,0 +1,222 @@
+"""
+What runs in a worker: the service of one process, on sockets that its supervisor listens on.
+
+It does what it is told on its channel, and ends when that is closed: without a supervisor it would serve for nobody.
+Started as ``python -m ka_twisted.service.worker REACTOR``, with descriptors as `process` hands them over.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ReactorNotRunning
+from twisted.internet.task import LoopingCall
+from twisted.logger import ILogObserver, Logger, LogLevel, formatEvent, globalLogBeginner
+from twisted.python.failure import Failure
+from zope.interface import provider
+
+from .channel import Channel, Message, attach
+from .configuration import Configuration
+from .loading import oneLine
+from .reload import PROBLEMS
+
+#: The descriptors of a worker; those of the listeners follow.
+STDERR, CHANNEL, LOG, LISTENERS = 2, 3, 4, 5
+#: Seconds between two words on how much there is to do.
+_LOAD = 1.0
+#: Seconds that the supervisor has for taking leave.
+_FAREWELL = 2.0
+#: Closed connections whose stories are left behind.
+_STORIES = 200
+
+_log = Logger()
+
+
+class Worker:
+    """
+    Serves as its supervisor wants.
+
+    :param reactor: provides what a server needs, and IReactorSocket.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._channel = Channel(self._told, self._orphaned)
+        self._service: Any = None
+        self._load: tuple[int, int] | None = None
+        self._loop = LoopingCall(self._tellLoad)
+        self._loop.clock = reactor
+        self._ending = False
+        self._farewell: Deferred[None] | None = None
+        self._tasks: dict[str, Callable[[Message], None]] = {
+            "serve": self._serve,
+            "ask": self._answer,
+            "drain": lambda message: self._drain(),
+            "leave": lambda message: self._leave(),
+            "stop": lambda message: self._stop(),
+            "hurry": lambda message: self._service and self._service.hurry(),
+            "reopen": lambda message: self._service and self._service.reopenLog(),
+        }
+
+    def begin(self, descriptor: int) -> None:
+        """Listen to the supervisor."""
+        attach(self._reactor, descriptor, self._channel)
+        self._reactor.addSystemEventTrigger("before", "shutdown", self._shutDown)
+
+    # What the supervisor says.
+
+    def _told(self, message: Message) -> None:
+        self._tasks[message["do"]](message)
+
+    def _orphaned(self) -> None:
+        self._channel.transport = None
+        if self._farewell is not None:
+            self._farewell.cancel()
+        elif not self._ending:
+            _log.warn("the supervisor is gone: this worker ends")
+            self._leave()
+
+    def _serve(self, message: Message) -> None:
+        from .serving import KeepAliveService
+
+        sys.path[:] = message["path"]
+        configuration: Configuration = pickle.loads(base64.b64decode(message["configuration"]))
+        inherited: dict[str, list[int]] = {}
+        for name, descriptor in message["sockets"]:
+            os.set_inheritable(descriptor, False)
+            inherited.setdefault(name, []).append(descriptor)
+        try:
+            service = KeepAliveService(configuration, reactor=self._reactor, inherited=inherited, supervised=True)
+            service.startService()
+        except PROBLEMS as error:
+            self._fail(oneLine(error))
+        except Exception as error:
+            _log.failure("this worker cannot begin")
+            self._fail(f"{type(error).__name__}: {oneLine(error)}")
+        else:
+            self._service = service
+            self._channel.send(tell="ready")
+            self._loop.start(_LOAD)
+
+    def _fail(self, problem: str) -> None:
+        self._channel.send(tell="failed", problem=problem)
+        self._stop()
+
+    def _drain(self) -> None:
+        self._ending = True
+        drained: Deferred[None] = succeed(None) if self._service is None else self._service.drain()
+        drained.addCallback(lambda _: self._channel.send(tell="drained"))
+
+    def _leave(self) -> None:
+        self._ending = True
+        if self._service is None:
+            self._stop()
+        else:
+            self._service.drain(replaced=True).addCallback(lambda _: self._stop())
+
+    def _stop(self) -> None:
+        self._ending = True
+        try:
+            self._reactor.stop()
+        except ReactorNotRunning:
+            pass  # it is stopping already
+
+    def _answer(self, message: Message) -> None:
+        value = None
+        if self._service is not None:
+            value = self._counts() if message["what"] == "counts" else self._connections(message["limit"])
+        self._channel.send(tell="answer", id=message["id"], value=value)
+
+    # What the supervisor is told.
+
+    def _tellLoad(self) -> None:
+        load = (self._service.connectionCount, self._service.instruments.accepted)
+        if load != self._load:
+            self._load = load
+            self._channel.send(tell="load", open=load[0], accepted=load[1])
+
+    def _counts(self) -> Any:
+        metrics = self._service.instruments.metrics
+        return None if metrics is None else metrics.counts().toJson()
+
+    def _connections(self, limit: int) -> Any:
+        log = self._service.instruments.log
+        return None if log is None else {"open": log.open(limit), "closed": log.closed()[:limit]}
+
+    # The end.
+
+    def _shutDown(self) -> Deferred[None]:
+        if not self._ending:  # a signal was sent to this worker alone
+            self._ending = True
+            self._channel.send(tell="leaving")
+        return Deferred.fromCoroutine(self._end())
+
+    async def _end(self) -> None:
+        if self._service is not None:
+            await self._service.stopService()
+            self._tellLoad()
+            self._loop.stop()
+            if self._channel.transport is not None:
+                await self._takeLeave()
+        self._channel.close()
+
+    async def _takeLeave(self) -> None:
+        """Leave the counts behind, and see that they have arrived: the supervisor closes the channel then."""
+        self._farewell = Deferred()
+        self._farewell.addTimeout(_FAREWELL, self._reactor).addErrback(lambda _: None)
+        stories = self._connections(_STORIES)
+        self._channel.send(tell="last", counts=self._counts(), closed=stories and stories["closed"])
+        await self._farewell
+
+
+def logTo(descriptor: int) -> ILogObserver:
+    """
+    An observer that passes events on to the supervisor, which logs them with all the others.
+
+    Events are written at once: they arrive even when the worker is stuck or dies right after.
+    """
+
+    @provider(ILogObserver)
+    def observe(event: dict[str, Any]) -> None:
+        text = formatEvent(event)
+        failure = event.get("log_failure")
+        if isinstance(failure, Failure):
+            text = "\n".join(filter(None, (text, failure.getTraceback().rstrip())))
+        level = event.get("log_level", LogLevel.info).name
+        line = json.dumps({"level": level, "namespace": event.get("log_namespace", "-"), "text": text}).encode()
+        os.write(descriptor, line + b"\n")
+
+    return observe  # type: ignore[no-any-return]
+
+
+def main(arguments: list[str]) -> None:
+    """
+    Run a worker until it is told to end.
+
+    :param arguments: the module of the reactor.
+    """
+    for descriptor in (CHANNEL, LOG):
+        os.set_inheritable(descriptor, False)
+    # The terminal's and the operator's signals are for the supervisor, which passes on what they mean.
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, lambda number, frame: None)
+    import_module(arguments[0]).install()
+    from twisted.internet import reactor
+
+    globalLogBeginner.beginLoggingTo([logTo(LOG)])
+    Worker(reactor).begin(CHANNEL)
+    os.close(CHANNEL)
+    reactor.run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,352 @@
+"""
+The service of a process that supervises workers: it has the listening sockets and accepts nothing itself.
+
+The workers share one queue of connections. A worker that dies is replaced; on a reload each gets a successor, one after
+the other, and leaves once that is ready.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IDelayedCall, IStreamServerEndpoint
+
+from .aggregate import Aggregate
+from .configuration import Configuration
+from .generation import Unusable
+from .lifecycle import DRAINING, GRACE, LifeCycle
+from .listening import storeName
+from .loading import oneLine
+from .ports import Openings, Ports
+from .process import READY_WITHIN, WorkerFailed, WorkerProcess
+from .reload import PROBLEMS
+from .systemd import Notifier
+
+if TYPE_CHECKING:
+    from ..interfaces import IServerView  # type: ignore[attr-defined,unused-ignore]
+
+#: Seconds until a worker that died is replaced: at first, and at last, when one after the other dies.
+SOON, LATE = 0.1, 30.0
+#: Seconds of service after which a worker's death is not held against its successor.
+STEADY = 10.0
+#: Seconds that workers get beyond their deadlines before they are killed.
+MARGIN = 5.0
+
+
+class Slot:
+    """
+    A place for a worker.
+
+    :ivar worker: who has it; None while a successor waits to be started.
+    :ivar delay: how long that takes.
+    """
+
+    def __init__(self, configuration: Configuration, openings: Openings) -> None:
+        self.configuration = configuration
+        self.openings = openings
+        self.worker: WorkerProcess | None = None
+        self.delay = SOON
+        self.restart: IDelayedCall | None = None
+
+    def cancel(self) -> None:
+        """Start nobody any more."""
+        if self.restart is not None:
+            self.restart.cancel()
+            self.restart = None
+
+
+class Supervisor(LifeCycle):
+    """
+    Has a configuration served by processes.
+
+    :param reactor: provides IReactorCore, IReactorTime, IReactorFromThreads, IReactorProcess and IReactorSocket.
+    :param read: reads the configuration anew; None: it stays what it is.
+    :param inherited: descriptors of sockets that listen already, by `listening.storeName` of their endpoints.
+    :param endpointOf: makes an endpoint of its description.
+    :param notifier: systemd's ear.
+    :param process: makes a worker; see `WorkerProcess`.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        reactor: Any,
+        read: Callable[[], Configuration] | None = None,
+        inherited: dict[str, list[int]] | None = None,
+        endpointOf: Callable[[str], IStreamServerEndpoint] | None = None,
+        notifier: Notifier | None = None,
+        process: Callable[..., WorkerProcess] = WorkerProcess,
+    ) -> None:
+        openings = Ports(reactor, inherited=inherited, endpointOf=endpointOf, silent=True)
+        super().__init__(configuration, openings, reactor=reactor, read=read, notifier=notifier)
+        self.aggregate = Aggregate()
+        self.slots: list[Slot] = []
+        #: All that have not ended.
+        self.processes: list[WorkerProcess] = []
+        self._process = process
+        self._hasBegun = False
+
+    def status(self) -> str:
+        """See `LifeCycle`."""
+        ready = sum(slot.worker is not None and slot.worker.isReady for slot in self.slots)
+        connections = sum(process.openConnections for process in self.processes)
+        accepted = self.aggregate.accepted + sum(process.accepted for process in self.processes)
+        return (
+            f"{self.state}: {ready} of {self.configuration.workers} workers ready, "
+            f"{connections} connections open, {accepted} accepted so far"
+        )
+
+    def reopenLog(self) -> None:
+        """See `LifeCycle`: each worker writes by itself."""
+        for process in self.processes:
+            process.reopenLog()
+
+    # The beginning.
+
+    def _claim(self) -> None:
+        self.openings.settle(self.openings.prepare(_texts(self.configuration)))
+
+    def _release(self) -> None:
+        self.openings.closeNow()
+        self._operator.closeNow()
+
+    def _serve(self) -> None:
+        self.slots = [Slot(self.configuration, self.openings.open) for _ in range(self.configuration.workers)]
+        for slot in self.slots:
+            self._fill(slot)
+
+    # Workers come and go.
+
+    def _spawn(self, slot: Slot) -> WorkerProcess:
+        sockets = [(storeName(text), _fileno(opening)) for (text, _), opening in slot.openings.items()]
+        process = self._process(
+            self._reactor, slot.configuration, sockets, ended=self._ended, leaving=self._leaving
+        )
+        self.processes.append(process)
+        try:
+            process.spawn()
+        except OSError as error:
+            self.processes.remove(process)
+            raise WorkerFailed(oneLine(error)) from error
+        return process
+
+    def _fill(self, slot: Slot) -> None:
+        """Have somebody in a slot, sooner or later."""
+        slot.restart = None
+        self._inBackground(self._tryToFill(slot))
+
+    async def _tryToFill(self, slot: Slot) -> None:
+        slot.worker = worker = None
+        try:
+            slot.worker = worker = self._spawn(slot)
+            await self._readiness(worker)
+        except WorkerFailed as error:
+            if slot in self.slots and slot.worker is worker and self.state != DRAINING:
+                self._log.error("a worker did not become ready: {problem}", problem=str(error))
+                self._refill(slot)
+            return
+        self._look()
+
+    async def _readiness(self, worker: WorkerProcess) -> None:
+        """
+        Wait until a worker is ready.
+
+        :raises WorkerFailed: when it will not be.
+        """
+        tooLate = self._reactor.callLater(READY_WITHIN, worker.kill)
+        try:
+            await worker.when("ready")
+        finally:
+            if tooLate.active():
+                tooLate.cancel()
+        self._log.info("worker {pid} is ready", pid=worker.pid)
+
+    def _look(self) -> None:
+        """See whether there is somebody to serve."""
+        if self.state == DRAINING:
+            return
+        filled = [slot.worker is not None and slot.worker.isReady for slot in self.slots]
+        if all(filled) and not self._hasBegun:
+            self._hasBegun = True
+            self._nowReady()
+        else:
+            self.ready = self._hasBegun and any(filled)
+
+    def _refill(self, slot: Slot) -> None:
+        slot.worker = None
+        slot.cancel()
+        slot.restart = self._reactor.callLater(slot.delay, self._fill, slot)
+        slot.delay = min(slot.delay * 2, LATE)
+
+    def _ended(self, worker: WorkerProcess, how: str) -> None:
+        self.processes.remove(worker)
+        self.aggregate.remember(worker)
+        slot = self._slotOf(worker)
+        if slot is None or self.state == DRAINING or not worker.isReady:
+            return  # it was to go; or whoever waits for it to be ready hears of it
+        if self._reactor.seconds() - worker.readySince >= STEADY:
+            slot.delay = SOON
+        self._log.error(
+            "worker {pid} has ended {how}; it is replaced in {delay} s", pid=worker.pid, how=how, delay=slot.delay
+        )
+        self._refill(slot)
+        self._look()
+
+    def _leaving(self, worker: WorkerProcess) -> None:
+        """Somebody has told a worker to end, and it was not us."""
+        slot = self._slotOf(worker)
+        if slot is not None and self.state != DRAINING:
+            self._log.info("worker {pid} was told to end; it is replaced", pid=worker.pid)
+            self._fill(slot)
+
+    def _slotOf(self, worker: WorkerProcess) -> Slot | None:
+        return next((slot for slot in self.slots if slot.worker is worker), None)
+
+    def _inBackground(self, work: Coroutine[Any, Any, None]) -> None:
+        doing = Deferred.fromCoroutine(work)
+        doing.addErrback(lambda failure: self._log.failure("supervising failed", failure))
+
+    # Reloads.
+
+    async def _change(self, configuration: Configuration) -> None:
+        if not self._beginReload():
+            raise Unusable("the server is shutting down")
+        if not configuration.workers:
+            raise Unusable("serving without workers takes a restart")
+        wanted: Openings = {}
+        operator: Openings = {}
+        try:
+            wanted = self.openings.prepare(_texts(configuration))
+            operator = self._operator.prepare(configuration.admin)
+            await self._roll(configuration, wanted)
+        except PROBLEMS:
+            self.openings.forget(wanted)
+            self._operator.forget(operator)
+            raise
+        former, self.configuration = self.configuration, configuration
+        self._settle(wanted)
+        self._operator.settle(operator, configuration.admin)
+        if configuration != former:
+            self._describe()
+
+    def _settle(self, wanted: Openings) -> None:
+        gone = self.openings.settle(wanted)
+        self._keepSockets(gone, keep=False)
+        for opening in gone:
+            opening.close()
+        self._keepSockets([*self.openings])
+
+    async def _roll(self, configuration: Configuration, openings: Openings) -> None:
+        """
+        Replace the workers one by one, each by one that is ready.
+
+        :raises Unusable: when one does not become ready; those that were replaced are so once more.
+        """
+        former = self.configuration, self.openings.open
+        rolled: list[Slot] = []
+        try:
+            for number in range(configuration.workers):
+                if number == len(self.slots):
+                    self.slots.append(Slot(configuration, openings))
+                rolled.append(self.slots[number])
+                await self._replace(self.slots[number], configuration, openings)
+        except WorkerFailed as error:
+            await self._rollBack(rolled, *former)
+            raise Unusable(f"a worker did not become ready with the new one: {error}") from error
+        self._shrink(configuration.workers)
+
+    async def _replace(self, slot: Slot, configuration: Configuration, openings: Openings) -> None:
+        """
+        Let another worker have a slot.
+
+        :raises WorkerFailed: when it does not become ready; nothing has changed then.
+        """
+        new = Slot(configuration, openings)
+        new.worker = await self._successor(new)
+        slot.cancel()
+        former, slot.worker = slot.worker, new.worker
+        slot.configuration, slot.openings, slot.delay = configuration, openings, SOON
+        if former is not None:
+            former.leave()
+        self._look()
+
+    async def _successor(self, slot: Slot) -> WorkerProcess:
+        worker = self._spawn(slot)
+        await self._readiness(worker)
+        if self.state == DRAINING:
+            raise WorkerFailed("the server is shutting down")
+        return worker
+
+    async def _rollBack(self, rolled: list[Slot], configuration: Configuration, openings: Openings) -> None:
+        if self.state == DRAINING:
+            return
+        self._shrink(configuration.workers)
+        for slot in rolled:
+            if slot in self.slots and slot.configuration is not configuration:
+                try:
+                    await self._replace(slot, configuration, openings)
+                except WorkerFailed as error:
+                    self._log.error("a worker stays with the new configuration: {problem}", problem=str(error))
+
+    def _shrink(self, number: int) -> None:
+        """Give up the slots beyond a number."""
+        gone, self.slots = self.slots[number:], self.slots[:number]
+        for slot in gone:
+            slot.cancel()
+            if slot.worker is not None:
+                slot.worker.leave()
+
+    def _count(self, well: bool) -> None:
+        self.aggregate.reloaded(well)
+
+    def _view(self) -> IServerView:
+        raise NotImplementedError
+
+    # The end.
+
+    async def _shed(self, replaced: bool) -> None:
+        for slot in self.slots:
+            slot.cancel()
+        timeouts = self.configuration.timeouts
+        self._log.info("draining {count} workers", count=len(self.processes))
+        drained: Any = DeferredList([process.drain() for process in self.processes], consumeErrors=True)
+        # The workers go on to accept for that long. They have the last hold on the sockets: what waits is theirs.
+        await self._pauses.wait(timeouts.drainDelay)
+        await DeferredList(self.openings.close())
+        if self._pauses.over:
+            self._cut()
+        if timeouts.drain:
+            drained.addTimeout(timeouts.drain + GRACE + MARGIN, self._reactor)
+            drained.addErrback(lambda _: None)
+        await drained
+
+    def _cut(self) -> None:
+        for process in self.processes:
+            process.hurry()
+        self._reactor.callLater(MARGIN, self._kill)
+
+    async def _finish(self) -> None:
+        for process in self.processes:
+            process.stop()
+        ended = DeferredList([process.when("ended") for process in self.processes])
+        late = self._reactor.callLater(MARGIN, self._kill)
+        await ended
+        if late.active():
+            late.cancel()
+
+    def _kill(self) -> None:
+        for process in self.processes:
+            self._log.error("worker {pid} does not end; it is killed", pid=process.pid)
+            process.kill()
+
+
+def _texts(configuration: Configuration) -> list[str]:
+    return [listener.endpoint for listener in configuration.listeners]
+
+
+def _fileno(opening: Any) -> int:
+    descriptor: int = opening.port.fileno()
+    return descriptor
