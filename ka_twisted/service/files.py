@@ -196,7 +196,7 @@ def _suggestion(table: str, key: str, settings: Iterable[str], inner: Iterable[s
     here = difflib.get_close_matches(key, [*settings, *inner], 1)
     if here and key not in elsewhere:
         return f"; did you mean {table}.{here[0]}?" if table else f"; did you mean {here[0]}?"
-    close = [key] if key in elsewhere else difflib.get_close_matches(key, elsewhere, 1)
+    close = [key] if key in elsewhere else difflib.get_close_matches(key, elsewhere, 1, 0.8)
     if not close:
         return ""
     meant = elsewhere[close[0]]
@@ -220,7 +220,7 @@ _ABOUT = {
     "listen": "Where connections are accepted; once for each place.",
     "listen.tls": "How this listener speaks TLS; it does not unless it has this table.",
     "listen.tls.certificates": "One certificate or several: the name that a client asks for chooses.",
-    "site": "Applications by the host and the path of a request; once for each. The app above answers the rest.",
+    "site": "Applications by the host and the path of a request; once for each. An app above answers the rest.",
     "admin": "The operator's own listener.",
 }
 

@@ -43,9 +43,11 @@ PROFILES: Mapping[str, tuple[Timer, ...]] = {
         Timer("write-timeout", 75, 60, "nginx gives up a client that takes nothing (send_timeout)"),
     ),
     "haproxy": (
-        # HAProxy has no defaults for these; 50 s are in the file that its packages install. Connections that no client
-        # is bound to are closed earlier, half of the spare ones every 5 s (pool-purge-delay).
-        Timer("idle-timeout", 75, 50, "HAProxy closes an idle connection to a server (timeout server)"),
+        # HAProxy has no default for this; 50 s are in the file that its packages install. It has no timer for an idle
+        # connection to a server: one that belongs to a client goes with it; of those that are spare, half are closed
+        # every 5 s (pool-purge-delay), hence one in a thousand is left after these 50 s.
+        Timer("idle-timeout", 75, 50, "HAProxy gives up an idle client, and the connection kept for it"
+                                      " (timeout client)"),
         Timer("body-timeout", 75, 50, "HAProxy gives up a client that sends nothing (timeout client)"),
         Timer("write-timeout", 75, 50, "HAProxy gives up a client that takes nothing (timeout client)"),
     ),

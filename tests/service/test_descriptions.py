@@ -1,0 +1,84 @@
+"""Descriptions of endpoints: taken apart as Twisted does it, completed, and relieved of TLS."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet import endpoints
+
+from ka_twisted.config import Certificate, Tls
+from ka_twisted.service.descriptions import Description, based, withoutTls
+
+#: Without the backslash at the end that Twisted does not understand.
+texts = st.text("ab:=\\/", max_size=16).filter(lambda text: not (len(text) - len(text.rstrip("\\"))) % 2)
+
+
+@given(texts)
+def test_aDescriptionIsTakenApartAsTwistedDoesIt(text: str) -> None:
+    it = Description.fromString(f"x:{text}")
+    arguments, named = endpoints._parse(f"x:{text}")
+    assert ([it.kind, *it.arguments], it.named) == (arguments, named)
+
+
+@given(texts)
+def test_aDescriptionIsPutTogetherAgain(text: str) -> None:
+    it = Description.fromString(f"x:{text}")
+    assert Description.fromString(str(it)) == it
+
+
+@pytest.mark.parametrize(
+    ("text", "completed"),
+    [
+        ("tcp:80:interface=a", "tcp:80:interface=a"),
+        ("systemd:domain=INET:index=0", "systemd:domain=INET:index=0"),
+        ("unix:/run/s", "unix:/run/s"),
+        ("unix:", "unix:"),
+        ("unix", "unix"),
+        ("unix:s", "unix:/etc/x/s"),
+        (r"unix:a\=b\:c:mode=600", r"unix:/etc/x/a\=b\:c:mode=600"),
+        ("unix:address=s", "unix:address=/etc/x/s"),
+        ("ssl:443", "ssl:443:privateKey=/etc/x/server.pem"),
+        ("ssl:443:a:/b", "ssl:443:/etc/x/a:/b"),
+        ("ssl:443:privateKey=a:certKey=/b", "ssl:443:privateKey=/etc/x/a:certKey=/b"),
+        ("ssl:443:privateKey=/a", "ssl:443:privateKey=/a"),
+    ],
+)
+def test_relativePathsBeginAtAFolder(text: str, completed: str) -> None:
+    assert based(text, "/etc/x") == completed
+
+
+@pytest.mark.parametrize(
+    ("text", "endpoint", "chain", "key"),
+    [
+        ("ssl:443", "tcp:443", "server.pem", "server.pem"),
+        ("ssl:443:/k", "tcp:443", "/k", "/k"),
+        ("ssl:443:/k:/c", "tcp:443", "/c", "/k"),
+        (r"ssl:port=443:privateKey=/k:certKey=/c:interface=\:\:1:backlog=9", r"tcp:443:interface=\:\:1:backlog=9",
+         "/c", "/k"),
+        (r"ssl:443:privateKey=/a\:b\=c", "tcp:443", "/a:b=c", "/a:b=c"),
+    ],
+)  # fmt: skip
+def test_tlsIsPartedFromTheEndpointBeneath(text: str, endpoint: str, chain: str, key: str) -> None:
+    assert withoutTls(text) == (endpoint, Tls(certificates=(Certificate(chain, key),)))
+
+
+@pytest.mark.parametrize("text", ["tcp:443", r"unix:/ssl\:", "systemd:domain=INET:index=0", "ssl\\:443"])
+def test_whatHasNoTlsIsLeftAlone(text: str) -> None:
+    assert withoutTls(text) == (text, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("ssl:443:sslmethod=SSLv3_METHOD", "sslmethod is not used: its versions are set by listen.tls.minimum in the"
+                                           " configuration file"),
+        ("ssl:443:extraCertChain=x", "extraCertChain is not used: these certificates stand in the file of certKey,"
+                                     " behind the one of the server"),
+        ("ssl:443:dhParameters=x", "dhParameters is not used: keys are exchanged on elliptic curves"),
+        ("ssl:1:2:3:4:5:6:7:8:9", "it takes 8 arguments at most"),
+    ],
+)  # fmt: skip
+def test_whatTlsIsNotAskedForInThatWayIsRefused(text: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=f"^{sentence}$"):
+        withoutTls(text)
