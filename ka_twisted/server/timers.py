@@ -9,7 +9,7 @@ that pass.
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from math import inf
 from typing import Protocol
 
@@ -19,13 +19,18 @@ from twisted.logger import Logger
 from ..core.deadlines import Deadline
 
 _log = Logger()
-#: Wake-ups that nobody wants, and that are not worth a search through the heap.
+#: Wake-ups that nobody wants, and that are not worth a search.
 _FEW = 64
+#: Wake-ups that are further off than twice this are rounded down to a multiple of it, in seconds.
+_ROUND = 1.0
 
 
 class AlarmClock:
     """
     Wakes many `Watch` objects with a single delayed call.
+
+    A wake-up may come early, so those that are far off are rounded down to the second: however many connections are
+    idle, they share few times to be woken at, and each costs a place in a list.
 
     :param reactor: gives the time and the delayed call.
     """
@@ -33,37 +38,57 @@ class AlarmClock:
     def __init__(self, reactor: IReactorTime) -> None:
         self.seconds: Callable[[], float] = reactor.seconds
         self._reactor = reactor
-        self._heap: list[tuple[float, Watch]] = []
+        #: The times of the wake-ups, and who is woken then: among them some that are not to be woken any more.
+        self._heap: list[float] = []
+        self._sleepers: dict[float, tuple[float, list[Watch]]] = {}
+        self._count = 0
+        self._stale = 0
         self._call: IDelayedCall | None = None
         self._due = inf
-        self._stale = 0
 
     def schedule(self, watch: Watch, due: float) -> None:
         """Wake this watch at that time, or a little earlier for nothing."""
         if watch.wakeup < inf:
             watch.wakeup = inf
             self.forget()
-        watch.wakeup = due
-        heappush(self._heap, (due, watch))
+        if due - self.seconds() > 2 * _ROUND:
+            due -= due % _ROUND
+        sleepers = self._sleepers.get(due)
+        if sleepers is None:
+            sleepers = self._sleepers[due] = (due, [])
+            heappush(self._heap, due)
+        watch.wakeup = sleepers[0]  # one object for all of them
+        sleepers[1].append(watch)
+        self._count += 1
         if due < self._due:
             self._arm(due)
 
     def forget(self) -> None:
-        """A wake-up is not wanted any more. A heap of mostly such is made anew; with the last, the call goes."""
+        """A wake-up is not wanted any more. When most are such, they are sorted out; with the last, the call goes."""
         self._stale += 1
         if self._emptied():
             self._disarm()
-        elif self._stale > _FEW and self._stale > len(self._heap) // 2:
-            self._heap = [entry for entry in self._heap if entry[1].wakeup == entry[0]]
-            heapify(self._heap)
-            self._stale = 0
+        elif self._stale > _FEW and self._stale > self._count // 2:
+            self._sortOut()
+
+    def _sortOut(self) -> None:
+        sleepers: dict[float, tuple[float, list[Watch]]] = {}
+        for time, watches in self._sleepers.values():
+            wanted = list(dict.fromkeys(watch for watch in watches if watch.wakeup == time))
+            if wanted:
+                sleepers[time] = (time, wanted)
+        self._sleepers = sleepers
+        self._heap = sorted(sleepers)
+        self._count = sum(len(watches) for _, watches in sleepers.values())
+        self._stale = 0
 
     def _emptied(self) -> bool:
         """Whether nobody wants to be woken any more; then nothing is kept."""
-        if self._stale < len(self._heap):
+        if self._stale < self._count:
             return False
         self._heap.clear()
-        self._stale = 0
+        self._sleepers.clear()
+        self._count = self._stale = 0
         return True
 
     def _arm(self, due: float) -> None:
@@ -85,17 +110,19 @@ class AlarmClock:
         self._due = inf
         now = self.seconds()
         due: list[Watch] = []
-        while self._heap and self._heap[0][0] <= now:
-            time, watch = heappop(self._heap)
-            if watch.wakeup == time:
-                watch.wakeup = inf
-                due.append(watch)
-            else:
-                self._stale -= 1
+        while self._heap and self._heap[0] <= now:
+            time, watches = self._sleepers.pop(heappop(self._heap))
+            self._count -= len(watches)
+            for watch in watches:
+                if watch.wakeup == time:
+                    watch.wakeup = inf
+                    due.append(watch)
+                else:
+                    self._stale -= 1
         for watch in due:
             watch.ring(now)
-        if not self._emptied() and self._heap[0][0] < self._due:
-            self._arm(self._heap[0][0])
+        if not self._emptied() and self._heap[0] < self._due:
+            self._arm(self._heap[0])
 
 
 class Watched(Protocol):
@@ -126,9 +153,6 @@ class Watch:
         self.due = inf
         #: When the clock will wake us.
         self.wakeup = inf
-
-    def __lt__(self, other: Watch) -> bool:
-        return False  # those that are due together come in any order
 
     def await_(self, deadline: Deadline | None, due: float) -> None:
         """The peer owes this, by then; None: it owes nothing."""
