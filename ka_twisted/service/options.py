@@ -13,20 +13,18 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NoReturn
 
-from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python import usage
 
-from ..config import Limits, TcpKeepAlive, Timeouts
 from . import files
 from .configuration import Configuration, Site
-from .descriptions import based, makeEndpoint
+from .descriptions import based
 from .drafts import Draft
 from .loading import Handler, oneLine
-from .settings import ALL_SETTINGS, DEFAULT_ENDPOINT, ENDPOINT, SETTINGS, Given
-from .sites import handlerOf, loadSites
+from .settings import ALL_SETTINGS, ENDPOINT, SETTINGS, Given
+from .sites import loadSites
 
-__all__ = ["DEFAULT_ENDPOINT", "SETTINGS", "Options", "refuse"]
+__all__ = ["SETTINGS", "Options", "refuse"]
 
 #: Those of the command line that may be given once.
 _OPTIONS = tuple(setting for setting in ALL_SETTINGS if setting.option and setting is not ENDPOINT)
@@ -69,8 +67,6 @@ class Options(usage.Options):
         self["listen"] = []
         self._reactor = reactor
         self._folder = os.getcwd()
-        self._given: dict[Any, Given] = {}
-        self._listen: list[str] = []
 
     def opt_listen(self, endpoint: str) -> None:
         self["listen"].append(based(endpoint, os.getcwd()))
@@ -112,19 +108,8 @@ class Options(usage.Options):
         """
         # twistd may change the working directory before they are read anew.
         self._folder = os.getcwd()
-        self._given = {
-            setting: Given(self[setting.option], f"--{setting.option}")
-            for setting in _OPTIONS
-            if self[setting.option] is not None
-        }
-        self._listen = list(self["listen"])
         self.configuration = self.read()
         self.handlers = loadSites(self.configuration.sites)
-        # Where the service looks for them as yet.
-        self["listen"] = [listener.endpoint for listener in self.configuration.listeners]
-        self["app"] = self.configuration.sites[0].app
-        self["access-log"] = self.configuration.accessLog
-        self["log-format"] = self.configuration.logFormat
 
     def read(self) -> Configuration:
         """
@@ -138,7 +123,12 @@ class Options(usage.Options):
 
             self._reactor = reactor
         file = files.Table("") if self["config"] is None else files.read(self["config"], self._folder)
-        draft = Draft.of(file, self._given, self._listen)
+        given = {
+            setting: Given(self[setting.option], f"--{setting.option}")
+            for setting in _OPTIONS
+            if self[setting.option] is not None
+        }
+        draft = Draft.of(file, given, self["listen"])
         daemon = self.parent is not None and not self.parent.get("nodaemon", True)
         configuration = draft.configuration(self._reactor, daemon=daemon)
         for warning in draft.warnings():
@@ -147,41 +137,3 @@ class Options(usage.Options):
             else:
                 _log.warn("{warning}", warning=warning)
         return configuration
-
-    # What the service still asks for one by one.
-
-    @property
-    def timeouts(self) -> Timeouts:
-        """Of the configuration."""
-        return self.configuration.timeouts
-
-    @property
-    def limits(self) -> Limits:
-        """Of the configuration."""
-        return self.configuration.limits
-
-    @property
-    def tcpKeepAlive(self) -> TcpKeepAlive | None:
-        """Of the configuration."""
-        return self.configuration.tcpKeepAlive
-
-    @property
-    def handler(self) -> Handler:
-        """The one of all sites."""
-        return handlerOf(self.configuration.sites)
-
-    @property
-    def endpoints(self) -> list[tuple[str, IStreamServerEndpoint]]:
-        """Pairs of a text and the endpoint that it stands for."""
-        return [(listener.endpoint, self.endpoint(listener.endpoint)) for listener in self.configuration.listeners]
-
-    def endpoint(self, text: str) -> IStreamServerEndpoint:
-        """
-        Make the endpoint that a description stands for.
-
-        :raises usage.UsageError: when it stands for none.
-        """
-        try:
-            return makeEndpoint(self._reactor, text)
-        except ValueError as error:
-            raise usage.UsageError(f"--listen {text} is not an endpoint: {error}") from error

@@ -9,7 +9,8 @@ import pytest
 from twisted.internet.testing import MemoryReactorClock
 
 from ka_twisted.config import Limits, TcpKeepAlive, Timeouts
-from ka_twisted.service.options import DEFAULT_ENDPOINT, SETTINGS, Options
+from ka_twisted.service.options import Options
+from ka_twisted.service.settings import ALL_SETTINGS, DEFAULT_ENDPOINT, SETTINGS
 
 
 class Runner(dict[str, object]):
@@ -56,56 +57,56 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_withoutOptionsTheDefaultsOfTheConfigurationHold() -> None:
     options = parse()
-    assert options.timeouts == Timeouts()
-    assert options.limits == Limits()
-    assert options.tcpKeepAlive is None
-    assert [text for text, _ in options.endpoints] == [DEFAULT_ENDPOINT]
+    assert options.configuration.timeouts == Timeouts()
+    assert options.configuration.limits == Limits()
+    assert options.configuration.tcpKeepAlive is None
+    assert [listener.endpoint for listener in options.configuration.listeners] == [DEFAULT_ENDPOINT]
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.option)
 def test_eachNumberReachesItsField(setting: object) -> None:
     option, owner, field = (getattr(setting, name) for name in ("option", "owner", "field"))
     options = parse(f"--{option}", "37")
-    values = options.timeouts if owner is Timeouts else options.limits
+    values = options.configuration.timeouts if owner is Timeouts else options.configuration.limits
     assert getattr(values, field) == 37
     assert values == type(values)(**{field: 37})
 
 
 def test_timesMayBeFractions() -> None:
-    assert parse("--idle-timeout", "0.25").timeouts.idle == 0.25
+    assert parse("--idle-timeout", "0.25").configuration.timeouts.idle == 0.25
 
 
 def test_zeroSwitchesATimerOff() -> None:
-    assert parse("--idle-timeout", "0").timeouts.advertised is None
+    assert parse("--idle-timeout", "0").configuration.timeouts.advertised is None
 
 
 def test_theFirstRequestWaitsAsLongAsTheOthersUnlessSaidOtherwise() -> None:
-    assert parse("--idle-timeout", "15").timeouts.first == 15
-    assert parse("--idle-timeout", "15", "--first-request-timeout", "0").timeouts.first == 0
+    assert parse("--idle-timeout", "15").configuration.timeouts.first == 15
+    assert parse("--idle-timeout", "15", "--first-request-timeout", "0").configuration.timeouts.first == 0
 
 
 def test_listenMayBeRepeated() -> None:
     options = parse("--listen", "tcp:8001", "--listen", "unix:/run/shop")
-    assert [text for text, _ in options.endpoints] == ["tcp:8001", "unix:/run/shop"]
+    assert [listener.endpoint for listener in options.configuration.listeners] == ["tcp:8001", "unix:/run/shop"]
 
 
 def test_tcpKeepAliveIsReadFromUpToThreeNumbers() -> None:
-    assert parse("--tcp-keepalive", "60:10").tcpKeepAlive == TcpKeepAlive(60, 10)
+    assert parse("--tcp-keepalive", "60:10").configuration.tcpKeepAlive == TcpKeepAlive(60, 10)
 
 
 def test_theApplicationIsFoundInTheWorkingDirectory() -> None:
-    assert parse().handler(None) == b"hello"
-    assert parse("--app", "shop:site.handler").handler(None) == b"dotted"
+    assert [handler(None) for _, handler in parse().handlers] == [b"hello"]
+    assert [handler(None) for _, handler in parse("--app", "shop:site.handler").handlers] == [b"dotted"]
 
 
 def test_theAccessLogStaysWhereItWasAskedFor(shop: Path) -> None:
     # twistd changes the working directory before the file is opened.
-    assert parse("--access-log", "requests.log")["access-log"] == str(shop / "requests.log")
+    assert parse("--access-log", "requests.log").configuration.accessLog == str(shop / "requests.log")
     assert not (shop / "requests.log").exists()
 
 
 def test_standardOutputIsALogOnlyInTheForeground() -> None:
-    assert parse("--access-log", "-", parent=Runner(nodaemon=True))["access-log"] == "-"
+    assert parse("--access-log", "-", parent=Runner(nodaemon=True)).configuration.accessLog == "-"
     assert "a daemon has no output" in refusal("--access-log", "-", parent=Runner(nodaemon=False))
 
 
@@ -132,6 +133,24 @@ def test_aCheckOfSomethingWrongDoesNotEndWell() -> None:
         (["--header-timeout", "nan"], "--header-timeout must not be negative or infinite: nan"),
         (["--max-requests", "1.5"], "--max-requests wants a whole number, not '1.5'"),
         (["--max-body-bytes", "-5"], "--max-body-bytes must not be negative or infinite: -5"),
+        (["--workers", "-1"], "--workers must not be negative: -1"),
+        (["--workers", "two"], "--workers wants a whole number, not 'two'"),
+        (["--drain-delay", "-1"], "--drain-delay must not be negative or infinite: -1"),
+        (["--handshake-timeout", "x"], "--handshake-timeout wants a number, not 'x'"),
+        (["--behind", "apache"], "--behind is nginx, haproxy, alb or envoy, not 'apache'"),
+        (["--proxy-protocol", "10.0.0.1/8"], "--proxy-protocol wants networks such as 10.0.0.0/8: "
+                                             "10.0.0.1/8 has host bits set"),
+        (["--proxy-protocol", "10.0.0.0/8,"], "--proxy-protocol wants networks such as 10.0.0.0/8: "
+                                              "'' does not appear to be an IPv4 or IPv6 network"),
+        (["--admin", "tcp:x"], "--admin tcp:x is not an endpoint: 'x' is not a number"),
+        (["--admin-token-file", "token"], "--admin-token-file has no use without an endpoint for the operator "
+                                          "(--admin)"),
+        (["--config", "none.toml"], "--config none.toml cannot be read: No such file or directory"),
+        (["--listen", "ssl:443:sslmethod=SSLv23_METHOD"],
+         "--listen ssl:443:sslmethod=SSLv23_METHOD:privateKey={here}/server.pem is not an endpoint: "
+         "sslmethod is not used: its versions are set by listen.tls.minimum in the configuration file"),
+        (["--listen", "ssl:https:privateKey=/k"], "--listen ssl:https:privateKey=/k is not an endpoint: "
+                                                  "'https' is not a number"),
         (["--log-format", "xml"], "--log-format is combined or json, not 'xml'"),
         (["--access-log", "/"], "--access-log / cannot be written: it is a directory"),
         (["--listen", "tcp:http"], "--listen tcp:http is not an endpoint: 'http' is not a number"),
@@ -159,7 +178,7 @@ def test_aCheckOfSomethingWrongDoesNotEndWell() -> None:
     ],
 )  # fmt: skip
 def test_whatIsWrongIsOneSentence(arguments: list[str], sentence: str) -> None:
-    assert refusal(*arguments) == sentence
+    assert refusal(*arguments) == sentence.format(here=Path.cwd())
 
 
 @pytest.mark.parametrize("text", ["1:2:3:4", "often", "0", "60:10:1", ""])
@@ -203,5 +222,6 @@ def test_theHelpNamesEveryOption(capsys: pytest.CaptureFixture[str]) -> None:
         parse("--help")
     assert caught.value.code in (None, 0)
     shown = capsys.readouterr().out
-    for name in ["app", "listen", "check", *(setting.option for setting in SETTINGS)]:
-        assert f"--{name}" in shown
+    for name in ["check", "config", *(setting.option for setting in ALL_SETTINGS if setting.option)]:
+        assert f"--{name}=" in shown or f"--{name} " in shown
+    assert "Seconds between two requests. [default: 75]" in " ".join(shown.split())
