@@ -33,7 +33,7 @@ from .reload import PROBLEMS
 STDERR, CHANNEL, LOG, LISTENERS = 2, 3, 4, 5
 #: Seconds between two words on how much there is to do.
 _LOAD = 1.0
-#: Seconds that the supervisor has for taking leave.
+#: Seconds for the last words to leave.
 _FAREWELL = 2.0
 #: Closed connections whose stories are left behind.
 _STORIES = 200
@@ -165,17 +165,14 @@ class Worker:
             await self._service.stopService()
             self._tellLoad()
             self._loop.stop()
-            if self._channel.transport is not None:
-                await self._takeLeave()
-        self._channel.close()
-
-    async def _takeLeave(self) -> None:
-        """Leave the counts behind, and see that they have arrived: the supervisor closes the channel then."""
-        self._farewell = Deferred()
-        self._farewell.addTimeout(_FAREWELL, self._reactor).addErrback(lambda _: None)
-        stories = self._connections(_STORIES)
-        self._channel.send(tell="last", counts=self._counts(), closed=stories and stories["closed"])
-        await self._farewell
+            stories = self._connections(_STORIES)
+            self._channel.send(tell="last", counts=self._counts(), closed=stories and stories["closed"])
+        if self._channel.transport is not None:
+            # What was said has left once the channel is closed.
+            self._farewell = Deferred()
+            self._farewell.addTimeout(_FAREWELL, self._reactor).addErrback(lambda _: None)
+            self._channel.close()
+            await self._farewell
 
 
 def logTo(descriptor: int) -> ILogObserver:

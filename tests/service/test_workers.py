@@ -1,0 +1,250 @@
+"""Workers as processes: they share what is listened on, are replaced one by one, and leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.service.constant import load
+from tests.service.twistd import Server, readAll, run, serving, waitForEnd
+
+APPLICATION = """
+import os
+
+def handler(request):
+    return f"{os.getpid()} first"
+
+async def posted(request):
+    return await request.read(limit=1000)
+"""
+GET = b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n"
+GET_ALONE = b"GET / HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n"
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A directory with the applications ``shop:handler``, which tells its process, and ``shop:posted``."""
+    (tmp_path / "shop.py").write_text(APPLICATION)
+    return tmp_path
+
+
+def workers(server: Server, count: int) -> list[int]:
+    """The processes of workers, once so many more are ready."""
+    return [int(server.waitFor(r"worker (\d+) is ready")[1]) for _ in range(count)]
+
+
+def port(server: Server) -> int:
+    return int(re.findall(r"listening on 127\.0\.0\.1:(\d+)", "".join(server.said))[-1])
+
+
+def ask(server: Server, request: bytes = GET_ALONE) -> bytes:
+    with server.connect() as connection:
+        connection.sendall(request)
+        return readAll(connection)
+
+
+def ARGUMENTS(*more: str) -> Sequence[str]:
+    return ("--app", "shop:handler", "--workers", "2", *more)
+
+
+def test_twoWorkersServeOnOnePort(shop: Path) -> None:
+    with serving(shop, *ARGUMENTS()) as server:
+        pids = workers(server, 2)
+        answered = int(ask(server).split(b"\r\n\r\n")[1].split()[0])
+        assert answered in pids
+        assert answered != server.process.pid
+        assert server.end(signal.SIGTERM) == 0
+        for pid in pids:
+            waitForEnd(pid)
+        assert "Traceback" not in "".join(server.said)
+
+
+def test_aReloadLosesNoRequest(shop: Path) -> None:
+    with serving(shop, *ARGUMENTS()) as server:
+        before = workers(server, 2)
+        with load(port(server), 20) as clients:
+            (shop / "shop.py").write_text(APPLICATION.replace("first", "second"))
+            server.process.send_signal(signal.SIGHUP)
+            after = workers(server, 2)
+            server.waitFor("the configuration was reloaded")
+            for pid in before:
+                waitForEnd(pid)
+            clients.waitFor(200)
+        assert clients.failed == []
+        assert clients.connected > 20
+        assert set(after).isdisjoint(before)
+        assert b" second" in ask(server)
+        assert server.end(signal.SIGTERM) == 0
+
+
+def test_aWorkerThatCannotBeginLeavesTheOldOnesInPlace(shop: Path) -> None:
+    with serving(shop, *ARGUMENTS()) as server:
+        workers(server, 2)
+        (shop / "shop.py").write_text("raise RuntimeError('out of milk')\n")
+        server.process.send_signal(signal.SIGHUP)
+        told = server.waitFor("not reloaded")
+        assert "the old one stays: a worker did not become ready with the new one: " in told.string
+        assert "RuntimeError: out of milk" in told.string
+        assert b" first" in ask(server)
+        assert server.end(signal.SIGTERM) == 0
+        assert "Traceback" not in "".join(server.said)
+
+
+def test_aWorkerThatIsKilledTakesOnlyItsOwnRequestsAndIsReplaced(shop: Path) -> None:
+    arguments = ("--app", "shop:posted", "--workers", "2")
+    with serving(shop, *arguments) as server:
+        workers(server, 2)
+        connections = [server.connect() for _ in range(20)]
+        for connection in connections:
+            connection.sendall(b"POST / HTTP/1.1\r\nHost: shop\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 100")
+        victim, owned = owner(server, connections)
+        os.kill(victim, signal.SIGKILL)
+        server.waitFor(f"worker {victim} has ended by signal 9; it is replaced in 0.1 s")
+        workers(server, 1)
+        for connection in connections:
+            if connection in owned:
+                with pytest.raises(ConnectionError):
+                    connection.sendall(b"milk")
+                    assert not connection.recv(1000)
+                    raise ConnectionResetError
+            else:
+                connection.sendall(b"milk")
+                assert connection.recv(1000).endswith(b"milk")
+            connection.close()
+        assert server.end(signal.SIGTERM) == 0
+
+
+def owner(server: Server, connections: list[socket.socket]) -> tuple[int, list[socket.socket]]:
+    """A worker that has some of the connections, and which."""
+    addresses = {connection.getsockname()[1]: connection for connection in connections}
+    inodes = {}
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        remote = int(fields[2].rpartition(":")[2], 16)
+        if remote in addresses and int(fields[1].rpartition(":")[2], 16) == port(server):
+            inodes[f"socket:[{fields[9]}]"] = addresses[remote]
+    for pid in {int(pid) for pid in re.findall(r"worker (\d+) is ready", "".join(server.said))}:
+        links = (os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink())
+        owned = [inodes[link] for link in links if link in inodes]
+        if owned:
+            return pid, owned
+    raise AssertionError("nobody has the connections")
+
+
+def test_sigtermLetsEveryWorkersRequestsFinish(shop: Path) -> None:
+    with serving(shop, "--app", "shop:posted", "--workers", "2") as server:
+        pids = workers(server, 2)
+        connections = [server.connect() for _ in range(8)]
+        for connection in connections:
+            connection.sendall(b"POST / HTTP/1.1\r\nHost: shop\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 100")
+        server.process.send_signal(signal.SIGTERM)
+        for _ in pids:
+            server.waitFor(r"worker \d+: draining \d+ connections")
+        for connection in connections:
+            connection.sendall(b"milk")
+            assert readAll(connection).endswith(b"milk")
+            connection.close()
+        assert server.process.wait() == 0
+        for pid in pids:
+            waitForEnd(pid)
+
+
+def test_withoutTheirSupervisorWorkersEnd(shop: Path) -> None:
+    with serving(shop, *ARGUMENTS()) as server:
+        pids = workers(server, 2)
+        server.process.kill()
+        for pid in pids:
+            waitForEnd(pid)
+
+
+def test_theSecondSignalEndsTheDrainOfWorkers(shop: Path) -> None:
+    arguments = ("--app", "shop:posted", "--workers", "1", "--drain-timeout", "0", "--body-timeout", "0")
+    with serving(shop, *arguments) as server, server.connect() as connection:
+        workers(server, 1)
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: shop\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 100")
+        server.process.send_signal(signal.SIGTERM)
+        server.waitFor(r"worker \d+: draining 1 connections")
+        assert server.end(signal.SIGTERM) == 0
+
+
+def test_aWorkerThatIsToldToEndIsReplacedFirst(shop: Path) -> None:
+    with serving(shop, *ARGUMENTS()) as server:
+        first, _ = workers(server, 2)
+        os.kill(first, signal.SIGTERM)
+        server.waitFor(f"worker {first} was told to end; it is replaced")
+        workers(server, 1)
+        waitForEnd(first)
+        assert b" first" in ask(server)
+        assert server.end(signal.SIGTERM) == 0
+
+
+def test_workersWriteOneAccessLogAndOpenItAnew(shop: Path) -> None:
+    with serving(shop, *ARGUMENTS("--access-log", "requests.log")) as server:
+        workers(server, 2)
+        for _ in range(10):
+            ask(server)
+        (shop / "requests.log").rename(shop / "old.log")
+        server.process.send_signal(signal.SIGUSR1)
+        while not (shop / "requests.log").exists():
+            ask(server)
+        assert server.end(signal.SIGTERM) == 0
+    assert len((shop / "old.log").read_text().splitlines()) >= 10
+
+
+def test_workersHaveNoDescriptorsButTheirs(shop: Path) -> None:
+    with serving(shop, *ARGUMENTS()) as server:
+        pid = workers(server, 2)[1]
+        kinds = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()]
+        # The channel, and the listening socket; connections there are none.
+        assert sum(kind.startswith("socket:") for kind in kinds) == 2
+        assert not [kind for kind in kinds if kind.startswith("/") and kind != "/dev/null"]
+
+
+@pytest.mark.parametrize("reactor", [[], ["--reactor", "uvloop"]], ids=["default", "uvloop"])
+def test_aDaemonsWorkersServeOnAUnixSocketAndAfterAReload(shop: Path, reactor: list[str]) -> None:
+    path = shop / "socket"
+    arguments = ["keepalive", *ARGUMENTS("--listen", f"unix:{path}")]
+    done = run(shop, *reactor, *arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    pid = int((shop / "twistd.pid").read_text())
+    try:
+        first = answer(path)
+        (shop / "shop.py").write_text(APPLICATION.replace("first", "second"))
+        os.kill(pid, signal.SIGHUP)
+        while b" second" not in answer(path):
+            pass
+        assert b" first" in first
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        waitForEnd(pid)
+    assert "Traceback" not in (shop / "twistd.log").read_text()
+    assert {entry.name for entry in shop.iterdir()}.isdisjoint({"twistd.pid", "socket", "socket.lock"})
+
+
+def answer(path: Path) -> bytes:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        connection.sendall(GET_ALONE)
+        return readAll(connection)
+
+
+@pytest.mark.soak
+def test_rolledUnderTwoHundredConnectionsNoneOfFiftyThousandRequestsFails(shop: Path) -> None:
+    with serving(shop, *ARGUMENTS()) as server:
+        workers(server, 2)
+        with load(port(server), 200) as clients:
+            while clients.answered < 50_000:
+                server.process.send_signal(signal.SIGHUP)
+                server.waitFor("the configuration was reloaded")
+                clients.waitFor(5_000)
+        assert clients.failed == []
+        assert server.end(signal.SIGTERM) == 0
