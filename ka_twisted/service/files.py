@@ -95,26 +95,37 @@ class _Document:
         """``FILE:LINE: name``, the beginning of a sentence about what is at a path."""
         return f"{self._name}:{self.line(path)}: {_dotted(path)}"
 
-    def line(self, path: _Path | None) -> int:
-        """The line on which the statement begins that sets a path; None: the first that does not parse."""
-        begin = 1
-        for number in range(1, len(self._lines) + 1):
-            try:
-                content = _toml.loads("\n".join(self._lines[:number]))
-            except _toml.TOMLDecodeError:
-                continue
-            if path is not None and _has(content, path):
-                return begin
-            begin = number + 1
-        return begin
+    def line(self, path: _Path) -> int:
+        """The line on which the statement begins that sets a path."""
+        without, having = 0, len(self._lines)
+        while (middle := self._between(without, having)) is not None:
+            if _has(self._beginning(middle), path):
+                having = middle
+            else:
+                without = middle
+        return without + 1
+
+    def _between(self, low: int, high: int) -> int | None:
+        """A number of lines between these two that are TOML, close to the middle; None: there is none."""
+        numbers = sorted(range(low + 1, high), key=lambda number: abs(2 * number - low - high))
+        return next((number for number in numbers if self._beginning(number) is not None), None)
+
+    def _beginning(self, lines: int) -> Any:
+        """What the first lines say; None: a statement goes on behind them."""
+        try:
+            return _toml.loads("\n".join(self._lines[:lines]))
+        except _toml.TOMLDecodeError:
+            return None
 
     def _syntaxError(self, said: str) -> str:
         what, line, column = re.fullmatch(  # type: ignore[union-attr]
             r"(.*?)(?: \(at (?:line (\d+), column (\d+)|end of document)\))?", said, re.DOTALL
         ).groups()
         what = " ".join(what.split())
+        if line is None:  # the last statement does not end
+            line = next(n for n in range(len(self._lines), 0, -1) if self._beginning(n - 1) is not None)
         at = f" at column {column}" if column else ""
-        return f"{self._name}:{line or self.line(None)}: {what[:1].lower()}{what[1:]}{at}"
+        return f"{self._name}:{line}: {what[:1].lower()}{what[1:]}{at}"
 
     def _table(self, name: str, path: _Path, content: dict[str, Any]) -> Table:
         table = Table(_Place(self, path))

@@ -26,6 +26,7 @@ from ka_twisted.service.sites import handlerOf, loadSites
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 APP = "shop:handler"
+PAGE = (DOCS / "configuration.md").read_text("utf-8")
 
 
 class _Contexts:
@@ -375,6 +376,15 @@ def test_theLineIsThatOfTheTableAmongManyAlike() -> None:
     assert refusal(text.replace("'/37'", "37")) == "etc/k.toml:114: site.prefix wants a text, not 37"
 
 
+def test_theLineIsTheOneThatSetsIt() -> None:
+    (example,) = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    lines = example.splitlines()
+    for table in _tables(_read(example)):
+        for setting, value in table.given.items():
+            number = int(str(value.place).split(":")[1])
+            assert lines[number - 1].startswith(f"{setting.key} =") or "certificates = [" in lines[number - 1]
+
+
 def test_whatIsWrongOnTheCommandLineIsSaidOfTheCommandLine() -> None:
     assert refusal("[timeouts]\nidle = 3", "--idle-timeout", "x") == "--idle-timeout wants a number, not 'x'"
     assert refusal("workers = 1", "--workers", "-1") == "--workers must not be negative: -1"
@@ -438,8 +448,6 @@ def test_noLineOfTheExampleIsLong() -> None:
 
 
 # -- the documentation -------------------------------------------------------------------------------
-
-PAGE = (DOCS / "configuration.md").read_text("utf-8")
 
 
 def test_theFileOfTheDocumentationSetsWhatItSays(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
