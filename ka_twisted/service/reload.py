@@ -54,7 +54,7 @@ class Reloader:
         if self._next is not None:
             return self._next
         requested: Deferred[None] = self._lock.run(self._begin)
-        if not requested.called and self._lock.waiting:
+        if not requested.called:  # it has to wait for the lock
             self._next = requested
         return requested
 

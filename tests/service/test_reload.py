@@ -1,0 +1,496 @@
+"""Reloads in one process: what stays, what changes, what is said; and the order in which a server goes out of service."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+from twisted.python import usage
+
+from ka_twisted.config import Limits, Timeouts
+from ka_twisted.service.configuration import Configuration, Listener, Site
+from ka_twisted.service.generation import Unusable
+from ka_twisted.service.pauses import Pauses
+from ka_twisted.service.reload import CertificateWatch, Reloader
+from ka_twisted.service.serving import KeepAliveService
+from tests.service.constant import load
+from tests.service.twistd import Server, readAll, serving
+
+GET = b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n"
+
+
+@pytest.fixture
+def log() -> Iterator[list[Any]]:
+    """The events that are logged during a test."""
+    events: list[Any] = []
+    observer: Any = events.append
+    globalLogPublisher.addObserver(observer)
+    yield events
+    globalLogPublisher.removeObserver(observer)
+
+
+def errors(log: list[Any]) -> list[str | None]:
+    return [formatEvent(event) for event in log if event["log_level"] >= LogLevel.error]
+
+
+# One reload after the other.
+
+
+class Changes:
+    """Puts configurations into effect when it is told to, and counts."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.waiting: Deferred[None] = Deferred()
+        self.told: list[bool] = []
+
+    async def change(self, configuration: Any) -> None:
+        self.begun += 1
+        await self.waiting
+
+    def finish(self, error: Exception | None = None) -> None:
+        waiting, self.waiting = self.waiting, Deferred()
+        if error is None:
+            waiting.callback(None)
+        else:
+            waiting.errback(error)
+
+
+def test_reloadsAreMadeOneAfterTheOtherAndThoseWhoWaitShareOne() -> None:
+    changes = Changes()
+    reloader = Reloader(lambda: None, changes.change, changes.told.append)  # type: ignore[arg-type, return-value]
+    over: list[int] = []
+    for number in range(4):
+        reloader.request().addCallback(lambda _, number=number: over.append(number))
+    assert changes.begun == 1
+    changes.finish()
+    assert changes.begun == 2
+    assert over == [0]
+    changes.finish()
+    assert over == [0, 1, 2, 3]
+    assert (changes.begun, changes.told) == (2, [True, True])
+
+
+@pytest.mark.parametrize("error", [usage.UsageError("shop.toml:3: no"), Unusable("shop.toml:3: no")])
+def test_aProblemIsOneSentenceAndTheNextReloadIsMade(log: list[Any], error: Exception) -> None:
+    changes = Changes()
+    reloader = Reloader(lambda: None, changes.change, changes.told.append)  # type: ignore[arg-type, return-value]
+    reloader.request()
+    changes.finish(error)
+    assert errors(log) == ["the configuration was not reloaded, the old one stays: shop.toml:3: no"]
+    reloader.request()
+    changes.finish()
+    assert changes.told == [False, True]
+
+
+def test_aDefectIsShownAndTheNextReloadIsMade(log: list[Any]) -> None:
+    changes = Changes()
+    reloader = Reloader(lambda: 1 / 0, changes.change, changes.told.append)  # type: ignore[arg-type, return-value]
+    reloader.request()
+    (event,) = [event for event in log if event["log_level"] is LogLevel.critical]
+    assert event["log_failure"].check(ZeroDivisionError)
+    assert changes.told == [False]
+
+
+# Certificates.
+
+
+def test_certificatesAreReadWhenTheirFilesHaveChanged(log: list[Any]) -> None:
+    clock, changed, read = Clock(), [False], [0]
+
+    def reload() -> None:
+        read[0] += 1
+        changed[0] = False
+
+    watch = CertificateWatch(clock, lambda: changed[0], reload)
+    watch.start()
+    clock.advance(CertificateWatch.SECONDS)
+    assert read == [0]
+    changed[0] = True
+    clock.advance(CertificateWatch.SECONDS)
+    assert read == [1]
+    clock.advance(CertificateWatch.SECONDS)
+    assert read == [1]
+    assert formatEvent(log[-1]) == "the certificates were reloaded: their files have changed"
+    watch.stop()
+    assert clock.getDelayedCalls() == []
+
+
+def test_aWrongCertificateIsReportedOnceAndLookedAtAgain(log: list[Any]) -> None:
+    clock = Clock()
+    problems = iter([Unusable("shop.pem: no key"), Unusable("shop.pem: no key"), Unusable("gone"), None])
+
+    def reload() -> None:
+        problem = next(problems)
+        if problem is not None:
+            raise problem
+
+    CertificateWatch(clock, lambda: True, reload).start()
+    clock.pump([CertificateWatch.SECONDS] * 3)
+    said = "the certificates were not reloaded, the old ones stay: "
+    assert errors(log) == [said + "shop.pem: no key", said + "gone"]
+    clock.advance(CertificateWatch.SECONDS)
+    assert len(errors(log)) == 2
+
+
+# Waits.
+
+
+def test_aWaitEndsInTimeOrWhenAllEnd() -> None:
+    clock = Clock()
+    pauses = Pauses(clock)
+    first, second = pauses.wait(1), pauses.wait(5)
+    clock.advance(1)
+    assert (first.called, second.called) == (True, False)
+    pauses.end()
+    assert second.called
+    assert pauses.wait(7).called
+    assert clock.getDelayedCalls() == []
+
+
+def test_aConditionIsWaitedForNoLongerThanAllowed() -> None:
+    clock, met = Clock(), [False]
+    pauses = Pauses(clock)
+    inVain = Deferred.fromCoroutine(pauses.until(lambda: False, 1))
+    soon = Deferred.fromCoroutine(pauses.until(lambda: met[0], 1))
+    clock.pump([0.25] * 2)
+    met[0] = True
+    clock.advance(0.25)
+    assert (inVain.called, soon.called) == (False, True)
+    clock.pump([0.25] * 2)
+    assert inVain.called
+
+
+# The service.
+
+
+class Port:
+    """A listening port that closes at once."""
+
+    open = True
+
+    def getHost(self) -> Any:
+        return IPv4Address("TCP", "127.0.0.1", 8080)
+
+    def stopListening(self) -> None:
+        self.open = False
+
+
+class Endpoint:
+    """Listens, as often as it is asked; or fails."""
+
+    def __init__(self, error: OSError | None = None) -> None:
+        self.error = error
+        self.ports: list[Port] = []
+        self.factory: Any = None
+
+    def listen(self, factory: Any) -> Deferred[Port]:
+        if self.error is not None:
+            raise self.error
+        self.factory = factory
+        self.ports.append(Port())
+        return succeed(self.ports[-1])
+
+
+class Connection(StringTransport):
+    """A client's connection to an endpoint."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__()
+        self.protocol = endpoint.factory.buildProtocol(self.getPeer())
+        self.protocol.makeConnection(self)
+
+    def ask(self) -> bytes:
+        self.clear()
+        self.protocol.dataReceived(GET)
+        return self.value()
+
+    def unregisterProducer(self) -> None:
+        self.producer = None
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """It delays nothing."""
+
+    def abortConnection(self) -> None:
+        self.loseConnection()
+
+    def loseWriteConnection(self) -> None:
+        self.loseConnection()
+
+
+class Shop:
+    """A service with endpoints in memory, and the configuration that it reads next."""
+
+    def __init__(self, *texts: str, **settings: Any) -> None:
+        self.reactor: Any = MemoryReactorClock()
+        self.reactor.callWhenRunning = lambda call: call()
+        self.endpoints = {text: Endpoint() for text in ("one", "two", "three")}
+        self.next: Any = configuration(*texts, **settings)
+        self.service = KeepAliveService(
+            self.next,
+            reactor=self.reactor,
+            handler=lambda request: b"old",
+            read=self.read,
+            endpointOf=lambda text: self.endpoints[text],  # type: ignore[arg-type, return-value]
+        )
+        self.service.startService()
+
+    def read(self) -> Configuration:
+        if isinstance(self.next, Exception):
+            raise self.next
+        found: Configuration = self.next
+        return found
+
+    def reload(self, *texts: str, **settings: Any) -> None:
+        self.next = configuration(*texts, **settings)
+        over: list[None] = []
+        self.service.reload().addCallback(over.append)
+        assert over == [None]
+
+    def connect(self, text: str) -> Connection:
+        return Connection(self.endpoints[text])
+
+    def end(self) -> None:
+        self.service.stopService()
+        self.reactor.pump([10] * 10)
+
+
+def configuration(*texts: str, app: str = "builtins:repr", **timeouts: float) -> Configuration:
+    return Configuration(
+        listeners=tuple(Listener(endpoint=text) for text in texts),
+        timeouts=Timeouts(linger=0, **timeouts),  # type: ignore[arg-type]
+        limits=Limits(),
+        sites=(Site(app=app),),
+    )
+
+
+@pytest.fixture
+def shop() -> Iterator[Callable[..., Shop]]:
+    """Makes services, and ends them."""
+    made: list[Shop] = []
+
+    def make(*arguments: Any, **settings: Any) -> Shop:
+        made.append(Shop(*arguments, **settings))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.end()
+
+
+def test_listenersThatStayKeepTheirPortsAndOthersComeAndGo(shop: Any) -> None:
+    served = shop("one", "two")
+    served.reload("two", "three")
+    one, two, three = served.endpoints.values()
+    assert [[port.open for port in each.ports] for each in (one, two, three)] == [[False], [True], [True]]
+    assert [opening.text for opening in served.service.openings] == ["two", "three"]
+
+
+def test_newConnectionsGetTheNewConfigurationAndOldOnesAnswerOnce(shop: Any) -> None:
+    served = shop("one")
+    old = served.connect("one")
+    assert old.ask().endswith(b"old")
+    served.reload("one", app="ka_twisted.playground:application", idle=33)
+    new = served.connect("one")
+    assert b"<title>" in new.ask()
+    assert not old.disconnecting
+    answer = old.ask()
+    assert answer.endswith(b"old")
+    assert b"Connection: close" in answer
+    assert old.disconnecting
+    assert new.protocol.id == 2
+
+
+def test_idleConnectionsAreLeftASecondThenClosed(shop: Any) -> None:
+    served = shop("one")
+    old = served.connect("one")
+    served.reload("one", idle=33)
+    served.reactor.pump([0.1] * 9)
+    assert not old.disconnecting
+    served.reactor.pump([0.1] * 2)
+    assert old.disconnecting
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"app": "nowhere:handler"}, "there is no module nowhere"),
+        ({"app": "ka_twisted:serving"}, "the module ka_twisted has no attribute serving"),
+    ],
+)
+def test_aConfigurationThatCannotBeChangesNothing(
+    shop: Any, log: list[Any], wrong: dict[str, Any], sentence: str
+) -> None:
+    served = shop("one")
+    old = served.connect("one")
+    served.reload("one", "two", **wrong)
+    assert served.connect("one").ask().endswith(b"old")
+    assert b"Connection: close" not in old.ask()
+    assert served.endpoints["two"].ports == []
+    assert errors(log) == [f"the configuration was not reloaded, the old one stays: {sentence}"]
+    assert (served.service.state, served.service.ready) == ("serving", True)
+
+
+def test_aPortThatCannotBeHadChangesNothing(shop: Any, log: list[Any]) -> None:
+    served = shop("one")
+    served.endpoints["three"] = Endpoint(OSError(98, "Address already in use"))
+    served.reload("two", "three", idle=33)
+    assert [port.open for port in served.endpoints["one"].ports] == [True]
+    assert [port.open for port in served.endpoints["two"].ports] == [False]
+    assert served.service.configuration.timeouts.idle == 75
+    (error,) = errors(log)
+    assert error == (
+        "the configuration was not reloaded, the old one stays: cannot listen on three: Address already in use"
+    )
+
+
+def test_theSameConfigurationKeepsEveryConnection(shop: Any) -> None:
+    served = shop("one")
+    old = served.connect("one")
+    factory = served.service.factory
+    served.reload("one")
+    assert served.service.factory is factory
+    assert b"Connection: close" not in old.ask()
+
+
+def test_whoIsShuttingDownReloadsNoMore(shop: Any, log: list[Any]) -> None:
+    served = shop("one", drainDelay=5)
+    served.service.drain()
+    served.reload("two")
+    assert served.service.state == "draining"
+    assert errors(log) == ["the configuration was not reloaded, the old one stays: the server is shutting down"]
+
+
+def test_aDrainIsAnnouncedThenAcceptsNothingThenLeavesTimeThenEnds(shop: Any) -> None:
+    served = shop("one", drainDelay=5)
+    service = served.service
+    busy, idle = served.connect("one"), served.connect("one")
+    drained = service.drain()
+    assert (service.ready, service.state) == (False, "draining")
+    served.reactor.advance(4.9)
+    (port,) = served.endpoints["one"].ports
+    assert port.open
+    late = served.connect("one")
+    assert b"Connection: close" in busy.ask()
+    busy.protocol.connectionLost()
+    served.reactor.advance(0.1)
+    assert not port.open
+    served.reactor.pump([0.1] * 9)
+    assert not idle.disconnecting
+    assert b"Connection: close" in late.ask()
+    late.protocol.connectionLost()
+    served.reactor.pump([0.1] * 2)
+    assert idle.disconnecting
+    assert not drained.called
+    idle.protocol.connectionLost()
+    assert drained.called
+
+
+def test_whoIsReplacedAcceptsNothingMoreAtOnceButLeavesTime(shop: Any) -> None:
+    served = shop("one")
+    idle = served.connect("one")
+    served.service.drain(replaced=True)
+    assert not served.endpoints["one"].ports[0].open
+    served.reactor.pump([0.1] * 9)
+    assert not idle.disconnecting
+    served.reactor.pump([0.1] * 2)
+    assert idle.disconnecting
+
+
+def test_hasteEndsTheAnnouncementToo(shop: Any) -> None:
+    served = shop("one", drainDelay=60)
+    connection = served.connect("one")
+    stopped = served.service.stopService()
+    served.service.hurry()
+    assert not served.endpoints["one"].ports[0].open
+    assert connection.disconnecting
+    connection.protocol.connectionLost()
+    assert stopped.called
+
+
+def test_aDrainCoversTheConnectionsOfFormerConfigurations(shop: Any) -> None:
+    served = shop("one")
+    old = served.connect("one")
+    served.reload("one", idle=33)
+    assert served.service.connectionCount == 1
+    stopped = served.service.stopService()
+    assert old.disconnecting
+    assert not stopped.called
+    old.protocol.connectionLost()
+    served.reactor.advance(1)
+    assert stopped.called
+
+
+# As a process.
+
+APPLICATION = """
+def first(request):
+    return b"first"
+
+def second(request):
+    return b"second"
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A directory with the applications ``shop:first`` and ``shop:second``, and a configuration for the first."""
+    (tmp_path / "shop.py").write_text(APPLICATION)
+    (tmp_path / "shop.toml").write_text('app = "shop:first"\n')
+    return tmp_path
+
+
+def ask(server: Server) -> bytes:
+    with server.connect() as connection:
+        connection.sendall(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        return readAll(connection)
+
+
+def test_sighupReloadsUnderLoadWithoutLosingARequest(place: Path) -> None:
+    with serving(place, "--config", "shop.toml") as server:
+        port = int(re.findall(r"listening on 127\.0\.0\.1:(\d+)", "".join(server.said))[-1])
+        with load(port, 20) as clients:
+            for name in ("second", "first", "second"):
+                (place / "shop.toml").write_text(f'app = "shop:{name}"\n')
+                server.process.send_signal(signal.SIGHUP)
+                server.waitFor("the configuration was reloaded")
+                clients.waitFor(500)
+        assert clients.failed == []
+        assert clients.connected >= 40
+        assert ask(server).endswith(b"second")
+        assert server.end(signal.SIGTERM) == 0
+        assert "Traceback" not in "".join(server.said)
+
+
+def test_sighupWithAWrongFileKeepsTheOldOneAndSaysWhy(place: Path) -> None:
+    with serving(place, "--config", "shop.toml") as server:
+        (place / "shop.toml").write_text('app = "shop:first"\n[timeouts]\nidel = 3\n')
+        server.process.send_signal(signal.SIGHUP)
+        said = server.waitFor("not reloaded").string
+        assert "the old one stays: " in said
+        assert "shop.toml:3: timeouts.idel is unknown" in said
+        assert ask(server).endswith(b"first")
+        assert server.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.soak
+def test_reloadedUnderTwoHundredConnectionsNoneOfFiftyThousandRequestsFails(place: Path) -> None:
+    with serving(place, "--config", "shop.toml") as server:
+        port = int(re.findall(r"listening on 127\.0\.0\.1:(\d+)", "".join(server.said))[-1])
+        with load(port, 200) as clients:
+            while clients.answered < 50_000:
+                (place / "shop.toml").write_text(f'app = "shop:first"\n[timeouts]\nidle = {50 + clients.connected}\n')
+                server.process.send_signal(signal.SIGHUP)
+                server.waitFor("the configuration was reloaded")
+                clients.waitFor(5_000)
+        assert clients.failed == []
+        assert server.end(signal.SIGTERM) == 0
