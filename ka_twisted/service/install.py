@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from .units import FIRST_NOTIFY_RELOAD, Socket, Unit, listenTables
+from .units import DRAIN_DELAY, FIRST_NOTIFY_RELOAD, Socket, Unit, listenTables
 
 #: Names of units that are names of users as well, which DynamicUser= makes of them.
 _NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
@@ -147,10 +147,10 @@ class Plan:
         """The text of the configuration file."""
         from .files import example
 
-        text = example()
+        # Idle connections are told of a stop before it, so that none is closed under a request.
+        text = _with(_with(example(), "[timeouts]"), f"drain-delay = {DRAIN_DELAY}")
         if self._arguments.app:
-            line = f"app = {json.dumps(self._arguments.app)}"
-            text = re.sub(r"(?m)^#app = .*$", lambda _: line, text, count=1)
+            text = _with(text, f"app = {json.dumps(self._arguments.app)}")
         return text + listenTables([*(place.endpoint for place in self.unit.sockets), *self._arguments.listen])
 
     def notes(self) -> Iterator[str]:
@@ -231,6 +231,12 @@ def _sockets(descriptions: Sequence[str]) -> tuple[Socket, ...]:
             raise InstallError(f"two sockets are called {name}; --socket NAME={address} gives this one another name")
         found[name] = Socket(name, address)
     return tuple(found.values())
+
+
+def _with(text: str, line: str) -> str:
+    """An example with a line that sets something, instead of the one with the default."""
+    key = re.escape(line.partition(" = ")[0])
+    return re.sub(rf"(?m)^#{key}(?: = .*)?$", lambda _: line, text, count=1)
 
 
 def _isBelow(path: str, folders: Sequence[str]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ka_twisted.service.units import Socket, Unit, listenTables
+from ka_twisted.service.units import DRAIN_DELAY, Socket, Unit, listenTables
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "systemd"
 
@@ -25,15 +25,21 @@ def unit(*sockets: Socket, command: str = TWISTD) -> Unit:
 
 def texts(command: str = TWISTD) -> dict[str, str]:
     """All files, by their paths below `FOLDER`."""
-    several = {
-        **unit(*_SEVERAL, command=command).files(),
-        "ka_twisted.toml": "# The part of the configuration that takes the sockets.\n"
-        + listenTables([place.endpoint for place in _SEVERAL]),
-    }
+    single, several = _SEVERAL[:1], _SEVERAL
     return {
-        **unit(_SEVERAL[0], command=command).files(),
-        **{f"several-sockets/{name}": text for name, text in several.items()},
+        **unit(*single, command=command).files(),
+        "ka_twisted.toml": configuration(*single),
+        **{f"several-sockets/{name}": text for name, text in unit(*several, command=command).files().items()},
+        "several-sockets/ka_twisted.toml": configuration(*several),
     }
+
+
+def configuration(*sockets: Socket) -> str:
+    """What a configuration needs for these; install-service writes one that shows everything."""
+    return (
+        "# /etc/ka_twisted/ka_twisted.toml\n\n[timeouts]\n# Idle connections are told of a stop before it.\n"
+        f"drain-delay = {DRAIN_DELAY}\n{listenTables([place.endpoint for place in sockets])}"
+    )
 
 
 if __name__ == "__main__":
