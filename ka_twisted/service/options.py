@@ -52,7 +52,7 @@ class Options(usage.Options):
         "SIGTERM ends the server gracefully, a second signal at once."
     )
     optFlags = [
-        ["check", None, "Check the options, the application and the endpoints; do not listen."],
+        ["check", None, "Check all of this, with applications, certificates and endpoints; do not listen."],
     ]
     optParameters = [
         ["config", None, None, "A file in TOML for all of this, and for several sites; the command line wins over it."],

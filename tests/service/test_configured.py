@@ -1,0 +1,70 @@
+"""twistd itself with a configuration file."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.service.twistd import readAll, run, serving
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A folder with two applications and a configuration, from which twistd is not started."""
+    (tmp_path / "shop.py").write_text(
+        "def front(request): return 'front'\n"
+        "def api(request): return request.path\n"
+    )  # fmt: skip
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "shop.toml").write_text(
+        "access-log = 'requests.log'\n"
+        "behind = 'nginx'\n"
+        "[timeouts]\n"
+        "idle = 45\n"
+        "[[site]]\n"
+        "app = 'shop:front'\n"
+        "host = 'shop.test'\n"
+        "[[site]]\n"
+        "app = 'shop:api'\n"
+        "host = 'shop.test'\n"
+        "prefix = '/api'\n"
+    )
+    return tmp_path
+
+
+def test_theSitesOfAFileAreServed(shop: Path) -> None:
+    with serving(shop, "--config", "etc/shop.toml") as server:
+        with server.connect() as connection:
+            connection.sendall(
+                b"GET /api/%2F HTTP/1.1\r\nHost: shop.test\r\n\r\n"
+                b"GET /apis HTTP/1.1\r\nHost: shop.test\r\n\r\n"
+                b"GET / HTTP/1.1\r\nHost: else.test\r\nConnection: close\r\n\r\n"
+            )
+            answers = readAll(connection)
+        assert server.end(signal.SIGTERM) == 0
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200", b"200", b"421"]
+    assert re.findall(rb"\r\n\r\n(/api/%2F|front)", answers) == [b"/api/%2F", b"front"]
+    log = "".join(server.said)
+    assert "etc/shop.toml:4: timeouts.idle 45 is not longer than the 60 s after which nginx closes" in log
+    assert "firstRequest 45, idle 45, header 10, body 75" in log
+    assert len((shop / "etc" / "requests.log").read_text().splitlines()) == 3
+
+
+def test_aCheckOfAFileListensOnNothingAndWritesNothing(shop: Path) -> None:
+    before = sorted(os.listdir(shop / "etc"))
+    done = run(shop, "keepalive", "--config", "etc/shop.toml", "--check")
+    assert (done.returncode, done.stdout) == (0, "configuration is valid\n")
+    assert done.stderr.startswith("keepalive: warning: etc/shop.toml:4: timeouts.idle 45 is not longer than the 60 s")
+    assert sorted(os.listdir(shop / "etc")) == before
+
+
+@pytest.mark.parametrize("how", [["-n", "keepalive"], ["keepalive"], ["-n", "keepalive", "--check"]], ids=" ".join)
+def test_aWrongFileIsOneSentenceAndStatus1(shop: Path, how: list[str]) -> None:
+    (shop / "etc" / "shop.toml").write_text("workers = 0\n[timeouts]\nidel = 3\n")
+    done = run(shop, *how, "--config", "etc/shop.toml")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "keepalive: etc/shop.toml:3: timeouts.idel is unknown; did you mean timeouts.idle?\n"
