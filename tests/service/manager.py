@@ -23,14 +23,23 @@ class Manager:
     The manager of one service.
 
     :param sockets: listening sockets of its own, by name, as from socket units.
+    :param reactor: the one to run the service on, as twistd names it.
     :ivar stored: descriptors that the service has stored, by name, in the order in which they came.
     :ivar heard: all fields that were sent, except those of descriptors.
     """
 
-    def __init__(self, directory: Path, arguments: Sequence[str], sockets: Mapping[str, socket.socket]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        arguments: Sequence[str],
+        sockets: Mapping[str, socket.socket],
+        *,
+        reactor: str = "default",
+    ) -> None:
         self._directory = directory
         self._arguments = arguments
         self._sockets = dict(sockets)
+        self._reactor = reactor
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.bind(str(directory / "notify"))
         self._notify.settimeout(PATIENCE)
@@ -61,7 +70,7 @@ class Manager:
 
         with open(self._directory / "log", "ab") as log:
             self._process = subprocess.Popen(
-                [*_SHELL, *TWISTD, "-n", "--pidfile=", "keepalive", *self._arguments],
+                [*_SHELL, *TWISTD, f"--reactor={self._reactor}", "-n", "--pidfile=", "keepalive", *self._arguments],
                 cwd=self._directory, env={**environment(), **variables}, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, preexec_fn=handOver, close_fds=False,
             )  # fmt: skip

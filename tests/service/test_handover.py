@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from tests.service.manager import Manager
 from tests.service.twistd import PATIENCE, readAll
 
 #: What a test runs a service with: the manager, and the port.
-Kind = Callable[[Path], AbstractContextManager[tuple[Manager, int]]]
+Kind = Callable[..., AbstractContextManager[tuple[Manager, int]]]
 REQUEST = b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n"
 
 
@@ -93,8 +94,11 @@ def shop(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def managed(directory: Path, *arguments: str, **sockets: socket.socket) -> Iterator[Manager]:
-    manager = Manager(directory, ["--app", "shop:handler", "--drain-delay", "0.1", *arguments], sockets)
+def managed(
+    directory: Path, *arguments: str, reactor: str = "default", **sockets: socket.socket
+) -> Iterator[Manager]:
+    arguments = ("--app", "shop:handler", "--drain-delay", "0.1", *arguments)
+    manager = Manager(directory, arguments, sockets, reactor=reactor)
     try:
         manager.start()
         yield manager
@@ -116,22 +120,26 @@ def replaceUnderLoad(manager: Manager, port: int, *, clients: int = 20, times: i
 
 
 @contextmanager
-def activated(directory: Path) -> Iterator[tuple[Manager, int]]:
+def activated(directory: Path, *arguments: str, reactor: str = "default") -> Iterator[tuple[Manager, int]]:
     """A service on a socket of the manager's."""
     with (
         socket.create_server(("127.0.0.1", 0), backlog=1024) as listener,
-        managed(directory, "--listen", "systemd:domain=INET:name=web", web=listener) as manager,
+        managed(
+            directory, "--listen", "systemd:domain=INET:name=web", *arguments, reactor=reactor, web=listener
+        ) as manager,
     ):
         yield manager, listener.getsockname()[1]
 
 
 @contextmanager
-def storing(directory: Path) -> Iterator[tuple[Manager, int]]:
+def storing(directory: Path, *arguments: str, reactor: str = "default") -> Iterator[tuple[Manager, int]]:
     """A service on a socket of its own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with managed(directory, "--listen", f"tcp:{port}:interface=127.0.0.1") as manager:
+    with managed(
+        directory, "--listen", f"tcp:{port}:interface=127.0.0.1", *arguments, reactor=reactor
+    ) as manager:
         yield manager, port
 
 
@@ -149,6 +157,19 @@ def test_aStoredSocketOutlivesItsServers(shop: Path) -> None:
         assert manager.stored == [(name, fd)]
         told = [field for field in manager.heard if field in ("READY=1", "STOPPING=1")]
         assert told == ["READY=1", "STOPPING=1"] * 2 + ["READY=1"]
+
+
+@pytest.mark.parametrize("kind", [activated, storing])
+def test_workersAreReplacedWithTheirSupervisor(shop: Path, kind: Kind) -> None:
+    with kind(shop, "--workers", "2") as (manager, port):
+        assert replaceUnderLoad(manager, port, times=1).failures == [], manager.said()
+
+
+@pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop is not installed")
+@pytest.mark.parametrize("kind", [activated, storing])
+def test_socketsOutliveServersOnUvloop(shop: Path, kind: Kind) -> None:
+    with kind(shop, reactor="uvloop") as (manager, port):
+        assert replaceUnderLoad(manager, port, times=1).failures == [], manager.said()
 
 
 @pytest.mark.parametrize("kind", [activated, storing])
