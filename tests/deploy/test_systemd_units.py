@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from ka_twisted.config import Timeouts
 from ka_twisted.service.install import Installation
 from ka_twisted.service.units import Socket, Unit, listenTables, quoted
 from tests.deploy import units
 from tests.service.test_install import installService
+from tests.service.twistd import Server, environment, readAll
 
 ANALYZE = shutil.which("systemd-analyze")
 needsSystemd = pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
@@ -123,8 +125,6 @@ def test_lowPortsTakeOneCapability() -> None:
 
 
 def test_stoppingTakesAsLongAsDraining() -> None:
-    from ka_twisted.config import Timeouts
-
     assert "TimeoutStopSec=45s" in make()
     assert "TimeoutStopSec=142s" in make(timeouts=Timeouts(drainDelay=10, drain=120, linger=2))
 
@@ -190,22 +190,43 @@ def test_listenersAreToml() -> None:
     )
 
 
+WITHOUT_EXECUTABLE_MEMORY = """
+import ctypes, sys
+if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):  # PR_SET_MDWE, since Linux 6.3
+    sys.exit("this kernel cannot forbid it")
+import mmap
+try:
+    mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    sys.exit("it is not forbidden")
+except PermissionError:
+    pass
+from twisted.scripts.twistd import run
+run()
+"""
+
+
 def test_theServerNeedsNoMemoryThatIsWrittenAndExecuted(tmp_path: Path) -> None:
     """What MemoryDenyWriteExecute= forbids, forbidden by the kernel's own means."""
-    program = (
-        "import ctypes, mmap, sys, json\n"
-        "if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0): print('\"no\"'); sys.exit()\n"  # PR_SET_MDWE
-        "try: mmap.mmap(-1, 4096, prot=7); print('\"writable\"'); sys.exit()\n"
-        "except PermissionError: pass\n"
-        "import importlib, pkgutil, ka_twisted\n"
-        "from ka_twisted.service.tap import makeService\n"
-        "print('\"imported\"')\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    if json.loads(done.stdout) == "no":
-        pytest.skip("this kernel cannot forbid it: it is older than 6.3")
-    assert json.loads(done.stdout) == "imported"
+    arguments = ["-n", "--pidfile=", "keepalive", "--listen", "tcp:0:interface=127.0.0.1"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", WITHOUT_EXECUTABLE_MEMORY, *arguments],
+        cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        server = Server(process)
+        try:
+            server.waitFor("TCP keep-alive: ")
+        except AssertionError:
+            if "cannot forbid it" in "".join(server.said):
+                pytest.skip("the kernel is older than 6.3")
+            raise
+        with server.connect() as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n")
+            assert readAll(connection).startswith(b"HTTP/1.1 200 ")
+        assert server.end(signal.SIGTERM) == 0
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_thisInstallationIsKnown() -> None:
