@@ -74,11 +74,15 @@ class LifeCycle(Service):
         self._pauses = Pauses(reactor)
         self._reloader = Reloader(read or (lambda: self.configuration), self._change, self._reloaded)
         self._operator = OperatorListener(reactor, self._view)
-        self._stopSignals = StopSignals(reactor, self.hurry)
-        meanings: dict[int, Callable[[], object]] = {signal.SIGUSR1: self.reopenLog}
-        if not supervised:
-            meanings[signal.SIGHUP] = self.reload
-        self._operatorSignals = OperatorSignals(reactor, meanings)
+        if supervised:
+            # The terminal's signals and those of a whole service are the supervisor's, which says what they mean.
+            self._stopSignals = StopSignals(reactor, self.hurry, (signal.SIGTERM,))
+            self._operatorSignals = OperatorSignals(reactor, {signal.SIGUSR1: self.reopenLog})
+        else:
+            self._stopSignals = StopSignals(reactor, self.hurry)
+            self._operatorSignals = OperatorSignals(
+                reactor, {signal.SIGHUP: self.reload, signal.SIGUSR1: self.reopenLog}
+            )
 
     @property
     def ports(self) -> list[IListeningPort]:
@@ -164,9 +168,9 @@ class LifeCycle(Service):
     def startService(self) -> None:
         self.claim()  # `twist` knows no privileged start
         super().startService()
+        self._operatorSignals.install()
         if not self._supervised:
             self._describe()
-        self._operatorSignals.install()
         self._reactor.callWhenRunning(self._begin)
 
     def _begin(self) -> None:

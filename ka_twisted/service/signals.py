@@ -20,15 +20,22 @@ from twisted.internet.error import ReactorNotRunning
 
 class StopSignals:
     """
-    The handlers of SIGTERM and SIGINT for one service.
+    The handlers of the signals that stop one service.
 
     :param reactor: provides IReactorCore and IReactorFromThreads.
     :param hurry: called in the reactor's thread for each signal after the first.
+    :param numbers: the signals that it is about.
     """
 
-    def __init__(self, reactor: Any, hurry: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        hurry: Callable[[], object],
+        numbers: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT),
+    ) -> None:
         self._reactor = reactor
         self._hurry = hurry
+        self._numbers = numbers
         self._previous: dict[int, Any] = {}
         self._stopping = False
 
@@ -36,7 +43,7 @@ class StopSignals:
         """Take over from the reactor's handlers; not where the reactor has installed none."""
         if threading.current_thread() is not threading.main_thread():
             return
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in self._numbers:
             handler = signal.getsignal(number)
             if callable(handler) and handler is not signal.default_int_handler:
                 self._previous[number] = signal.signal(number, self._received)

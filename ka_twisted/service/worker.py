@@ -35,6 +35,8 @@ STDERR, CHANNEL, LOG, LISTENERS = 2, 3, 4, 5
 _LOAD = 1.0
 #: Seconds for the last words to leave.
 _FAREWELL = 2.0
+#: Seconds for the connections of a worker without a supervisor, where a drain has no deadline.
+_ORPHANED = 30.0
 #: Closed connections whose stories are left behind.
 _STORIES = 200
 
@@ -55,7 +57,8 @@ class Worker:
         self._load: tuple[int, int] | None = None
         self._loop = LoopingCall(self._tellLoad)
         self._loop.clock = reactor
-        self._ending = False
+        #: Whether it was told to end.
+        self._expected = False
         self._farewell: Deferred[None] | None = None
         self._tasks: dict[str, Callable[[Message], None]] = {
             "serve": self._serve,
@@ -81,9 +84,10 @@ class Worker:
         self._channel.transport = None
         if self._farewell is not None:
             self._farewell.cancel()
-        elif not self._ending:
-            _log.warn("the supervisor is gone: this worker ends")
+        else:
             self._leave()
+            if self._service is not None and not self._service.configuration.timeouts.drain:
+                self._reactor.callLater(_ORPHANED, self._service.hurry)
 
     def _serve(self, message: Message) -> None:
         from .serving import KeepAliveService
@@ -112,19 +116,19 @@ class Worker:
         self._stop()
 
     def _drain(self) -> None:
-        self._ending = True
+        self._expected = True
         drained: Deferred[None] = succeed(None) if self._service is None else self._service.drain()
         drained.addCallback(lambda _: self._channel.send(tell="drained"))
 
     def _leave(self) -> None:
-        self._ending = True
+        self._expected = True
         if self._service is None:
             self._stop()
         else:
             self._service.drain(replaced=True).addCallback(lambda _: self._stop())
 
     def _stop(self) -> None:
-        self._ending = True
+        self._expected = True
         try:
             self._reactor.stop()
         except ReactorNotRunning:
@@ -155,8 +159,8 @@ class Worker:
     # The end.
 
     def _shutDown(self) -> Deferred[None]:
-        if not self._ending:  # a signal was sent to this worker alone
-            self._ending = True
+        if not self._expected:  # a signal was sent to this worker alone
+            self._expected = True
             self._channel.send(tell="leaving")
         return Deferred.fromCoroutine(self._end())
 
