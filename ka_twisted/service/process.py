@@ -102,6 +102,7 @@ class WorkerProcess(ProcessProtocol):
         self._channel.send(
             do="serve",
             path=sys.path,
+            PYTHONPATH=os.environ.get("PYTHONPATH"),
             configuration=base64.b64encode(pickle.dumps(self.configuration)).decode("ascii"),
             sockets=[(name, number) for number, (name, _) in enumerate(self._sockets, LISTENERS)],
         )

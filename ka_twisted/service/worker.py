@@ -93,6 +93,10 @@ class Worker:
         from .serving import KeepAliveService
 
         sys.path[:] = message["path"]
+        if message["PYTHONPATH"] is None:
+            del os.environ["PYTHONPATH"]  # it was for finding us, not for the application's own processes
+        else:
+            os.environ["PYTHONPATH"] = message["PYTHONPATH"]
         configuration: Configuration = pickle.loads(base64.b64decode(message["configuration"]))
         inherited: dict[str, list[int]] = {}
         for name, descriptor in message["sockets"]:

@@ -338,7 +338,7 @@ class Supervisor(LifeCycle):
             late.cancel()
 
     def _kill(self) -> None:
-        for process in self.processes:
+        for process in list(self.processes):
             self._log.error("worker {pid} does not end; it is killed", pid=process.pid)
             process.kill()
 

@@ -1,0 +1,425 @@
+"""The supervisor, with workers that are none: who is started, replaced, told to leave, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+from twisted.python import usage
+
+from ka_twisted.config import Limits, Timeouts
+from ka_twisted.service.configuration import Configuration, Listener
+from ka_twisted.service.process import READY_WITHIN, WorkerFailed
+from ka_twisted.service.workers import LATE, MARGIN, SOON, STEADY, Supervisor
+
+
+class Worker:
+    """A worker that does what the test says, and remembers what it was told."""
+
+    def __init__(self, reactor: Any, configuration: Any, sockets: Any, *, ended: Any, leaving: Any, pid: int) -> None:
+        self.reactor = reactor
+        self.configuration = configuration
+        self.sockets = list(sockets)
+        self.pid = pid
+        self.isReady = False
+        self.readySince = 0.0
+        self.openConnections = self.accepted = 0
+        self.counts = None
+        self.stories: list[Any] = []
+        self.told: list[str] = []
+        self.gone = False
+        self.waiting: dict[str, list[Deferred[None]]] = {"ready": [], "drained": [], "ended": []}
+        self.leaves = leaving
+        self.ended = ended
+
+    def spawn(self) -> None:
+        """There is no process."""
+
+    def when(self, what: str) -> Deferred[None]:
+        if self.gone:
+            return fail(WorkerFailed("gone")) if what == "ready" else succeed(None)
+        self.waiting[what].append(Deferred())
+        return self.waiting[what][-1]
+
+    def drain(self) -> Deferred[None]:
+        self.told.append("drain")
+        return self.when("drained")
+
+    def leave(self) -> None:
+        self.told.append("leave")
+
+    def stop(self) -> None:
+        self.told.append("stop")
+
+    def hurry(self) -> None:
+        self.told.append("hurry")
+
+    def reopenLog(self) -> None:
+        self.told.append("reopen")
+
+    def kill(self) -> None:
+        self.told.append("kill")
+        self.end("by signal 9")
+
+    # What happens to it.
+
+    def getReady(self) -> None:
+        self.isReady = True
+        self.readySince = self.reactor.seconds()
+        self.fire("ready")
+
+    def end(self, how: str = "with status 1") -> None:
+        self.gone = True
+        failed, self.waiting["ready"] = self.waiting["ready"], []
+        self.ended(self, how)
+        for each in failed:
+            each.errback(WorkerFailed(f"it ended before, {how}"))
+        self.fire("drained")
+        self.fire("ended")
+
+    def fire(self, what: str) -> None:
+        waiting, self.waiting[what] = self.waiting[what], []
+        for each in waiting:
+            each.callback(None)
+
+
+class Port:
+    """A listening port."""
+
+    def __init__(self) -> None:
+        self.open, self.reading = True, True
+
+    def fileno(self) -> int:
+        return 42
+
+    def stopReading(self) -> None:
+        self.reading = False
+
+    def getHost(self) -> Any:
+        return IPv4Address("TCP", "127.0.0.1", 8080)
+
+    def stopListening(self) -> None:
+        self.open = False
+
+
+class Endpoint:
+    """Listens."""
+
+    def __init__(self) -> None:
+        self.ports: list[Port] = []
+
+    def listen(self, factory: Any) -> Deferred[Port]:
+        self.ports.append(Port())
+        return succeed(self.ports[-1])
+
+
+class Reactor(MemoryReactorClock):
+    """A reactor that runs already."""
+
+    def callWhenRunning(self, callable: Any, *args: Any, **kw: Any) -> None:
+        callable(*args, **kw)
+
+
+class Supervised:
+    """A supervisor, its workers in the order in which they were started, and the configuration that it reads next."""
+
+    def __init__(self, workers: int = 2, **timeouts: float) -> None:
+        self.reactor: Any = Reactor()
+        self.workers: list[Worker] = []
+        self.endpoints = {text: Endpoint() for text in ("one", "two")}
+        self.next: Any = self.configuration("one", workers=workers, **timeouts)
+        self.service: Any = Supervisor(
+            self.next,
+            reactor=self.reactor,
+            read=self.read,
+            endpointOf=lambda text: self.endpoints[text],  # type: ignore[arg-type, return-value]
+            process=self.worker,  # type: ignore[arg-type]
+        )
+        self.service.startService()
+
+    def configuration(self, *texts: str, workers: int = 2, **timeouts: float) -> Configuration:
+        return Configuration(
+            listeners=tuple(Listener(endpoint=text) for text in texts),
+            timeouts=Timeouts(**timeouts),
+            limits=Limits(),
+            workers=workers,
+        )
+
+    def read(self) -> Configuration:
+        if isinstance(self.next, Exception):
+            raise self.next
+        found: Configuration = self.next
+        return found
+
+    def worker(self, *arguments: Any, **named: Any) -> Worker:
+        self.workers.append(Worker(*arguments, **named, pid=len(self.workers) + 1))
+        return self.workers[-1]
+
+    def reload(self, *texts: str, **settings: Any) -> list[None]:
+        self.next = self.configuration(*(texts or ("one",)), **settings)
+        over: list[None] = []
+        self.service.reload().addCallback(over.append)
+        return over
+
+    def allReady(self) -> None:
+        for worker in self.workers:
+            if not worker.isReady and not worker.gone:
+                worker.getReady()
+
+    @property
+    def told(self) -> list[list[str]]:
+        return [worker.told for worker in self.workers]
+
+
+@pytest.fixture
+def log() -> Iterator[list[Any]]:
+    """The events that are logged during a test."""
+    events: list[Any] = []
+    observer: Any = events.append
+    globalLogPublisher.addObserver(observer)
+    yield events
+    globalLogPublisher.removeObserver(observer)
+
+
+def errors(log: list[Any]) -> list[str | None]:
+    return [formatEvent(event) for event in log if event["log_level"] >= LogLevel.error]
+
+
+@pytest.fixture
+def supervised() -> Iterator[Supervised]:
+    """A supervisor of two workers that are ready."""
+    made = Supervised()
+    made.allReady()
+    yield made
+    made.service.stopService()
+    made.reactor.pump([100] * 3)
+
+
+def test_itAcceptsNothingItselfAndIsReadyWhenAllWorkersAre() -> None:
+    made = Supervised()
+    (port,) = made.endpoints["one"].ports
+    assert not port.reading
+    assert [[fd for _, fd in worker.sockets] for worker in made.workers] == [[42], [42]]
+    made.workers[0].getReady()
+    assert not made.service.ready
+    made.workers[1].getReady()
+    assert made.service.ready
+    made.service.stopService()
+
+
+def test_whatDiesAgainAndAgainIsReplacedLaterEachTime(supervised: Supervised) -> None:
+    delay = SOON
+    for count in range(3, 15):
+        supervised.workers[-1].end()
+        supervised.reactor.advance(delay - 0.01)
+        assert len(supervised.workers) == count - 1
+        supervised.reactor.advance(0.02)
+        assert len(supervised.workers) == count
+        supervised.workers[-1].getReady()
+        delay = min(2 * delay, LATE)
+    assert delay == LATE
+    supervised.reactor.advance(STEADY)
+    supervised.workers[-1].end()
+    supervised.reactor.advance(SOON)
+    assert not supervised.workers[-1].gone
+
+
+def test_oneThatDiesBeforeItIsReadyIsReplacedTheSameWay(log: list[Any]) -> None:
+    made = Supervised(workers=1)
+    made.workers[0].end()
+    assert errors(log) == ["a worker did not become ready: it ended before, with status 1"]
+    made.reactor.advance(0.1)
+    assert len(made.workers) == 2
+    made.workers[1].getReady()
+    assert made.service.ready
+
+
+def test_oneThatIsNeverReadyIsKilled() -> None:
+    made = Supervised(workers=1)
+    made.reactor.advance(READY_WITHIN)
+    assert made.workers[0].told == ["kill"]
+    made.reactor.advance(0.1)
+    assert len(made.workers) == 2
+
+
+def test_withoutAnyWorkerItIsNotReady(supervised: Supervised) -> None:
+    supervised.workers[0].end()
+    assert supervised.service.ready
+    supervised.workers[1].end()
+    assert not supervised.service.ready
+    supervised.reactor.advance(0.1)
+    supervised.workers[2].getReady()
+    assert supervised.service.ready
+
+
+def test_aReloadReplacesOneAfterTheOtherAndOnlyWhenTheNewOneIsReady(supervised: Supervised) -> None:
+    over = supervised.reload(idle=33)
+    assert supervised.service.state == "reloading"
+    assert len(supervised.workers) == 3
+    assert supervised.told == [[], [], []]
+    supervised.workers[2].getReady()
+    assert len(supervised.workers) == 4
+    assert supervised.told == [["leave"], [], [], []]
+    supervised.workers[3].getReady()
+    assert supervised.told == [["leave"], ["leave"], [], []]
+    assert over == [None]
+    assert supervised.service.state == "serving"
+    assert [worker.configuration.timeouts.idle for worker in supervised.workers] == [75, 75, 33, 33]
+    supervised.workers[0].end("with status 0")
+    supervised.reactor.advance(60)
+    assert len(supervised.workers) == 4
+
+
+def test_whenTheFirstNewOneFailsTheOldOnesStay(supervised: Supervised, log: list[Any]) -> None:
+    over = supervised.reload("one", "two", idle=33)
+    supervised.workers[2].end()
+    assert over == [None]
+    assert supervised.told == [[], [], []]
+    assert supervised.service.configuration.timeouts.idle == 75
+    assert [port.open for port in supervised.endpoints["two"].ports] == [False]
+    assert errors(log) == [
+        "the configuration was not reloaded, the old one stays: "
+        "a worker did not become ready with the new one: it ended before, with status 1"
+    ]
+
+
+def test_whenALaterOneFailsThoseBeforeItAreReplacedOnceMore(supervised: Supervised) -> None:
+    over = supervised.reload(idle=33)
+    supervised.workers[2].getReady()
+    supervised.workers[3].end()
+    assert over == []
+    supervised.workers[4].getReady()
+    assert over == [None]
+    assert supervised.workers[4].configuration.timeouts.idle == 75
+    assert supervised.told == [["leave"], [], ["leave"], [], []]
+    assert [slot.worker.pid for slot in supervised.service.slots] == [5, 2]
+
+
+def test_aReloadCanChangeTheNumberOfWorkersAndWhatIsListenedOn(supervised: Supervised) -> None:
+    supervised.reload("two", workers=3)
+    for _ in range(3):
+        supervised.allReady()
+    assert len(supervised.service.slots) == 3
+    assert [port.open for port in supervised.endpoints["one"].ports] == [False]
+    supervised.reload("two", workers=1)
+    supervised.allReady()
+    assert supervised.told == [["leave"]] * 5 + [[]]
+    assert len(supervised.service.slots) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (usage.UsageError("shop.toml:3: no"), "shop.toml:3: no"),
+        (Supervised.configuration(None, "one", workers=0), "serving without workers takes a restart"),  # type: ignore[arg-type]
+    ],
+)
+def test_aWrongConfigurationStartsNobody(
+    supervised: Supervised, log: list[Any], change: Any, sentence: str
+) -> None:
+    supervised.next = change
+    supervised.service.reload()
+    assert len(supervised.workers) == 2
+    assert errors(log) == [f"the configuration was not reloaded, the old one stays: {sentence}"]
+
+
+def test_aWorkerThatIsToldToEndByOthersIsReplacedAtOnce(supervised: Supervised) -> None:
+    supervised.workers[0].leaves(supervised.workers[0])
+    assert len(supervised.workers) == 3
+    supervised.workers[0].end("with status 0")
+    supervised.reactor.advance(60)
+    assert len(supervised.workers) == 3
+
+
+def test_aStopDrainsAllThenEndsAll(supervised: Supervised) -> None:
+    stopped: list[None] = []
+    supervised.service.stopService().addCallback(stopped.append)
+    assert supervised.told == [["drain"], ["drain"]]
+    assert not supervised.endpoints["one"].ports[0].open
+    supervised.workers[0].fire("drained")
+    supervised.workers[1].fire("drained")
+    assert supervised.told == [["drain", "stop"]] * 2
+    supervised.workers[0].end("with status 0")
+    assert stopped == []
+    supervised.workers[1].end("with status 0")
+    assert stopped == [None]
+    assert len(supervised.workers) == 2
+
+
+def test_whatDoesNotDrainOrEndIsKilled() -> None:
+    made = Supervised(drain=7)
+    made.allReady()
+    stopped: list[None] = []
+    made.service.stopService().addCallback(stopped.append)
+    made.reactor.advance(7 + 1 + MARGIN)
+    assert made.told == [["drain", "stop"]] * 2
+    made.reactor.advance(MARGIN)
+    assert made.told == [["drain", "stop", "kill"]] * 2
+    assert stopped == [None]
+
+
+def test_aDrainKeepsTheWorkersToAnswerForThem(supervised: Supervised) -> None:
+    supervised.service.drain()
+    for worker in supervised.workers:
+        worker.fire("drained")
+    assert supervised.told == [["drain"], ["drain"]]
+    assert (supervised.service.ready, supervised.service.state) == (False, "draining")
+
+
+def test_theSocketsStayOpenWhileTheDrainIsAnnounced() -> None:
+    made = Supervised(drainDelay=5)
+    made.allReady()
+    made.service.drain()
+    made.reactor.advance(4.9)
+    assert made.endpoints["one"].ports[0].open
+    made.reactor.advance(0.2)
+    assert not made.endpoints["one"].ports[0].open
+
+
+def test_hasteIsPassedOnAndDoesNotWaitForTheDeaf() -> None:
+    made = Supervised(drain=0, drainDelay=60)
+    made.allReady()
+    stopped: list[None] = []
+    made.service.stopService().addCallback(stopped.append)
+    made.service.hurry()
+    assert not made.endpoints["one"].ports[0].open
+    assert all("hurry" in told for told in made.told)
+    made.reactor.advance(MARGIN)
+    assert all("kill" in told for told in made.told)
+    assert stopped == [None]
+
+
+def test_nobodyIsStartedWhileItShutsDown(supervised: Supervised) -> None:
+    supervised.workers[0].end()
+    supervised.service.drain()
+    supervised.workers[1].end()
+    supervised.reactor.advance(60)
+    assert len(supervised.workers) == 2
+
+
+def test_aReloadThatAShutDownInterruptsTellsNobodyToLeave(supervised: Supervised) -> None:
+    over = supervised.reload(idle=33)
+    supervised.service.drain()
+    supervised.workers[2].getReady()
+    assert over == [None]
+    assert supervised.told == [["drain"], ["drain"], ["drain"]]
+    assert len(supervised.workers) == 3
+
+
+def test_theAccessLogIsOpenedAnewByEach(supervised: Supervised) -> None:
+    supervised.service.reopenLog()
+    assert supervised.told == [["reopen"], ["reopen"]]
+
+
+def test_theStatusSumsUpWhatTheWorkersDo(supervised: Supervised) -> None:
+    supervised.workers[0].openConnections, supervised.workers[0].accepted = 3, 10
+    supervised.workers[1].openConnections, supervised.workers[1].accepted = 4, 20
+    supervised.workers[1].end()
+    assert supervised.service.status() == (
+        "serving: 1 of 2 workers ready, 3 connections open, 30 accepted so far"
+    )
