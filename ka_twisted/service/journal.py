@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText, textFileLogObserver
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -139,7 +140,11 @@ def _fields(event: LogEvent) -> Iterator[tuple[str, str]]:
         if key.startswith("log_") or key in _LEGACY or value is None:
             continue
         name = _HUMP.sub("_", key).upper()
-        if _NAME.fullmatch(name) and name not in _OURS:
+        if not _NAME.fullmatch(name) or name in _OURS:
+            continue
+        if isinstance(value, IPv4Address | IPv6Address):
+            yield name, value.host
+        else:
             yield name, _text(value)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import fcntl
 import io
 import os
+import re
 import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.logger import FileLogObserver, Logger, LogLevel, LogPublisher
 from twisted.python.failure import Failure
 
@@ -151,6 +153,12 @@ def test_anyValueCanBeShown(log: Logger, journald: Journal) -> None:
     assert set(entry) == {"SYSLOG_IDENTIFIER", "MESSAGE", "PRIORITY", "LOGGER", "OCTETS", "HALF", "SHY"}
 
 
+def test_anAddressIsItsHost(log: Logger, journald: Journal) -> None:
+    log.info("{peer.host}", peer=IPv4Address("TCP", "192.0.2.1", 4711), host=IPv6Address("TCP", "2001:db8::1", 80))
+    [entry] = journald.entries()
+    assert (entry["MESSAGE"], entry["PEER"], entry["HOST"]) == ("192.0.2.1", "192.0.2.1", "2001:db8::1")
+
+
 def test_aLongEntryIsSentAsAFile(log: Logger, journald: Journal) -> None:
     log.info("{text}", text="long " * 200_000)
     [entry] = journald.entries()
@@ -252,4 +260,4 @@ def test_twistdLogsThroughIt(tmp_path: Path) -> None:
             break
     process.terminate()
     process.communicate(timeout=60)
-    assert "<6>[ka_twisted.service.tap#info] listening on" in said
+    assert re.search(r"^<6>\[ka_twisted\S*#info\] listening on 127\.0\.0\.1:", said, re.MULTILINE)
