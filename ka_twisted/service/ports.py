@@ -20,6 +20,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from .balance import Share
 from .listening import ListenError, adopt, closeNow, describeAddress, describeFailure, listenNow, storeName
 
 _log = Logger()
@@ -82,6 +83,7 @@ class Ports:
 
     :param inherited: descriptors of sockets that listen already, by `storeName`; those that are used are taken out.
     :param silent: whether nothing is ever accepted here: the sockets are for others to listen on.
+    :param share: of what comes, where others accept from the same queues.
     :param endpointOf: makes an endpoint of its description.
     :param late: called with a sentence when an endpoint that took its time fails.
     """
@@ -92,12 +94,14 @@ class Ports:
         *,
         inherited: dict[str, list[int]] | None = None,
         silent: bool = False,
+        share: Share | None = None,
         endpointOf: Callable[[str], IStreamServerEndpoint] | None = None,
         late: Callable[[str], None] | None = None,
     ) -> None:
         self._reactor = reactor
         self._inherited = {} if inherited is None else inherited
         self._silent = silent
+        self._share = share
         self._endpointOf = endpointOf or (lambda text: serverFromString(reactor, text))
         self._late = late or (lambda problem: _log.error("{problem}", problem=problem))
         self.open: Openings = {}
@@ -203,6 +207,8 @@ class Ports:
                 port.socket.listen(BACKLOG)
             # Others may have the socket as well, to whom a shutdown would happen too.
             port._shouldShutdown = False
+            if self._share is not None:
+                self._share.govern(port)
 
     def _ready(self, port: IListeningPort, opening: Opening) -> None:
         opening.waiting = None

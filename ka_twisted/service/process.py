@@ -18,9 +18,10 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
+from .balance import Board
 from .channel import Channel, Message, attach
 from .configuration import Configuration
-from .worker import CHANNEL, LISTENERS, LOG, STDERR
+from .worker import BOARD, CHANNEL, LISTENERS, LOG, STDERR
 
 #: Seconds within which a worker has to be ready, and to answer a question.
 READY_WITHIN = 60.0
@@ -41,6 +42,7 @@ class WorkerProcess(ProcessProtocol):
 
     :param configuration: what it serves.
     :param sockets: names and descriptors of what it listens on, in the order of the listeners.
+    :param board: where the workers note how many connections they have.
     :param ended: called with this, and how it ended, once the process is gone.
     :param leaving: called with this when it goes by itself, and serves only what it has taken up.
     :ivar pid: of the process, once it was started.
@@ -55,6 +57,7 @@ class WorkerProcess(ProcessProtocol):
         reactor: Any,
         configuration: Configuration,
         sockets: Iterable[tuple[str, int]],
+        board: Board,
         *,
         ended: Callable[[WorkerProcess, str], None],
         leaving: Callable[[WorkerProcess], None],
@@ -68,6 +71,8 @@ class WorkerProcess(ProcessProtocol):
         self.stories: list[dict[str, Any]] = []
         self._reactor = reactor
         self._sockets = list(sockets)
+        self._board = board
+        self._seat = 0
         self._ended = ended
         self._leaving = leaving
         self._channel = Channel(self._told, self._channelClosed)
@@ -84,11 +89,29 @@ class WorkerProcess(ProcessProtocol):
 
         :raises OSError: when there can be no more processes.
         """
+        self._seat = self._board.seat()
+        try:
+            self._spawn()
+        except OSError:
+            self._board.free(self._seat)
+            raise
+        self._channel.send(
+            do="serve",
+            seat=self._seat,
+            path=sys.path,
+            PYTHONPATH=os.environ.get("PYTHONPATH"),
+            configuration=base64.b64encode(pickle.dumps(self.configuration)).decode("ascii"),
+            sockets=[(name, number) for number, (name, _) in enumerate(self._sockets, LISTENERS)],
+        )
+
+    def _spawn(self) -> None:
         ours, theirs = socket.socketpair()
         nothing = os.open(os.devnull, os.O_RDONLY)
         try:
             attach(self._reactor, ours.fileno(), self._channel)
-            descriptors: dict[int, Any] = {0: nothing, 1: 1, STDERR: "r", CHANNEL: theirs.fileno(), LOG: "r"}
+            descriptors: dict[int, Any] = {
+                0: nothing, 1: 1, STDERR: "r", CHANNEL: theirs.fileno(), LOG: "r", BOARD: self._board.descriptor
+            }  # fmt: skip
             for number, (_, descriptor) in enumerate(self._sockets, LISTENERS):
                 descriptors[number] = descriptor
             arguments = [sys.executable, "-m", f"{__package__}.worker", type(self._reactor).__module__]
@@ -99,13 +122,6 @@ class WorkerProcess(ProcessProtocol):
             ours.close()
             theirs.close()
             os.close(nothing)
-        self._channel.send(
-            do="serve",
-            path=sys.path,
-            PYTHONPATH=os.environ.get("PYTHONPATH"),
-            configuration=base64.b64encode(pickle.dumps(self.configuration)).decode("ascii"),
-            sockets=[(name, number) for number, (name, _) in enumerate(self._sockets, LISTENERS)],
-        )
 
     # What it is told.
 
@@ -235,6 +251,7 @@ class WorkerProcess(ProcessProtocol):
     def processEnded(self, reason: Failure) -> None:
         """See `IProcessProtocol`."""
         self._isGone = True
+        self._board.free(self._seat)
         for descriptor, rest in self._partial.items():
             if rest:
                 self._pass(descriptor if descriptor != LOG else STDERR, rest)

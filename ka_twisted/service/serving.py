@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 from ..server.factory import Handler, KeepAliveFactory
+from .balance import Share
 from .configuration import Configuration
 from .generation import Generation, Instruments, Unusable
 from .lifecycle import GRACE, LifeCycle
@@ -31,7 +32,7 @@ class KeepAliveService(LifeCycle):
     :param inherited: descriptors of sockets that listen already, by `listening.storeName` of their endpoints.
     :param endpointOf: makes an endpoint of its description.
     :param notifier: systemd's ear.
-    :param supervised: whether a supervisor speaks for it: to the log, to systemd, and to the operator.
+    :param share: of the connections, in a worker; a supervisor speaks for it to the log, systemd, and the operator.
     :raises Unusable: when the configuration cannot be put into effect.
     """
 
@@ -45,9 +46,10 @@ class KeepAliveService(LifeCycle):
         inherited: dict[str, list[int]] | None = None,
         endpointOf: Callable[[str], IStreamServerEndpoint] | None = None,
         notifier: Notifier | None = None,
-        supervised: bool = False,
+        share: Share | None = None,
     ) -> None:
-        openings = Ports(reactor, inherited=inherited, endpointOf=endpointOf, late=self._failedLate)
+        openings = Ports(reactor, inherited=inherited, share=share, endpointOf=endpointOf, late=self._failedLate)
+        supervised = share is not None
         super().__init__(configuration, openings, reactor=reactor, read=read, notifier=notifier, supervised=supervised)
         self.instruments = Instruments()
         self.generation = Generation(configuration, self.instruments, reactor, handler=handler)

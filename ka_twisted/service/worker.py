@@ -24,13 +24,14 @@ from twisted.logger import ILogObserver, Logger, LogLevel, formatEvent, globalLo
 from twisted.python.failure import Failure
 from zope.interface import provider
 
+from .balance import Board, Share
 from .channel import Channel, Message, attach
 from .configuration import Configuration
 from .loading import oneLine
 from .reload import PROBLEMS
 
 #: The descriptors of a worker; those of the listeners follow.
-STDERR, CHANNEL, LOG, LISTENERS = 2, 3, 4, 5
+STDERR, CHANNEL, LOG, BOARD, LISTENERS = 2, 3, 4, 5, 6
 #: Seconds between two words on how much there is to do.
 _LOAD = 1.0
 #: Seconds for the last words to leave.
@@ -54,6 +55,7 @@ class Worker:
         self._reactor = reactor
         self._channel = Channel(self._told, self._orphaned)
         self._service: Any = None
+        self._share: Share | None = None
         self._load: tuple[int, int] | None = None
         self._loop = LoopingCall(self._tellLoad)
         self._loop.clock = reactor
@@ -103,7 +105,10 @@ class Worker:
             os.set_inheritable(descriptor, False)
             inherited.setdefault(name, []).append(descriptor)
         try:
-            service = KeepAliveService(configuration, reactor=self._reactor, inherited=inherited, supervised=True)
+            board = Board(BOARD)
+            os.close(BOARD)
+            self._share = Share(board, message["seat"], lambda: service.connectionCount, self._reactor)
+            service = KeepAliveService(configuration, reactor=self._reactor, inherited=inherited, share=self._share)
             service.startService()
         except PROBLEMS as error:
             self._fail(oneLine(error))
@@ -130,6 +135,7 @@ class Worker:
             self._stop()
         else:
             self._service.drain(replaced=True).addCallback(lambda _: self._stop())
+            self._tellLoad()
 
     def _stop(self) -> None:
         self._expected = True
@@ -147,6 +153,11 @@ class Worker:
     # What the supervisor is told.
 
     def _tellLoad(self) -> None:
+        assert self._share is not None
+        if self._service.ready:
+            self._share.note()
+        else:
+            self._share.leave()
         load = (self._service.connectionCount, self._service.instruments.accepted)
         if load != self._load:
             self._load = load
@@ -209,7 +220,7 @@ def main(arguments: list[str]) -> None:
 
     :param arguments: the module of the reactor.
     """
-    for descriptor in (CHANNEL, LOG):
+    for descriptor in (CHANNEL, LOG, BOARD):
         os.set_inheritable(descriptor, False)
     # The terminal's and the operator's signals are for the supervisor, which passes on what they mean.
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):

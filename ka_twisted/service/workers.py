@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall, IStreamServerEndpoint
 
 from .aggregate import Aggregate
+from .balance import Board
 from .configuration import Configuration
 from .generation import Unusable
 from .lifecycle import DRAINING, GRACE, LifeCycle
@@ -87,6 +88,7 @@ class Supervisor(LifeCycle):
         #: All that have not ended.
         self.processes: list[WorkerProcess] = []
         self._process = process
+        self._board: Board | None = None
         self._hasBegun = False
 
     def status(self) -> str:
@@ -114,6 +116,8 @@ class Supervisor(LifeCycle):
         self._operator.closeNow()
 
     def _serve(self) -> None:
+        self._board = Board()
+        self._hasBegun = False
         self.slots = [Slot(self.configuration, self.openings.open) for _ in range(self.configuration.workers)]
         for slot in self.slots:
             self._fill(slot)
@@ -123,7 +127,7 @@ class Supervisor(LifeCycle):
     def _spawn(self, slot: Slot) -> WorkerProcess:
         sockets = [(storeName(text), _fileno(opening)) for (text, _), opening in slot.openings.items()]
         process = self._process(
-            self._reactor, slot.configuration, sockets, ended=self._ended, leaving=self._leaving
+            self._reactor, slot.configuration, sockets, self._board, ended=self._ended, leaving=self._leaving
         )
         self.processes.append(process)
         try:
@@ -336,6 +340,9 @@ class Supervisor(LifeCycle):
         await ended
         if late.active():
             late.cancel()
+        if self._board is not None:
+            self._board.close()
+            self._board = None
 
     def _kill(self) -> None:
         for process in list(self.processes):

@@ -21,7 +21,9 @@ from ka_twisted.service.workers import LATE, MARGIN, SOON, STEADY, Supervisor
 class Worker:
     """A worker that does what the test says, and remembers what it was told."""
 
-    def __init__(self, reactor: Any, configuration: Any, sockets: Any, *, ended: Any, leaving: Any, pid: int) -> None:
+    def __init__(
+        self, reactor: Any, configuration: Any, sockets: Any, board: Any, *, ended: Any, leaving: Any, pid: int
+    ) -> None:
         self.reactor = reactor
         self.configuration = configuration
         self.sockets = list(sockets)
