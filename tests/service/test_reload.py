@@ -22,7 +22,7 @@ from ka_twisted.service.generation import Unusable
 from ka_twisted.service.pauses import Pauses
 from ka_twisted.service.reload import CertificateWatch, Reloader
 from ka_twisted.service.serving import KeepAliveService
-from tests.service.constant import load
+from tests.load import load
 from tests.service.twistd import Server, readAll, serving
 
 GET = b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n"
@@ -459,14 +459,14 @@ def ask(server: Server) -> bytes:
 def test_sighupReloadsUnderLoadWithoutLosingARequest(place: Path) -> None:
     with serving(place, "--config", "shop.toml") as server:
         port = int(re.findall(r"listening on 127\.0\.0\.1:(\d+)", "".join(server.said))[-1])
-        with load(port, 20) as clients:
+        with load("127.0.0.1", port, connections=20) as clients:
             for name in ("second", "first", "second"):
                 (place / "shop.toml").write_text(f'app = "shop:{name}"\n')
                 server.process.send_signal(signal.SIGHUP)
                 server.waitFor("the configuration was reloaded")
                 clients.waitFor(500)
-        assert clients.failed == []
-        assert clients.connected >= 40
+        assert clients.result.failures == []
+        assert clients.result.connections >= 40
         assert ask(server).endswith(b"second")
         assert server.end(signal.SIGTERM) == 0
         assert "Traceback" not in "".join(server.said)
@@ -484,14 +484,15 @@ def test_sighupWithAWrongFileKeepsTheOldOneAndSaysWhy(place: Path) -> None:
 
 
 @pytest.mark.soak
-def test_reloadedUnderTwoHundredConnectionsNoneOfFiftyThousandRequestsFails(place: Path) -> None:
+def test_reloadedUnderTwoHundredConnectionsNoRequestFails(place: Path) -> None:
     with serving(place, "--config", "shop.toml") as server:
         port = int(re.findall(r"listening on 127\.0\.0\.1:(\d+)", "".join(server.said))[-1])
-        with load(port, 200) as clients:
-            while clients.answered < 50_000:
-                (place / "shop.toml").write_text(f'app = "shop:first"\n[timeouts]\nidle = {50 + clients.connected}\n')
+        with load("127.0.0.1", port, connections=200) as clients:
+            while clients.result.requests < 200_000:
+                idle = 50 + clients.result.connections
+                (place / "shop.toml").write_text(f'app = "shop:first"\n[timeouts]\nidle = {idle}\n')
                 server.process.send_signal(signal.SIGHUP)
                 server.waitFor("the configuration was reloaded")
                 clients.waitFor(5_000)
-        assert clients.failed == []
+        assert clients.result.failures == []
         assert server.end(signal.SIGTERM) == 0
