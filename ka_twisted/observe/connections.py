@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timezone
+from heapq import nlargest
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from twisted.internet.address import UNIXAddress
@@ -105,18 +107,64 @@ class ConnectionLog:
         self._stories: dict[Connection, _Story] = {}
         self._closed: deque[tuple[dict[str, Any], list[_Record]]] = deque(maxlen=connections)
 
-    def closed(self) -> list[dict[str, Any]]:
-        """The last connections that were closed, the latest first, as values that `json.dumps` takes."""
-        return [{**about, "latest": _requests(records)} for about, records in reversed(self._closed)]
+    def closed(self, limit: int = 0, requests: int | None = None) -> list[dict[str, Any]]:
+        """
+        The last connections that were closed, the latest first, as values that `json.dumps` takes.
 
-    def open(self, limit: int = 200) -> list[dict[str, Any]]:
+        :param limit: at most so many; 0: all that are remembered.
+        :param requests: so many of the latest requests of each; None: all that are remembered.
+        """
+        return [_ended(about, records, requests) for about, records in islice(reversed(self._closed), limit or None)]
+
+    def open(self, limit: int = 200, requests: int | None = None) -> list[dict[str, Any]]:
         """
         Likewise the open connections, as far as they have come, the youngest first; also what is in service.
 
-        :param limit: at most so many of them, since nothing is served meanwhile; 0: all.
+        :param limit: at most so many, since nothing is served meanwhile: half of them those whose request in service,
+            or else latest request, takes or took longest, the others the oldest; 0: all.
         """
-        youngest = sorted(self._open, key=lambda connection: connection.age, reverse=True)[-limit:]
-        return [self._soFar(connection) for connection in reversed(youngest)]
+        foremost = self._foremost(limit) if limit else self._open
+        oldest = sorted(foremost, key=lambda connection: (connection.age, -connection.id), reverse=True)
+        return [self._soFar(connection, requests) for connection in reversed(oldest)]
+
+    def story(self, number: int, peer: str | None = None) -> dict[str, Any] | None:
+        """
+        All that is remembered of one connection, open or closed.
+
+        :param number: its own in its factory.
+        :param peer: what is told of it as its ``peer``, where several factories are observed; None: any.
+        :return: None when it is not remembered.
+        """
+        for connection in self._open:
+            if connection.id == number and peer in (None, _peer(connection.peer)):
+                return self._soFar(connection)
+        for about, records in reversed(self._closed):
+            if about["connection"] == number and peer in (None, about["peer"]):
+                return _ended(about, records)
+        return None
+
+    def _foremost(self, limit: int) -> Iterable[Connection]:
+        """Those of the open connections of which is to be told first."""
+        slowest = nlargest(limit // 2, self._waits())
+        chosen = dict.fromkeys(connection for _, _, connection in slowest)
+        # A factory has its connections in the order in which they were accepted.
+        oldest = [connection for each in self._open.factories for connection in islice(each.connections, limit)]
+        oldest.sort(key=lambda connection: connection.age, reverse=True)
+        return islice(chain(chosen, (connection for connection in oldest if connection not in chosen)), limit)
+
+    def _waits(self) -> Iterator[tuple[float, int, Connection]]:
+        """Every open connection with the seconds of its request in service, or else of its latest request."""
+        stories = self._stories
+        number = 0
+        for factory in self._open.factories:
+            now = factory.now()
+            for connection in factory.connections:
+                number -= 1
+                busy = connection.core.exchanges
+                if busy:
+                    yield now - busy[0].started, number, connection
+                elif (story := stories.get(connection)) is not None:
+                    yield story.records[-1][4], number, connection
 
     # What connections tell.
 
@@ -175,13 +223,13 @@ class ConnectionLog:
             "requests": connection.requestCount,
         }
 
-    def _soFar(self, connection: Connection) -> dict[str, Any]:
+    def _soFar(self, connection: Connection, requests: int | None = None) -> dict[str, Any]:
         story = self._stories.get(connection)
         now = connection.factory.now()
         return {
             **self._about(connection),
             "state": connection.state,
-            "latest": _requests(() if story is None else story.records),
+            "latest": [] if story is None else _requests(story.records, requests),
             "inService": [
                 _request(
                     (each.number, _line(each.head), each.status, each.bytes_sent, now - each.started,
@@ -217,8 +265,13 @@ def _remarks(exchange: Exchange) -> tuple[Persistence | None, _Remarks | None]:
     return decision, None if row is None else _Remarks(row, None, None)
 
 
-def _requests(records: Iterable[_Record]) -> list[dict[str, Any]]:
-    return [_request(record) for record in records]
+def _ended(about: dict[str, Any], records: list[_Record], requests: int | None = None) -> dict[str, Any]:
+    return {**about, "latest": _requests(records, requests)}
+
+
+def _requests(records: list[_Record], requests: int | None) -> list[dict[str, Any]]:
+    """The last of them; None: all."""
+    return [_request(record) for record in records[0 if requests is None else max(0, len(records) - requests) :]]
 
 
 def _request(record: _Record) -> dict[str, Any]:

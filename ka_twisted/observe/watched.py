@@ -63,6 +63,11 @@ class OpenConnections:
         """A connection was opened."""
         self._factories.add(connection.factory)
 
+    @property
+    def factories(self) -> list[Factory]:
+        """Those that are still there."""
+        return list(self._factories)
+
     def __iter__(self) -> Iterator[Connection]:
-        for factory in list(self._factories):
-            yield from list(factory.connections)
+        for factory in self._factories:
+            yield from factory.connections

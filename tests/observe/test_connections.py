@@ -289,8 +289,61 @@ def test_thereIsALimitToHowManyOpenOnesAreTold() -> None:
     for _ in range(5):
         it.connect()
     assert [[told["connection"] for told in it.log.open(limit)] for limit in (2, 9, 0)] == [
-        [5, 4], [5, 4, 3, 2, 1], [5, 4, 3, 2, 1],
+        [2, 1], [5, 4, 3, 2, 1], [5, 4, 3, 2, 1],
     ]  # fmt: skip
+
+
+def test_theSlowestAndTheOldestAreToldFirst() -> None:
+    it = Logged(lambda request: deferLater(request.connection.clock, float(request.query)))
+    clients = [it.connect() for _ in range(6)]
+    clients[3].send(get("/?3"))
+    it.server.advance(2)
+    clients[4].send(get("/?90"))
+    it.server.advance(1)
+    assert [told["connection"] for told in it.log.open(4)] == [5, 4, 2, 1]
+    assert [told["connection"] for told in it.log.open(2)] == [4, 1]  # it took 3 s; number 5 waits for 1 s
+    it.server.advance(5)
+    assert [told["connection"] for told in it.log.open(2)] == [5, 1]
+    assert [told["connection"] for told in it.log.open(3)] == [5, 2, 1]
+
+
+def test_thereIsALimitToTheRequestsThatAreTold() -> None:
+    it = Logged()
+    it.connect(*[GET] * 5).disconnect()
+    it.connect(*[GET] * 5)
+    assert [numbers(it.log.open(1, requests)[0]) for requests in (0, 2, 9)] == [[], [4, 5], [1, 2, 3, 4, 5]]
+    assert [numbers(it.log.closed(1, requests)[0]) for requests in (0, 2, 9)] == [[], [4, 5], [1, 2, 3, 4, 5]]
+
+
+def test_thereIsALimitToHowManyClosedOnesAreTold() -> None:
+    it = Logged()
+    for _ in range(3):
+        it.connect().disconnect()
+    assert [[told["connection"] for told in it.log.closed(limit)] for limit in (2, 9, 0)] == [
+        [3, 2], [3, 2, 1], [3, 2, 1],
+    ]  # fmt: skip
+
+
+def test_oneCanBeLookedUp() -> None:
+    it = Logged()
+    it.connect(GET, GET).disconnect()
+    it.connect(GET)
+    closed, opened = it.log.story(1), it.log.story(2)
+    assert closed == it.log.closed()[0]
+    assert opened == it.log.open()[0]
+    assert it.log.story(3) is None
+
+
+def test_factoriesNumberTheirConnectionsApart() -> None:
+    it = Logged()
+    other = MemoryServer(observers=[it.log])
+    it.connect(peer="192.0.2.7")
+    other.connect(peer="192.0.2.8").disconnect()
+    for peer in ("192.0.2.7:40001", "192.0.2.8:40001"):
+        told = it.log.story(1, peer)
+        assert told is not None
+        assert told["peer"] == peer
+    assert it.log.story(1, "192.0.2.9:40001") is None
 
 
 def test_anIdleConnectionHasNoStoryBeforeItsFirstRequest() -> None:
