@@ -1,0 +1,245 @@
+"""Three servers behind the real HAProxy, with the configuration that is shipped, each on a machine of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.deploy.network import Machine, Network, network
+from tests.service.twistd import PATIENCE, PROJECT, TWISTD, environment
+
+HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
+CONFIGURATION = PROJECT / "deploy" / "haproxy" / "haproxy.cfg"
+NAMES = ("a", "b", "c")
+TOKEN = "the operator's own and nobody else's"
+#: Where HAProxy listens, on its machine.
+PORT = 8000
+#: Seconds between two looks at what no process tells of.
+_LOOK = 0.05
+
+#: Runs on a machine, with an address and a token: the status and the body of a response.
+_FETCH = """
+import sys, urllib.error, urllib.request
+request = urllib.request.Request(sys.argv[1], headers=dict([sys.argv[2].split(": ", 1)]) if sys.argv[2] else {})
+try:
+    response = urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10)
+except urllib.error.HTTPError as error:
+    response = error
+print(response.status, response.read().decode())
+"""
+
+_METRIC = re.compile(r"(\w+)(?:{(.*)})? (\S+)")
+#: What `option httplog` says of a request that went well.
+_WELL = re.compile(r" 200 \d+ - - ---- ")
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for what nobody tells of."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(_LOOK)
+
+
+class Instance:
+    """
+    A server, its machine, and the processes that it is one after the other.
+
+    :ivar name: the balancer's for it.
+    """
+
+    def __init__(self, name: str, machine: Machine, center: Machine, folder: Path, arguments: Sequence[str]) -> None:
+        self.name = name
+        self.machine = machine
+        self._center = center
+        self._folder = folder
+        self._arguments = arguments
+        self._process: subprocess.Popen[bytes] | None = None
+        self._starts = 0
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it; when it is ready, the balancer will tell."""
+        self._starts += 1
+        with open(self._log, "wb") as log:
+            self._process = subprocess.Popen(
+                [*self.machine.through, *TWISTD, "-n", "--pidfile=", "keepalive", *self._arguments],
+                cwd=self._folder, env=environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+
+    def send(self, number: int) -> None:
+        """Send a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def ended(self) -> int:
+        """Wait for the end: the exit status."""
+        assert self._process is not None
+        return self._process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        """Have it gone, whatever it does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    @property
+    def said(self) -> str:
+        """The log of the last process."""
+        return self._log.read_text("utf-8", "replace")
+
+    def fetch(self, path: str, token: str = TOKEN, *, port: int = 9090) -> tuple[int, str]:
+        """Ask the operator's port, from the balancer's machine: a status and a text."""
+        field = f"Authorization: Bearer {token}" if token else ""
+        done = subprocess.run(
+            [*self._center.through, sys.executable, "-c", _FETCH, f"http://{self.machine.address}:{port}{path}", field],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+        assert not done.returncode, done.stderr
+        status, _, text = done.stdout.partition(" ")
+        return int(status), text
+
+    def metrics(self) -> dict[str, float]:
+        """All that ``/metrics`` says; the labels of a name are sorted."""
+        status, text = self.fetch("/metrics")
+        assert status == 200, text
+        found: dict[str, float] = {}
+        for name, labels, value in _METRIC.findall(text):
+            ordered = ",".join(sorted(re.findall(r'\w+="[^"]*"', labels)))
+            found[f"{name}{{{ordered}}}" if labels else name] = float(value)
+        return found
+
+    def connections(self) -> dict[str, Any]:
+        """All that ``/connections.json`` says."""
+        status, text = self.fetch("/connections.json")
+        assert status == 200, text
+        told: dict[str, Any] = json.loads(text)
+        return told
+
+    @property
+    def _log(self) -> Path:
+        return self._folder / f"{self.name}-{self._starts}.log"
+
+
+class Fleet:
+    """
+    All of them.
+
+    :ivar center: the machine of the balancer, and of its clients.
+    :ivar isolated: whether each machine has a network of its own.
+    """
+
+    def __init__(self, folder: Path, place: Network, drainDelay: float) -> None:
+        self.center = place.center
+        self.isolated = place.isolated
+        self._folder = folder
+        self._place = place
+        token = folder / "token"
+        token.write_text(TOKEN)
+        token.chmod(0o600)
+        self.instances = [
+            Instance(
+                name, machine, place.center, folder,
+                [
+                    "--listen", f"tcp:8080:interface={machine.address}",
+                    "--proxy-protocol", f"{machine.gateway}/32",
+                    "--admin", f"tcp:9090:interface={machine.address}", "--admin-token-file", str(token),
+                    "--behind", "haproxy", "--drain-delay", str(drainDelay),
+                ],
+            )
+            for name, machine in place.machines.items()
+        ]  # fmt: skip
+
+    @contextmanager
+    def running(self) -> Iterator[Fleet]:
+        """All servers, and the balancer before them, from the moment when it has found them ready."""
+        with ExitStack() as stack:
+            for instance in self.instances:
+                stack.callback(instance.kill)
+                instance.start()
+            stack.enter_context(self._balancing())
+            for instance in self.instances:
+                self.waitFor(instance, "UP")
+            yield self
+
+    def roll(self, instance: Instance, look: Callable[[Instance], object] = lambda instance: None) -> None:
+        """
+        Replace a server by its next process, as an operator does.
+
+        :param look: called while it is out of service and not gone yet.
+        """
+        instance.send(signal.SIGTERM)
+        self.waitFor(instance, "DOWN")
+        look(instance)
+        assert instance.ended() == 0, instance.said
+        instance.start()
+        self.waitFor(instance, "UP")
+
+    def waitFor(self, instance: Instance, status: str) -> None:
+        """Wait until the balancer says this of a server."""
+        until(lambda: self.status(instance.name) == status, f"{instance.name} {status}: {instance.said}")
+
+    def status(self, name: str) -> str:
+        """What the balancer says of a server: ``UP``, ``DOWN``, or on the way to one of them."""
+        rows = [line.split(",") for line in self._ask("show stat").splitlines()]
+        column = rows[0].index("status")
+        [status] = [row[column] for row in rows if row[:2] == ["servers", name]]
+        return status
+
+    def problems(self) -> list[str]:
+        """What the balancer's log says besides that all is well, its end at most."""
+        lines = (self._folder / "haproxy.log").read_text("utf-8", "replace").splitlines()
+        return [line for line in lines if not _WELL.search(line)][-50:]
+
+    @contextmanager
+    def _balancing(self) -> Iterator[None]:
+        addresses = {f"SERVER_{name.upper()}": machine.address for name, machine in self._place.machines.items()}
+        variables = {
+            "LISTEN": f"127.0.0.1:{PORT}", "LOG": "stdout", "RUNTIME": str(self._runtime), "MAXCONN": "1000",
+            **addresses,
+        }  # fmt: skip
+        with open(self._folder / "haproxy.log", "wb") as log:
+            process = subprocess.Popen(
+                [*self._place.center.through, str(HAPROXY), "-f", str(CONFIGURATION)],
+                env={**environment(), **variables}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        try:
+            until(lambda: self._runtime.exists() or process.poll() is not None, "the balancer")
+            assert process.poll() is None, (self._folder / "haproxy.log").read_text()
+            yield
+        finally:
+            process.kill()
+            process.wait()
+
+    @property
+    def _runtime(self) -> Path:
+        return self._folder / "haproxy.socket"
+
+    def _ask(self, command: str) -> str:
+        """Ask the balancer itself."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(PATIENCE)
+            connection.connect(str(self._runtime))
+            connection.sendall(command.encode() + b"\n")
+            return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+
+
+@contextmanager
+def fleet(folder: Path, *, drainDelay: float = 3.0) -> Iterator[Fleet]:
+    """Three servers behind the balancer, while they are needed."""
+    with network(NAMES) as place, Fleet(folder, place, drainDelay).running() as running:
+        yield running
