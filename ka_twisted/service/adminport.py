@@ -13,7 +13,7 @@ from .configuration import Admin
 from .ports import Openings, Ports
 
 if TYPE_CHECKING:
-    from ..interfaces import IServerView  # type: ignore[attr-defined,unused-ignore]
+    from ..interfaces import IServerView
 
 #: Seconds for what the operator is being told when everything ends; a live page never ends by itself.
 _FAREWELL = 0.5
@@ -77,7 +77,7 @@ class OperatorListener:
         self._admin = self._factory = None
 
     def _made(self, admin: Admin) -> KeepAliveFactory:
-        from ..admin import AdminHandler  # type: ignore[import-not-found,unused-ignore]
+        from ..admin import AdminHandler  # type: ignore[attr-defined,import-not-found,unused-ignore]
 
         handler = AdminHandler(self._view(), admin.token, self._reactor)
         return KeepAliveFactory(handler, reactor=self._reactor)

@@ -55,18 +55,28 @@ class Instruments:
         if configuration.admin is None or self.metrics is not None:
             return
         from ..observe.connections import ConnectionLog
-        from ..observe.metrics import Metrics
 
-        try:
-            self.metrics = Metrics()
-        except ImportError as error:
-            raise Unusable(oneLine(error)) from error
+        self.metrics = metrics()
         self.log = ConnectionLog()
 
     def handshakeFailed(self, reason: str) -> None:
         """A connection ended before HTTP began."""
         if self.metrics is not None:
-            self.metrics.handshakeFailed(reason)  # type: ignore[attr-defined,unused-ignore]
+            self.metrics.handshakeFailed(reason)
+
+
+def metrics() -> Metrics:
+    """
+    Make metrics.
+
+    :raises Unusable: when the package for them is missing.
+    """
+    from ..observe.metrics import Metrics
+
+    try:
+        return Metrics()
+    except ImportError as error:
+        raise Unusable(oneLine(error)) from error
 
 
 class _Factory(KeepAliveFactory):

@@ -26,7 +26,7 @@ from .signals import OperatorSignals, StopSignals
 from .systemd import Companion, Notifier
 
 if TYPE_CHECKING:
-    from ..interfaces import IServerView  # type: ignore[attr-defined,unused-ignore]
+    from ..interfaces import IServerView
 
 SERVING, RELOADING, DRAINING = "serving", "reloading", "draining"
 #: Seconds for which clients are told that their connections end, before idle ones are closed: a request that is under
@@ -73,7 +73,7 @@ class LifeCycle(Service):
         self._draining: Deferred[None] | None = None
         self._pauses = Pauses(reactor)
         self._reloader = Reloader(read or (lambda: self.configuration), self._change, self._reloaded)
-        self._operator = OperatorListener(reactor, self._view)
+        self._operator = OperatorListener(reactor, self.view)
         if supervised:
             # The terminal's signals and those of a whole service are the supervisor's, which says what they mean.
             self._stopSignals = StopSignals(reactor, self.hurry, (signal.SIGTERM,))
@@ -123,7 +123,7 @@ class LifeCycle(Service):
         """Close what is left."""
         raise NotImplementedError
 
-    def _view(self) -> IServerView:
+    def view(self) -> IServerView:
         """What the operator sees."""
         raise NotImplementedError
 

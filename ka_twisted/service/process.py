@@ -64,7 +64,7 @@ class WorkerProcess(ProcessProtocol):
     ) -> None:
         self.configuration = configuration
         self.pid: int | None = None
-        self.isReady = self.isDrained = False
+        self.isReady = self.isLeaving = self.isDrained = False
         self.readySince = 0.0
         self.openConnections = self.accepted = 0
         self.counts: Any = None
@@ -127,6 +127,7 @@ class WorkerProcess(ProcessProtocol):
 
     def leave(self) -> None:
         """Others serve from now on: end, without losing a request."""
+        self.isLeaving = True
         self._channel.send(do="leave")
 
     def stop(self) -> None:
@@ -135,6 +136,7 @@ class WorkerProcess(ProcessProtocol):
 
     def drain(self) -> Deferred[None]:
         """Go out of service, and stay; fires when that is done."""
+        self.isLeaving = True
         if not self.isDrained:
             self._channel.send(do="drain")
         return self.when("drained")
@@ -155,8 +157,12 @@ class WorkerProcess(ProcessProtocol):
         except ProcessExitedAlready:
             pass
 
-    def ask(self, what: str, **about: Any) -> Deferred[Any]:
-        """Fires with the answer, or with None when it has none in time."""
+    def ask(self, what: str, *arguments: Any) -> Deferred[Any]:
+        """
+        Ask for what a method of its `IServerView` tells.
+
+        :return: fires with that, or with None when it does not answer in time.
+        """
         if not self.isReady or self._isGone:
             return succeed(None)
         number = next(self._numbers)
@@ -165,8 +171,12 @@ class WorkerProcess(ProcessProtocol):
         answer.addTimeout(ANSWER_WITHIN, self._reactor)
         answer.addErrback(lambda _: None)
         answer.addBoth(self._answered, number)
-        self._channel.send(do="ask", what=what, id=number, **about)
+        self._channel.send(do="ask", what=what, arguments=arguments, id=number)
         return answer
+
+    async def recount(self) -> None:
+        """Ask for its counts."""
+        self.counts = await self.ask("counts") or self.counts
 
     def _answered(self, value: Any, number: int) -> Any:
         del self._questions[number]
@@ -207,6 +217,7 @@ class WorkerProcess(ProcessProtocol):
         self._fire("drained")
 
     def _told_leaving(self, message: Message) -> None:
+        self.isLeaving = True
         self._leaving(self)
 
     def _told_answer(self, message: Message) -> None:

@@ -19,7 +19,7 @@ from .reload import PROBLEMS, CertificateWatch
 from .systemd import Notifier
 
 if TYPE_CHECKING:
-    from ..interfaces import IServerView  # type: ignore[attr-defined,unused-ignore]
+    from ..interfaces import IServerView
 
 
 class KeepAliveService(LifeCycle):
@@ -167,10 +167,11 @@ class KeepAliveService(LifeCycle):
 
     def _count(self, well: bool) -> None:
         if self.instruments.metrics is not None:
-            self.instruments.metrics.reloaded(well)  # type: ignore[attr-defined,unused-ignore]
+            self.instruments.metrics.reloaded(well)
 
-    def _view(self) -> IServerView:
-        from ..admin import LocalView  # type: ignore[import-not-found,unused-ignore]
+    def view(self) -> IServerView:
+        """See `LifeCycle`."""
+        from ..admin import LocalView  # type: ignore[attr-defined,import-not-found,unused-ignore]
 
         return LocalView(self.instruments.metrics, self.instruments.log, self)  # type: ignore[no-any-return,unused-ignore]
 

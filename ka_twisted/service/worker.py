@@ -145,10 +145,16 @@ class Worker:
             pass  # it is stopping already
 
     def _answer(self, message: Message) -> None:
-        value = None
-        if self._service is not None:
-            value = self._counts() if message["what"] == "counts" else self._connections(message["limit"])
-        self._channel.send(tell="answer", id=message["id"], value=value)
+        Deferred.fromCoroutine(self._look(message["what"], *message["arguments"])).addErrback(
+            lambda failure: _log.failure("a question of the supervisor cannot be answered", failure)
+        ).addCallback(lambda value: self._channel.send(tell="answer", id=message["id"], value=value))
+
+    async def _look(self, what: str, *arguments: Any) -> Any:
+        """What the operator's view of this worker tells; None where there is no operator."""
+        if self._service is None or self._service.configuration.admin is None:
+            return None
+        value = await getattr(self._service.view(), what)(*arguments)
+        return value.toJson() if what == "counts" else value
 
     # What the supervisor is told.
 
@@ -163,14 +169,6 @@ class Worker:
             self._load = load
             self._channel.send(tell="load", open=load[0], accepted=load[1])
 
-    def _counts(self) -> Any:
-        metrics = self._service.instruments.metrics
-        return None if metrics is None else metrics.counts().toJson()
-
-    def _connections(self, limit: int) -> Any:
-        log = self._service.instruments.log
-        return None if log is None else {"open": log.open(limit), "closed": log.closed()[:limit]}
-
     # The end.
 
     def _shutDown(self) -> Deferred[None]:
@@ -184,8 +182,8 @@ class Worker:
             await self._service.stopService()
             self._tellLoad()
             self._loop.stop()
-            stories = self._connections(_STORIES)
-            self._channel.send(tell="last", counts=self._counts(), closed=stories and stories["closed"])
+            counts, stories = await self._look("counts"), await self._look("connections", _STORIES)
+            self._channel.send(tell="last", counts=counts, closed=stories and stories["closed"])
         if self._channel.transport is not None:
             # What was said has left once the channel is closed.
             self._farewell = Deferred()

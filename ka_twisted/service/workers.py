@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall, IStreamServerEndpoint
 
-from .aggregate import Aggregate
+from .aggregate import Aggregate, WorkersView
 from .balance import Board
 from .configuration import Configuration
 from .generation import Unusable
@@ -26,7 +26,7 @@ from .reload import PROBLEMS
 from .systemd import Notifier
 
 if TYPE_CHECKING:
-    from ..interfaces import IServerView  # type: ignore[attr-defined,unused-ignore]
+    from ..interfaces import IServerView
 
 #: Seconds until a worker that died is replaced: at first, and at last, when one after the other dies.
 SOON, LATE = 0.1, 30.0
@@ -84,6 +84,7 @@ class Supervisor(LifeCycle):
         openings = Ports(reactor, inherited=inherited, endpointOf=endpointOf, silent=True)
         super().__init__(configuration, openings, reactor=reactor, read=read, notifier=notifier)
         self.aggregate = Aggregate()
+        self.aggregate.provide(configuration)
         self.slots: list[Slot] = []
         #: All that have not ended.
         self.processes: list[WorkerProcess] = []
@@ -223,6 +224,7 @@ class Supervisor(LifeCycle):
         wanted: Openings = {}
         operator: Openings = {}
         try:
+            self.aggregate.provide(configuration)
             wanted = self.openings.prepare(_texts(configuration))
             operator = self._operator.prepare(configuration.admin)
             await self._roll(configuration, wanted)
@@ -306,8 +308,9 @@ class Supervisor(LifeCycle):
     def _count(self, well: bool) -> None:
         self.aggregate.reloaded(well)
 
-    def _view(self) -> IServerView:
-        raise NotImplementedError
+    def view(self) -> IServerView:
+        """See `LifeCycle`."""
+        return WorkersView(self)
 
     # The end.
 
