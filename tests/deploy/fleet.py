@@ -21,7 +21,7 @@ from tests.service.twistd import PATIENCE, PROJECT, TWISTD, environment
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
 CONFIGURATION = PROJECT / "deploy" / "haproxy" / "haproxy.cfg"
 NAMES = ("a", "b", "c")
-TOKEN = "the operator's own and nobody else's"
+TOKEN = "the-operators-own-and-nobody-elses"
 #: Where HAProxy listens, on its machine.
 PORT = 8000
 #: Seconds between two looks at what no process tells of.
