@@ -20,6 +20,7 @@ from ..server.factory import Handler, KeepAliveFactory
 from ..server.protocol import KeepAliveProtocol
 from .configuration import Configuration, Listener
 from .loading import ApplicationError, oneLine
+from .ports import Door
 from .sites import handlerOf
 
 if TYPE_CHECKING:
@@ -116,6 +117,8 @@ class Generation:
         self.ownsLog = previous is None or self.accessLog is not previous.accessLog
         self.contexts = self._contexts()
         self.factory: KeepAliveFactory = self._makeFactory(handler or self._handler())
+        self._entrance = Door()
+        self._entrance.inner = self.factory
 
     def open(self) -> None:
         """
@@ -136,7 +139,9 @@ class Generation:
 
     def stack(self, listener: Listener) -> IProtocolFactory:
         """What speaks to the connections of a listener: on TCP the PROXY header, in it TLS, in it HTTP."""
-        factory: Any = self.factory
+        if listener.tls is None and not listener.proxies:
+            return self.factory
+        factory: Any = self._entrance
         seconds = self.configuration.timeouts.handshake
         failed = self._instruments.handshakeFailed
         if listener.tls is not None:
@@ -163,9 +168,20 @@ class Generation:
         """Whether the files of TLS are others than those that were read."""
         return any(contexts.changed() for contexts in self.contexts.values())
 
-    def retire(self) -> None:
-        """Let every response from now on close its connection."""
+    @property
+    def isPlain(self) -> bool:
+        """Whether there are no connections but those of the factory: none waits for a header or a handshake."""
+        return all(listener.tls is None and not listener.proxies for listener in self.configuration.listeners)
+
+    def retire(self, successor: Generation | None = None) -> None:
+        """
+        Let every response from now on close its connection.
+
+        :param successor: has the connections whose headers and handshakes are not complete yet.
+        """
         self.factory.retire()
+        if successor is not None:
+            self._entrance.inner = successor.factory
 
     def drain(self) -> Deferred[None]:
         """Serve what has been taken up; fires when the last connection is gone."""

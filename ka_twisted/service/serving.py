@@ -151,13 +151,14 @@ class KeepAliveService(LifeCycle):
         self._operator.settle(operator, configuration.admin)
 
     def _retire(self, old: Generation) -> None:
+        for generation in (*self._former, old):
+            generation.retire(self.generation)
         self._former.append(old)
         finishing = Deferred.fromCoroutine(self._finishOff(old))
         finishing.addErrback(lambda failure: self._log.failure("a former configuration failed to end", failure))
 
     async def _finishOff(self, old: Generation) -> None:
         """Let the connections of a former configuration end, without losing what is on its way on them."""
-        old.retire()
         grace = max(GRACE, old.configuration.timeouts.drainDelay)
         await self._pauses.until(lambda: not old.factory.connections, grace)
         await old.drain()
@@ -188,7 +189,7 @@ class KeepAliveService(LifeCycle):
             for opening in self.openings:
                 opening.takeQueued()
         await DeferredList(self.openings.close())
-        await self._pauses.until(lambda: not self.connectionCount, grace)
+        await self._pauses.until(lambda: self.generation.isPlain and not self.connectionCount, grace)
         self._log.info("draining {count} connections", count=self.connectionCount)
         draining = [generation.drain() for generation in self._all()]
         if self._pauses.over:
