@@ -209,10 +209,12 @@ class Certificate:
 
     :ivar chain: the certificate, and those that lead from it to one that clients know.
     :ivar key: its private key; may be the same file.
+    :ivar intermediates: files of further certificates of the chain.
     """
 
     chain: str
     key: str
+    intermediates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,187 @@
+"""
+The PROXY protocol: balancers say ahead of a connection where it comes from, and those that are trusted are believed.
+
+The header is read by Twisted's parsers. The protocol behind it is made once the header is complete, and gets the
+transport itself, which from then on has the addresses of the header: a wrapper would cost every write a detour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Any
+
+from twisted.internet.address import UNIXAddress
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolFactory, IReactorTime
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.protocols.haproxy._v1parser import V1Parser
+from twisted.protocols.haproxy._v2parser import V2Parser
+from twisted.python.failure import Failure
+
+Network = IPv4Network | IPv6Network
+
+#: How the two versions begin.
+_V1, _V2 = b"PROXY ", V2Parser.PREFIX
+#: What a balancer may say for itself, which Twisted's parser takes only with something behind it.
+_UNKNOWN = b"PROXY UNKNOWN\r\n"
+#: Octets before which a header of version 2 does not say how long it is.
+_V2_FIXED = 16
+
+
+class ProxiedFactory(Factory):
+    """
+    Reads the PROXY header of connections from trusted peers; those from others begin with HTTP or TLS.
+
+    :param factory: makes the protocols; a connection over a UNIX socket is one from a trusted peer.
+    :param networks: where the peers are that are believed.
+    :param seconds: for the header; 0: as long as it takes.
+    :param failed: called once for each connection that ends within its header, with a word that says why.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        factory: IProtocolFactory,
+        networks: Iterable[Network],
+        *,
+        seconds: float,
+        reactor: IReactorTime,
+        failed: Callable[[str], object] = lambda word: None,
+    ) -> None:
+        self.following = factory
+        self.networks = tuple(networks)
+        self.seconds = seconds
+        self.reactor = reactor
+        self.failed = failed
+
+    def doStart(self) -> None:
+        """See `IProtocolFactory.doStart`."""
+        self.following.doStart()
+
+    def doStop(self) -> None:
+        """See `IProtocolFactory.doStop`."""
+        self.following.doStop()
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """See `IProtocolFactory.buildProtocol`."""
+        if self.trusts(addr):
+            return ProxyHeader(self)
+        return self.following.buildProtocol(addr)  # type: ignore[arg-type]
+
+    def trusts(self, address: IAddress | None) -> bool:
+        """Whether what this peer says of others is believed."""
+        if isinstance(address, UNIXAddress):
+            return True
+        host = _host(address)
+        return host is not None and any(host in network for network in self.networks)
+
+
+class ProxyHeader(Protocol):
+    """A connection, until its header is complete."""
+
+    transport: Any
+
+    def __init__(self, factory: ProxiedFactory) -> None:
+        self._factory = factory
+        self._data = b""
+        self._late: IDelayedCall | None = None
+        self._following: Any = None
+        self._problem = "reset"
+
+    def connectionMade(self) -> None:
+        """See `IProtocol`."""
+        if self._factory.seconds:
+            self._late = self._factory.reactor.callLater(self._factory.seconds, self._giveUp)
+
+    def dataReceived(self, data: bytes) -> None:
+        """See `IProtocol.dataReceived`."""
+        if self._following is not None:
+            self._following.dataReceived(data)
+            return
+        self._data += data
+        try:
+            parsed = _parse(self._data)
+        except Exception:  # Twisted's parsers raise what comes: whatever it is, this is no header
+            self._refuse("bad PROXY header")
+            return
+        if parsed is not None:
+            self._data = b""
+            self._handOver(*parsed)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See `IProtocol.connectionLost`."""
+        self._cancel()
+        if self._following is not None:
+            self._following.connectionLost(reason)
+        else:
+            self._factory.failed(self._problem)
+
+    def _handOver(self, source: IAddress | None, destination: IAddress | None, rest: bytes) -> None:
+        self._cancel()
+        transport = self.transport
+        if source is not None and destination is not None:
+            transport.getPeer = lambda: source
+            transport.getHost = lambda: destination
+        self._following = protocol = self._factory.following.buildProtocol(transport.getPeer())
+        if protocol is None:
+            transport.loseConnection()
+            return
+        if getattr(transport, "protocol", None) is self:
+            transport.protocol = protocol  # else this one passes on what comes
+        protocol.makeConnection(transport)
+        if rest:
+            protocol.dataReceived(rest)
+
+    def _refuse(self, problem: str) -> None:
+        self._cancel()
+        self._problem = problem
+        self._data = b""
+        self.transport.abortConnection()
+
+    def _giveUp(self) -> None:
+        self._late = None
+        self._refuse("timeout")
+
+    def _cancel(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+
+def _parse(data: bytes) -> tuple[IAddress | None, IAddress | None, bytes] | None:
+    """
+    Source, destination, and what follows the header; None while it is not complete.
+
+    Without addresses it is the balancer itself that speaks: LOCAL, UNKNOWN.
+
+    :raises Exception: when this does not begin with a header.
+    """
+    if data.startswith(_UNKNOWN):
+        return None, None, data[len(_UNKNOWN) :]
+    if data.startswith(_V1):
+        parser: V1Parser | V2Parser = V1Parser()
+    elif data.startswith(_V2):
+        if len(data) < _V2_FIXED:
+            return None
+        parser = V2Parser()
+    elif _V1.startswith(data) or _V2.startswith(data):
+        return None
+    else:
+        raise ValueError("no PROXY header")
+    info, rest = parser.feed(data)
+    if info is None:
+        return None
+    for address in (info.source, info.destination):
+        if address is not None and not isinstance(address, UNIXAddress) and _host(address) is None:
+            raise ValueError("no address")
+    return info.source, info.destination, rest or b""
+
+
+def _host(address: object) -> IPv4Address | IPv6Address | None:
+    """The IP address in an address; one of IPv4 also where it is written as one of IPv6."""
+    try:
+        host = ip_address(getattr(address, "host", ""))
+    except ValueError:
+        return None
+    return getattr(host, "ipv4_mapped", None) or host

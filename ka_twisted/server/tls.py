@@ -1,0 +1,334 @@
+"""
+TLS ahead of HTTP: certificates by name, handshakes in their time, and files that can be read anew.
+
+HTTP hears of a connection once its handshake is over. One that fails is counted under a word, and is no connection that
+broke.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHandshakeListener,
+    IOpenSSLServerConnectionCreator,
+    IProtocolFactory,
+    IReactorTime,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ..config import Certificate, Tls
+
+try:
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from OpenSSL import SSL
+    from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
+except ImportError as error:
+    raise ImportError("TLS needs the extra ka_twisted[tls]") from error
+
+_log = Logger()
+#: Suites of TLS 1.2 with forward secrecy and authenticated encryption (RFC 9325 4.2).
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+_VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
+_OPTIONS = SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE
+#: The type of the record that a client begins with (RFC 8446 5.1).
+_HANDSHAKE = 22
+_PLAIN = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 32\r\nConnection: close\r\n\r\n"
+    b"this port speaks HTTP over TLS.\n"
+)
+#: What OpenSSL says of a handshake, and the word that it is counted under; the first that fits.
+_WORDS = (
+    ("protocol version", "protocol version"),
+    ("unsupported protocol", "protocol version"),
+    ("no shared cipher", "no shared cipher"),
+    ("unknown ca", "unknown authority"),
+    ("did not return a certificate", "no client certificate"),
+    ("certificate verify failed", "client certificate"),
+    ("alert", "refused by the client"),
+    ("wrong version number", "not TLS"),
+    ("unexpected eof", "reset"),
+)
+
+
+class TlsError(Exception):
+    """The files of TLS cannot be used; the text is one sentence that says why."""
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class TlsContexts:
+    """
+    The certificates of a listener, as they were read last.
+
+    :param protocols: what is spoken within, in the order of preference (RFC 7301).
+    :raises TlsError: when a file is missing, is none, or does not belong to the other.
+    """
+
+    def __init__(self, tls: Tls, protocols: Sequence[bytes] = (b"http/1.1",)) -> None:
+        self._tls = tls
+        self._protocols = tuple(protocols)
+        self._read()
+
+    def reload(self) -> None:
+        """
+        Read the files anew, for connections from now on.
+
+        :raises TlsError: as at the beginning; what was read before stays.
+        """
+        self._read()
+
+    def changed(self) -> bool:
+        """Whether the files are others than those that were read, or gone."""
+        return self._stamps() != self._read_stamps
+
+    def wrap(
+        self,
+        factory: IProtocolFactory,
+        *,
+        seconds: float,
+        reactor: IReactorTime,
+        failed: Callable[[str], object] = lambda word: None,
+    ) -> TLSMemoryBIOFactory:
+        """
+        A factory whose connections are handed to another once their handshake is over.
+
+        :param seconds: for the handshake; 0: as long as it takes.
+        :param failed: called once for each handshake that fails, with a word that says why.
+        """
+        wrapped = TLSMemoryBIOFactory(self, False, _Handshakes(factory, seconds, reactor, failed), reactor)
+        wrapped.protocol = _Transport
+        wrapped.noisy = False
+        return wrapped
+
+    def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        """See `IOpenSSLServerConnectionCreator`."""
+        return SSL.Connection(self._default, None)
+
+    def _read(self) -> None:
+        stamps = self._stamps()
+        try:
+            contexts = [(self._context(certificate), certificate) for certificate in self._tls.certificates]
+        except MemoryError:
+            raise TlsError("TLS needs memory that can be executed: systemd's MemoryDenyWriteExecute=no") from None
+        byName: dict[str, SSL.Context] = {}
+        for context, certificate in contexts:
+            for name in _names(certificate):
+                byName.setdefault(name, context)
+        self._default, self._byName, self._read_stamps = contexts[0][0], byName, stamps
+
+    def _context(self, certificate: Certificate) -> SSL.Context:
+        tls = self._tls
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        context.set_min_proto_version(_VERSIONS[tls.minimum])
+        context.set_options(_OPTIONS)
+        context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+        context.set_session_id(b"ka_twisted")
+        _try(certificate.chain, "holds no certificate", context.use_certificate_chain_file, certificate.chain)
+        for further in certificate.intermediates:
+            for found in _certificates(further):
+                context.add_extra_chain_cert(found)
+        _try(certificate.key, f"is not the key of {certificate.chain}", context.use_privatekey, _key(certificate.key))
+        if tls.ciphers is None:
+            context.set_cipher_list(CIPHERS.encode())
+        else:
+            try:
+                context.set_cipher_list(tls.ciphers.encode())
+            except SSL.Error:
+                raise TlsError(f"OpenSSL knows none of the ciphers {tls.ciphers}") from None
+        if tls.clientAuthorities is not None:
+            _try(tls.clientAuthorities, "holds no certificate", context.load_verify_locations, tls.clientAuthorities)
+            _try(tls.clientAuthorities, "holds no certificate", context.load_client_ca, tls.clientAuthorities.encode())
+            required = SSL.VERIFY_FAIL_IF_NO_PEER_CERT if tls.clientRequired else 0
+            context.set_verify(SSL.VERIFY_PEER | required)
+        context.set_alpn_select_callback(self._choose)
+        context.set_tlsext_servername_callback(self._named)
+        return context
+
+    def _choose(self, connection: SSL.Connection, offered: list[bytes]) -> Any:
+        """The protocol that is spoken; one that knows none of ours is served all the same."""
+        return next((protocol for protocol in self._protocols if protocol in offered), SSL.NO_OVERLAPPING_PROTOCOLS)
+
+    def _named(self, connection: SSL.Connection) -> None:
+        """Show the certificate of the name that the client asks for (RFC 6066 3, RFC 9525 6.3)."""
+        name = (connection.get_servername() or b"").decode("ascii", "replace").lower().rstrip(".")
+        context = self._byName.get(name) or self._byName.get(f"*.{name.partition('.')[2]}")
+        if context is not None:
+            connection.set_context(context)
+
+    def _stamps(self) -> list[tuple[int, int, int] | None]:
+        return [_stamp(path) for path in self._paths()]
+
+    def _paths(self) -> Iterator[str]:
+        for certificate in self._tls.certificates:
+            yield from (certificate.chain, certificate.key, *certificate.intermediates)
+        if self._tls.clientAuthorities is not None:
+            yield self._tls.clientAuthorities
+
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _try(path: str, trouble: str, use: Callable[..., object], *arguments: object) -> None:
+    """
+    Have OpenSSL use a file.
+
+    :raises TlsError: when it cannot be read, and when it is not what it should be.
+    """
+    _octets(path)
+    try:
+        use(*arguments)
+    except SSL.Error as error:
+        raise TlsError(f"{path} {trouble}") from error
+
+
+def _octets(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise TlsError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _certificates(path: str) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(_octets(path))
+    except ValueError as error:
+        raise TlsError(f"{path} holds no certificate") from error
+
+
+def _key(path: str) -> Any:
+    try:
+        return load_pem_private_key(_octets(path), None)
+    except TypeError as error:
+        raise TlsError(f"{path} holds a key that needs a passphrase") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise TlsError(f"{path} holds no private key") from error
+
+
+def _names(certificate: Certificate) -> list[str]:
+    """The names that a certificate is for; whether it is out of date is said, and no more."""
+    first = _certificates(certificate.chain)[0]
+    if first.not_valid_after_utc < datetime.now(timezone.utc):
+        _log.warn("the certificate {path} has expired", path=certificate.chain)
+    try:
+        names = first.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [name.lower() for name in names.get_values_for_type(x509.DNSName)]
+
+
+class _Handshakes(Factory):
+    """Makes what stands in for the protocols of a factory until their handshakes are over."""
+
+    noisy = False
+
+    def __init__(
+        self, factory: IProtocolFactory, seconds: float, reactor: IReactorTime, failed: Callable[[str], object]
+    ) -> None:
+        self.following = factory
+        self.seconds = seconds
+        self.reactor = reactor
+        self.failed = failed
+
+    def doStart(self) -> None:
+        """See `IProtocolFactory.doStart`."""
+        self.following.doStart()
+
+    def doStop(self) -> None:
+        """See `IProtocolFactory.doStop`."""
+        self.following.doStop()
+
+    def buildProtocol(self, addr: IAddress | None) -> _Handshake:
+        """See `IProtocolFactory.buildProtocol`."""
+        return _Handshake(self, addr)
+
+
+@implementer(IHandshakeListener)
+class _Handshake(Protocol):
+    """Waits for the end of a handshake, and bounds the time until then."""
+
+    transport: Any
+
+    def __init__(self, handshakes: _Handshakes, address: IAddress | None) -> None:
+        self._handshakes = handshakes
+        self._address = address
+        self._late: IDelayedCall | None = None
+        #: Why it failed, where this side knows better than OpenSSL.
+        self.problem = ""
+
+    def connectionMade(self) -> None:
+        handshakes = self._handshakes
+        if handshakes.seconds:
+            self._late = handshakes.reactor.callLater(handshakes.seconds, self._giveUp)
+
+    def handshakeCompleted(self) -> None:
+        """See `IHandshakeListener`."""
+        self._cancel()
+        transport: Any = self.transport
+        protocol: Any = self._handshakes.following.buildProtocol(self._address)  # type: ignore[arg-type]
+        if protocol is None:
+            transport.loseConnection()
+            return
+        transport.wrappedProtocol = protocol
+        protocol.makeConnection(transport)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See `IProtocol.connectionLost`."""
+        self._cancel()
+        self._handshakes.failed(self.problem or _word(reason.value))
+
+    def _giveUp(self) -> None:
+        self._late = None
+        self.problem = "timeout"
+        self.transport.abortConnection()
+
+    def _cancel(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+
+class _Transport(BufferingTLSTransport):
+    """TLS to a client, which may turn out not to speak it."""
+
+    transport: Any
+    wrappedProtocol: Any
+
+    def makeConnection(self, transport: Any) -> None:
+        """See `IProtocol.makeConnection`."""
+        self.dataReceived = self._firstReceived  # type: ignore[method-assign]
+        super().makeConnection(transport)
+
+    def _firstReceived(self, data: bytes) -> None:
+        del self.dataReceived
+        if data[0] == _HANDSHAKE:
+            self.dataReceived(data)
+            return
+        self.wrappedProtocol.problem = "not TLS"
+        if data[:1].isalpha():
+            self.transport.write(_PLAIN)
+        self.transport.loseConnection()
+        self.dataReceived = lambda data: None  # type: ignore[method-assign]
+
+
+def _word(error: BaseException | None) -> str:
+    """What a handshake that failed with this is counted under."""
+    if not isinstance(error, SSL.Error):
+        return "reset"
+    said = " ".join(part for parts in error.args for one in parts for part in one if isinstance(part, str)).lower()
+    return next((word for phrase, word in _WORDS if phrase in said), "other")

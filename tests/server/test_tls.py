@@ -1,0 +1,500 @@
+"""TLS: handshakes that succeed, fail, stall and come late; certificates by name; files that change."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import ssl
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from twisted.internet import reactor
+from twisted.internet.address import IPv4Address
+from twisted.internet.task import Clock
+from twisted.internet.threads import deferToThread
+from twisted.logger import LogLevel
+
+from ka_twisted import KeepAliveFactory, Request, Response
+from ka_twisted.config import Certificate, Tls
+from ka_twisted.server.tls import TlsContexts, TlsError
+from ka_twisted.testing import MemoryTransport
+from tests.integration.driving import until
+from tests.logs import Logged
+from tests.server.certificates import Authority
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+LOCKED = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"secret")
+)
+PEER, HOST = IPv4Address("TCP", "192.0.2.1", 50000), IPv4Address("TCP", "192.0.2.2", 443)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def certificate(authority: Authority) -> Certificate:
+    return authority.certify("shop.example", "*.shop.example")
+
+
+def client_context(authority: Authority, **attributes: Any) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(authority.path))
+    for name, value in attributes.items():
+        setattr(context, name, value)
+    return context
+
+
+def hello(request: Request) -> Response:
+    return Response(200, f"{request.connection.peer.host} {request.connection.secure}".encode())  # type: ignore[attr-defined]
+
+
+class Server:
+    """
+    A listener with TLS, in memory.
+
+    :ivar failed: the words of the handshakes that failed.
+    """
+
+    def __init__(self, tls: Tls, seconds: float = 10, protocols: tuple[bytes, ...] = (b"http/1.1",)) -> None:
+        self.clock = Clock()
+        self.failed: list[str] = []
+        self.factory = KeepAliveFactory(hello, reactor=self.clock)
+        self.contexts = TlsContexts(tls, protocols)
+        self.listening = self.contexts.wrap(
+            self.factory, seconds=seconds, reactor=self.clock, failed=self.failed.append
+        )
+
+    def accept(self) -> MemoryTransport:
+        transport = MemoryTransport(self.clock, PEER, HOST)
+        transport.protocol = self.listening.buildProtocol(PEER)
+        transport.protocol.makeConnection(transport)
+        return transport
+
+    def settle(self) -> None:
+        for _ in range(10):
+            self.clock.advance(0)
+
+
+class Client:
+    """A client of such a server, with Python's own TLS."""
+
+    def __init__(self, server: Server, context: ssl.SSLContext, name: str = "shop.example") -> None:
+        self.server = server
+        self.transport = server.accept()
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._in, self._out, server_hostname=name)
+
+    def pump(self) -> None:
+        """Carry to and fro what there is."""
+        if octets := self._out.read():
+            self.transport.arrive(octets)
+        self.server.settle()
+        if self.transport.delivered:
+            self._in.write(bytes(self.transport.delivered))
+            self.transport.delivered.clear()
+        if self.transport.ended:
+            self._in.write_eof()
+
+    def shake(self) -> ssl.SSLObject:
+        for _ in range(6):
+            try:
+                self.tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self.pump()
+            else:
+                self.pump()
+                return self.tls
+        raise AssertionError("the handshake does not end")
+
+    def get(self) -> bytes:
+        self.tls.write(GET)
+        self.pump()
+        return self.tls.read()
+
+    @property
+    def certificate(self) -> bytes | None:
+        return self.tls.getpeercert(binary_form=True)
+
+
+def der(certificate: Certificate) -> bytes:
+    return ssl.PEM_cert_to_DER_cert(Path(certificate.chain).read_text())
+
+
+# -- what succeeds -----------------------------------------------------------------------------------------------------
+
+
+def test_http_begins_once_the_handshake_is_over(authority: Authority, certificate: Certificate) -> None:
+    server = Server(Tls(certificates=(certificate,)))
+    client = Client(server, client_context(authority))
+    assert server.factory.connectionCount == 0
+    client.shake()
+    assert server.factory.connectionCount == 1
+    assert client.get().endswith(b"192.0.2.1 True")
+    assert client.get().endswith(b"192.0.2.1 True")
+    assert server.failed == []
+
+
+def test_a_connection_whose_handshake_is_over_leaves_no_timer_but_its_own(
+    authority: Authority, certificate: Certificate
+) -> None:
+    server = Server(Tls(certificates=(certificate,)))
+    client = Client(server, client_context(authority))
+    assert len(server.clock.getDelayedCalls()) == 1
+    client.shake()
+    (call,) = server.clock.getDelayedCalls()
+    assert call.getTime() > 60
+
+
+@pytest.mark.parametrize(
+    ("ours", "offered", "chosen"),
+    [
+        ((b"http/1.1",), ["h2", "http/1.1"], "http/1.1"),
+        ((b"h2", b"http/1.1"), ["http/1.1", "h2"], "h2"),
+        ((b"http/1.1",), ["spdy/3"], None),
+        ((b"http/1.1",), [], None),
+    ],
+)
+def test_a_protocol_is_chosen_by_our_preference(
+    authority: Authority, certificate: Certificate, ours: tuple[bytes, ...], offered: list[str], chosen: str | None
+) -> None:
+    context = client_context(authority)
+    if offered:
+        context.set_alpn_protocols(offered)
+    client = Client(Server(Tls(certificates=(certificate,)), protocols=ours), context)
+    assert client.shake().selected_alpn_protocol() == chosen
+    assert b" 200 " in client.get()
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [("a.example", 0), ("B.Example", 1), ("x.c.example", 2), ("c.example", 0), ("y.x.c.example", 0), ("other.test", 0)],
+)
+def test_the_certificate_is_that_of_the_name_and_else_the_first(authority: Authority, name: str, index: int) -> None:
+    certificates = tuple(authority.certify(of) for of in ("a.example", "b.example", "*.c.example"))
+    context = client_context(authority, check_hostname=False)
+    client = Client(Server(Tls(certificates=certificates)), context, name)
+    client.shake()
+    assert client.certificate == der(certificates[index])
+
+
+def test_the_rest_of_the_chain_may_be_in_files_of_its_own(authority: Authority, tmp_path: Path) -> None:
+    other = Authority(tmp_path, "other")
+    certificate = authority.certify("chained.example")
+    tls = Tls(certificates=(Certificate(certificate.chain, certificate.key, (str(other.path),)),))
+    client = Client(Server(tls), client_context(authority), "chained.example")
+    client.shake()
+    contexts = TlsContexts(tls)
+    assert not contexts.changed()
+    other.path.write_bytes(other.path.read_bytes() + b"\n")
+    assert contexts.changed()
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_a_handshake_may_come_in_pieces(authority: Authority, certificate: Certificate, size: int) -> None:
+    server = Server(Tls(certificates=(certificate,)))
+    client = Client(server, client_context(authority))
+    arrive = client.transport.arrive
+
+    def drip(data: bytes | None) -> None:
+        for start in range(0, len(data or b""), size):
+            arrive((data or b"")[start : start + size])
+
+    client.transport.arrive = drip  # type: ignore[method-assign]
+    client.shake()
+    assert b" 200 " in client.get()
+
+
+# -- what fails --------------------------------------------------------------------------------------------------------
+
+
+def fails(server: Server, act: Callable[[], object]) -> None:
+    with pytest.raises((ssl.SSLError, AssertionError)):
+        act()
+    server.settle()
+    assert server.factory.connectionCount == 0
+
+
+def test_a_client_of_yesterday_is_refused(authority: Authority, certificate: Certificate) -> None:
+    server = Server(Tls(certificates=(certificate,), minimum="1.3"))
+    context = client_context(authority, maximum_version=ssl.TLSVersion.TLSv1_2)
+    client = Client(server, context)
+    fails(server, client.shake)
+    client.pump()
+    assert server.failed == ["protocol version"]
+
+
+def test_a_client_without_a_suite_of_ours_is_refused(authority: Authority, certificate: Certificate) -> None:
+    server = Server(Tls(certificates=(certificate,)))
+    context = client_context(authority, maximum_version=ssl.TLSVersion.TLSv1_2)
+    context.set_ciphers("ECDHE-ECDSA-AES128-SHA256")
+    client = Client(server, context)
+    fails(server, client.shake)
+    client.pump()
+    assert server.failed == ["no shared cipher"]
+
+
+def test_a_client_that_does_not_know_our_authority_is_counted(certificate: Certificate) -> None:
+    server = Server(Tls(certificates=(certificate,)))
+    context = ssl.create_default_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2  # later, our side has finished before the client complains
+    client = Client(server, context)
+    fails(server, client.shake)
+    client.pump()
+    assert server.failed == ["unknown authority"]
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_clients_can_be_asked_for_a_certificate(
+    authority: Authority, certificate: Certificate, tmp_path: Path, required: bool
+) -> None:
+    clients = Authority(tmp_path, "clients")
+    known, unknown = clients.certify("someone"), authority.certify("stranger.example")
+    tls = Tls(certificates=(certificate,), clientAuthorities=str(clients.path), clientRequired=required)
+    server = Server(tls)
+    context = client_context(authority, maximum_version=ssl.TLSVersion.TLSv1_2)
+    client = Client(server, context)
+    if required:
+        fails(server, client.shake)
+        client.pump()
+        assert server.failed == ["no client certificate"]
+    else:
+        client.shake()
+        assert b" 200 " in client.get()
+    context.load_cert_chain(known.chain, known.key)
+    client = Client(server, context)
+    client.shake()
+    assert b" 200 " in client.get()
+    before = server.factory.connectionCount
+    context.load_cert_chain(unknown.chain, unknown.key)
+    stranger = Client(server, context)
+    with pytest.raises(ssl.SSLError):
+        stranger.shake()
+    stranger.pump()
+    assert server.failed[-1] == "client certificate"
+    assert server.factory.connectionCount == before
+
+
+def test_plain_http_is_told_where_it_is(certificate: Certificate) -> None:
+    server = Server(Tls(certificates=(certificate,)))
+    transport = server.accept()
+    transport.arrive(GET)
+    server.settle()
+    head, _, body = bytes(transport.delivered).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"Content-Length: %d\r\n" % len(body) in head + b"\r\n"
+    assert transport.ended
+    assert server.failed == ["not TLS"]
+
+
+@pytest.mark.parametrize("octets", [b"\x00\x01\x02", b"\x16garbage that is none", b"\x80\x2e\x01\x03\x01"])
+def test_garbage_is_refused(certificate: Certificate, octets: bytes) -> None:
+    server = Server(Tls(certificates=(certificate,)))
+    transport = server.accept()
+    transport.arrive(octets)
+    server.settle()
+    assert transport.ended
+    assert server.failed == ["not TLS"]
+
+
+@given(cut=st.integers(0, 600), octets=st.binary(max_size=40))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_a_client_does_in_the_handshake_is_counted_once_and_raises_nothing(
+    authority: Authority, certificate: Certificate, cut: int, octets: bytes
+) -> None:
+    server = Server(Tls(certificates=(certificate,)))
+    transport = server.accept()
+    outgoing = ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        client_context(authority).wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="shop.example").do_handshake()
+    transport.arrive((outgoing.read()[:cut] + octets) or b"\x16")
+    server.settle()
+    server.clock.advance(10)
+    server.settle()
+    assert len(server.failed) == 1
+    assert server.factory.connectionCount == 0
+    assert transport.ended
+    assert server.clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize("octets", [b"", b"\x16", b"\x16\x03\x01\x02\x00\x01"])
+def test_a_handshake_that_stalls_is_cut_at_its_time(certificate: Certificate, octets: bytes) -> None:
+    server = Server(Tls(certificates=(certificate,)), seconds=10)
+    transport = server.accept()
+    if octets:
+        transport.arrive(octets)
+    server.clock.advance(9.9)
+    assert not transport.ended
+    server.clock.advance(0.1)
+    server.settle()
+    assert transport.ended
+    assert server.failed == ["timeout"]
+
+
+def test_without_a_time_a_handshake_may_take_for_ever(certificate: Certificate) -> None:
+    server = Server(Tls(certificates=(certificate,)), seconds=0)
+    transport = server.accept()
+    server.clock.advance(100_000)
+    assert not transport.ended
+
+
+@pytest.mark.parametrize("octets", [b"", b"\x16\x03\x01"])
+def test_a_client_that_goes_within_the_handshake_is_counted(certificate: Certificate, octets: bytes) -> None:
+    server = Server(Tls(certificates=(certificate,)))
+    transport = server.accept()
+    if octets:
+        transport.arrive(octets)
+    transport.arrive(None)
+    server.settle()
+    assert server.failed == ["reset"]
+    assert server.clock.getDelayedCalls() == []
+
+
+# -- the files ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda chain, key: chain.unlink(), "{chain} cannot be read: No such file or directory"),
+        (lambda chain, key: chain.write_text("none"), "{chain} holds no certificate"),
+        (lambda chain, key: key.unlink(), "{key} cannot be read: No such file or directory"),
+        (lambda chain, key: key.write_text("none"), "{key} holds no private key"),
+        (lambda chain, key: key.write_bytes(LOCKED), "{key} holds a key that needs a passphrase"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_one_sentence_and_a_reload_keeps_what_was_read(
+    tmp_path: Path, spoil: Callable[[Path, Path], object], sentence: str
+) -> None:
+    authority = Authority(tmp_path)
+    certificate = authority.certify("shop.example")
+    server = Server(Tls(certificates=(certificate,)))
+    assert not server.contexts.changed()
+    spoil(Path(certificate.chain), Path(certificate.key))
+    assert server.contexts.changed()
+    wanted = sentence.format(chain=certificate.chain, key=certificate.key)
+    for attempt in (server.contexts.reload, lambda: TlsContexts(Tls(certificates=(certificate,)))):
+        with pytest.raises(TlsError) as caught:
+            attempt()
+        assert str(caught.value) == wanted
+    client = Client(server, client_context(authority))
+    client.shake()
+    assert b" 200 " in client.get()
+
+
+def test_a_key_of_another_certificate_is_named(authority: Authority) -> None:
+    one, other = authority.certify("one.example"), authority.certify("other.example")
+    with pytest.raises(TlsError) as caught:
+        TlsContexts(Tls(certificates=(Certificate(one.chain, other.key),)))
+    assert str(caught.value) == f"{other.key} is not the key of {one.chain}"
+
+
+def test_ciphers_that_nobody_knows_are_named(certificate: Certificate) -> None:
+    with pytest.raises(TlsError, match="OpenSSL knows none of the ciphers ROT13"):
+        TlsContexts(Tls(certificates=(certificate,), ciphers="ROT13"))
+
+
+def test_authorities_that_are_none_are_named(certificate: Certificate, tmp_path: Path) -> None:
+    path = tmp_path / "clients.pem"
+    path.write_text("nobody")
+    with pytest.raises(TlsError, match=r"clients\.pem holds no certificate"):
+        TlsContexts(Tls(certificates=(certificate,), clientAuthorities=str(path)))
+
+
+def test_a_certificate_that_has_expired_is_served_and_said(authority: Authority, logged: Logged) -> None:
+    certificate = authority.certify("old.example", days=-1)
+    TlsContexts(Tls(certificates=(certificate,)))
+    assert logged.messages(LogLevel.warn) == [f"the certificate {certificate.chain} has expired"]
+
+
+def test_new_files_are_for_new_connections(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    first = authority.certify("shop.example")
+    server = Server(Tls(certificates=(first,)))
+    before = Client(server, client_context(authority))
+    before.shake()
+    old = before.certificate
+    authority.certify("shop.example")
+    assert server.contexts.changed()
+    server.contexts.reload()
+    assert not server.contexts.changed()
+    after = Client(server, client_context(authority))
+    after.shake()
+    assert after.certificate == der(first) != old
+    assert b" 200 " in before.get()
+    assert b" 200 " in after.get()
+
+
+# -- on sockets --------------------------------------------------------------------------------------------------------
+
+
+def openssl(port: int, *arguments: str) -> str:
+    run = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-servername", "shop.example", *arguments],
+        input=GET.replace(b"Host: a", b"Host: a\r\nConnection: close"), capture_output=True, timeout=20, check=False,
+    )  # fmt: skip
+    return run.stdout.decode("utf-8", "replace") + run.stderr.decode("utf-8", "replace")
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="the command openssl is not installed")
+@pytest_twisted.ensureDeferred
+async def test_protocols_and_ciphers_as_openssl_sees_them(certificate: Certificate) -> None:
+    failed: list[str] = []
+    factory = KeepAliveFactory(lambda request: Response(200, b"ok"))
+    contexts = TlsContexts(Tls(certificates=(certificate,)))
+    listening: Any = contexts.wrap(factory, seconds=5, reactor=reactor, failed=failed.append)
+    port: Any = reactor.listenTCP(0, listening, interface="127.0.0.1")
+    number = port.getHost().port
+    try:
+        weak = ("-cipher", "ALL:@SECLEVEL=0")
+        for arguments, accepted in (
+            (("-tls1_3", "-ign_eof"), True),
+            (("-tls1_2", "-ign_eof"), True),
+            (("-tls1_1", *weak), False),
+            (("-tls1", *weak), False),
+            (("-tls1_2", "-cipher", "AES128-SHA:@SECLEVEL=0"), False),
+            (("-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-SHA:@SECLEVEL=0"), False),
+        ):
+            said = await deferToThread(openssl, number, *arguments)
+            assert ("HTTP/1.1 200" in said) is accepted, (arguments, said)
+        said = await deferToThread(openssl, number, "-tls1_2", "-ign_eof")
+        assert "Compression: NONE" in said
+    finally:
+        await port.stopListening()
+    assert failed == ["protocol version", "protocol version", "no shared cipher", "no shared cipher"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_thousand_handshakes_leave_nothing(authority: Authority, certificate: Certificate) -> None:
+    failed: list[str] = []
+    factory = KeepAliveFactory(lambda request: Response(200, b"ok"))
+    contexts = TlsContexts(Tls(certificates=(certificate,)))
+    listening: Any = contexts.wrap(factory, seconds=5, reactor=reactor, failed=failed.append)
+    port: Any = reactor.listenTCP(0, listening, interface="127.0.0.1")
+
+    def visit() -> None:
+        context = client_context(authority)
+        for number in range(1000):
+            with socket.create_connection(("127.0.0.1", port.getHost().port), timeout=10) as plain:
+                if number % 4:
+                    plain.sendall(b"\x16\x03\x01" if number % 2 else GET)
+                    continue
+                with context.wrap_socket(plain, server_hostname="shop.example") as tls:
+                    tls.sendall(GET)
+                    assert tls.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+    try:
+        await deferToThread(visit)
+        await factory.drain(5)
+        await until(lambda: len(failed) == 750 and not listening.protocols)
+    finally:
+        await port.stopListening()
