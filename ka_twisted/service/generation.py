@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..observe.accesslog import AccessLog
     from ..observe.connections import ConnectionLog
     from ..observe.metrics import Metrics
-    from ..server.tls import TlsContexts  # type: ignore[import-not-found,unused-ignore]
+    from ..server.tls import TlsContexts
 
 
 class Unusable(Exception):
@@ -147,7 +147,7 @@ class Generation:
         if listener.tls is not None:
             factory = self.contexts[listener.tls].wrap(factory, seconds=seconds, reactor=self._reactor, failed=failed)
         if listener.proxies:
-            from ..server.proxied import ProxiedFactory  # type: ignore[import-not-found,unused-ignore]
+            from ..server.proxied import ProxiedFactory
 
             factory = ProxiedFactory(
                 factory, listener.proxies, seconds=seconds, reactor=self._reactor, failed=failed
@@ -236,7 +236,7 @@ class Generation:
         if not wanted:
             return {}
         try:
-            from ..server.tls import TlsContexts  # type: ignore[import-not-found,unused-ignore]
+            from ..server.tls import TlsContexts
         except ImportError as error:
             raise Unusable("TLS needs the extra ka_twisted[tls]") from error
         with _tlsErrors():
@@ -245,7 +245,7 @@ class Generation:
 
 @contextmanager
 def _tlsErrors() -> Iterator[None]:
-    from ..server.tls import TlsError  # type: ignore[import-not-found,unused-ignore]
+    from ..server.tls import TlsError
 
     try:
         yield

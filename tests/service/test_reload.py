@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
@@ -23,6 +26,7 @@ from ka_twisted.service.pauses import Pauses
 from ka_twisted.service.reload import CertificateWatch, Reloader
 from ka_twisted.service.serving import KeepAliveService
 from tests.load import load
+from tests.server.certificates import Authority
 from tests.service.twistd import Server, readAll, serving
 
 GET = b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n"
@@ -480,6 +484,51 @@ def test_sighupWithAWrongFileKeepsTheOldOneAndSaysWhy(place: Path) -> None:
         assert "the old one stays: " in said
         assert "shop.toml:3: timeouts.idel is unknown" in said
         assert ask(server).endswith(b"first")
+        assert server.end(signal.SIGTERM) == 0
+
+
+def secure(server: Server) -> str:
+    """The name in the certificate that the server shows."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    port = int(re.findall(r"listening on 127\.0\.0\.1:(\d+)", "".join(server.said))[-1])
+    with socket.create_connection(("127.0.0.1", port)) as raw, context.wrap_socket(raw) as connection:
+        found = x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
+        connection.sendall(GET)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        return found.subject.rfc4514_string()
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_certificatesAreReadAnewBySighup(place: Path, workers: str) -> None:
+    authority = Authority(place)
+    first = authority.certify("first", file="shop")
+    listener = f"ssl:0:interface=127.0.0.1:privateKey={first.key}:certKey={first.chain}"
+    with serving(place, "--config", "shop.toml", "--workers", workers, "--listen", listener) as server:
+        if workers != "0":
+            server.waitFor("is ready")
+        assert secure(server) == "CN=first"
+        authority.certify("second", file="shop")
+        server.process.send_signal(signal.SIGHUP)
+        server.waitFor("the configuration was reloaded")
+        assert secure(server) == "CN=second"
+        Path(first.key).write_text("no key")
+        server.process.send_signal(signal.SIGHUP)
+        assert "shop.key" in server.waitFor("not reloaded, the old one stays").string
+        assert secure(server) == "CN=second"
+        assert server.end(signal.SIGTERM) == 0
+        assert "Traceback" not in "".join(server.said)
+
+
+def test_certificatesAreReadAnewWhenTheirFilesChange(place: Path) -> None:
+    authority = Authority(place)
+    first = authority.certify("first", file="shop")
+    listener = f"ssl:0:interface=127.0.0.1:privateKey={first.key}:certKey={first.chain}"
+    with serving(place, "--config", "shop.toml", "--listen", listener) as server:
+        assert secure(server) == "CN=first"
+        authority.certify("second", file="shop")
+        server.waitFor("the certificates were reloaded: their files have changed")
+        assert secure(server) == "CN=second"
         assert server.end(signal.SIGTERM) == 0
 
 
