@@ -18,11 +18,10 @@ _NAMES = {
     "unix": ("address",),
     "ssl": ("port", "privateKey", "certKey", "sslmethod", "interface", "backlog", "extraCertChain", "dhParameters"),
 }
-_PATHS = ("address", "privateKey", "certKey")
+_PATHS = ("address", "privateKey", "certKey", "extraCertChain")
 #: What of that is asked for in another way here.
 _ELSEWHERE = {
     "sslmethod": "its versions are set by listen.tls.minimum in the configuration file",
-    "extraCertChain": "these certificates stand in the file of certKey, behind the one of the server",
     "dhParameters": "keys are exchanged on elliptic curves",
 }
 
@@ -130,8 +129,9 @@ def withoutTls(text: str) -> tuple[str, Tls | None]:
             raise ValueError(f"{name} is not used: {_ELSEWHERE[name]}")
     key = named.pop("privateKey", "server.pem")
     chain = named.pop("certKey", key)
+    further = (named.pop("extraCertChain"),) if "extraCertChain" in named else ()
     port = [named.pop("port")] if "port" in named else []
-    return str(Description("tcp", port, named)), Tls(certificates=(Certificate(chain, key),))
+    return str(Description("tcp", port, named)), Tls(certificates=(Certificate(chain, key, further),))
 
 
 def _trouble(text: str, error: Exception) -> str:

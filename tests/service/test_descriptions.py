@@ -63,6 +63,11 @@ def test_tlsIsPartedFromTheEndpointBeneath(text: str, endpoint: str, chain: str,
     assert withoutTls(text) == (endpoint, Tls(certificates=(Certificate(chain, key),)))
 
 
+def test_furtherCertificatesOfTheChainMayStandInAFileOfTheirOwn() -> None:
+    endpoint, tls = withoutTls("ssl:443:privateKey=a.key:certKey=a.pem:extraCertChain=b.pem")
+    assert (endpoint, tls) == ("tcp:443", Tls(certificates=(Certificate("a.pem", "a.key", ("b.pem",)),)))
+
+
 @pytest.mark.parametrize("text", ["tcp:443", r"unix:/ssl\:", "systemd:domain=INET:index=0", "ssl\\:443"])
 def test_whatHasNoTlsIsLeftAlone(text: str) -> None:
     assert withoutTls(text) == (text, None)
@@ -73,8 +78,6 @@ def test_whatHasNoTlsIsLeftAlone(text: str) -> None:
     [
         ("ssl:443:sslmethod=SSLv3_METHOD", "sslmethod is not used: its versions are set by listen.tls.minimum in the"
                                            " configuration file"),
-        ("ssl:443:extraCertChain=x", "extraCertChain is not used: these certificates stand in the file of certKey,"
-                                     " behind the one of the server"),
         ("ssl:443:dhParameters=x", "dhParameters is not used: keys are exchanged on elliptic curves"),
         ("ssl:1:2:3:4:5:6:7:8:9", "it takes 8 arguments at most"),
     ],
