@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +28,36 @@ PORT = 8000
 #: Seconds between two looks at what no process tells of.
 _LOOK = 0.05
 
-#: Runs on a machine, with an address and a token: the status and the body of a response.
+#: What the servers serve, as a module: POST takes its time.
+APPLICATION = """
+from twisted.internet.task import deferLater
+from ka_twisted import Response
+
+async def handler(request):
+    if request.method == "POST":
+        await request.read()
+        await deferLater(request.connection.clock, 0.05)
+    return Response.text(f"to {request.connection.peer.host}\\n")
+"""
+#: What it answers to the clients of the tests.
+WELL = b"to 127.0.0.1\n"
+
+#: Runs on a machine, with an address, a token, and paths: the statuses and the bodies of the responses.
 _FETCH = """
-import sys, urllib.error, urllib.request
-request = urllib.request.Request(sys.argv[1], headers=dict([sys.argv[2].split(": ", 1)]) if sys.argv[2] else {})
-try:
-    response = urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10)
-except urllib.error.HTTPError as error:
-    response = error
-print(response.status, response.read().decode())
+import json, sys, urllib.error, urllib.request
+base, fields, *paths = sys.argv[1:]
+urls = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+def fetch(path):
+    request = urllib.request.Request(base + path, headers=json.loads(fields))
+    try:
+        response = urls.open(request, timeout=10)
+    except urllib.error.HTTPError as error:
+        response = error
+    return response.status, response.read().decode()
+print(json.dumps([fetch(path) for path in paths]))
 """
 
-_METRIC = re.compile(r"(\w+)(?:{(.*)})? (\S+)")
+_METRIC = re.compile(r"^(\w+)(?:{(.*)})? (\S+)$", re.MULTILINE)
 #: What `option httplog` says of a request that went well.
 _WELL = re.compile(r" 200 \d+ - - ---- ")
 
@@ -49,6 +68,19 @@ def until(condition: Callable[[], object], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"never: {what}"
         time.sleep(_LOOK)
+
+
+@dataclass(frozen=True)
+class Story:
+    """
+    What a server tells of itself.
+
+    :ivar metrics: what ``/metrics`` says; the labels of a name are sorted.
+    :ivar connections: what ``/connections.json`` says.
+    """
+
+    metrics: dict[str, float]
+    connections: dict[str, Any]
 
 
 class Instance:
@@ -102,33 +134,24 @@ class Instance:
         """The log of the last process."""
         return self._log.read_text("utf-8", "replace")
 
-    def fetch(self, path: str, token: str = TOKEN, *, port: int = 9090) -> tuple[int, str]:
-        """Ask the operator's port, from the balancer's machine: a status and a text."""
-        field = f"Authorization: Bearer {token}" if token else ""
+    def fetch(self, *paths: str, token: str = TOKEN) -> list[tuple[int, str]]:
+        """Ask the operator's port, from the balancer's machine: statuses and texts."""
+        fields = {"Authorization": f"Bearer {token}"} if token else {}
         done = subprocess.run(
-            [*self._center.through, sys.executable, "-c", _FETCH, f"http://{self.machine.address}:{port}{path}", field],
+            [
+                *self._center.through, sys.executable, "-c", _FETCH,
+                f"http://{self.machine.address}:9090", json.dumps(fields), *paths,
+            ],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False,
         )  # fmt: skip
-        assert not done.returncode, done.stderr
-        status, _, text = done.stdout.partition(" ")
-        return int(status), text
+        assert not done.returncode, f"{done.stderr}\n{self.said}"
+        return [(status, text) for status, text in json.loads(done.stdout)]
 
-    def metrics(self) -> dict[str, float]:
-        """All that ``/metrics`` says; the labels of a name are sorted."""
-        status, text = self.fetch("/metrics")
-        assert status == 200, text
-        found: dict[str, float] = {}
-        for name, labels, value in _METRIC.findall(text):
-            ordered = ",".join(sorted(re.findall(r'\w+="[^"]*"', labels)))
-            found[f"{name}{{{ordered}}}" if labels else name] = float(value)
-        return found
-
-    def connections(self) -> dict[str, Any]:
-        """All that ``/connections.json`` says."""
-        status, text = self.fetch("/connections.json")
-        assert status == 200, text
-        told: dict[str, Any] = json.loads(text)
-        return told
+    def story(self) -> Story:
+        """All that it tells its operator."""
+        (first, metrics), (second, connections) = self.fetch("/metrics", "/connections.json")
+        assert first == second == 200, (metrics, connections)
+        return Story(_parsed(metrics), json.loads(connections))
 
     @property
     def _log(self) -> Path:
@@ -148,6 +171,7 @@ class Fleet:
         self.isolated = place.isolated
         self._folder = folder
         self._place = place
+        (folder / "application.py").write_text(APPLICATION)
         token = folder / "token"
         token.write_text(TOKEN)
         token.chmod(0o600)
@@ -158,7 +182,7 @@ class Fleet:
                     "--listen", f"tcp:8080:interface={machine.address}",
                     "--proxy-protocol", f"{machine.gateway}/32",
                     "--admin", f"tcp:9090:interface={machine.address}", "--admin-token-file", str(token),
-                    "--behind", "haproxy", "--drain-delay", str(drainDelay),
+                    "--app", "application:handler", "--behind", "haproxy", "--drain-delay", str(drainDelay),
                 ],
             )
             for name, machine in place.machines.items()
@@ -236,6 +260,15 @@ class Fleet:
             connection.connect(str(self._runtime))
             connection.sendall(command.encode() + b"\n")
             return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+
+
+def _parsed(text: str) -> dict[str, float]:
+    """The samples of an exposition."""
+    found: dict[str, float] = {}
+    for name, labels, value in _METRIC.findall(text):
+        ordered = ",".join(sorted(re.findall(r'\w+="[^"]*"', labels)))
+        found[f"{name}{{{ordered}}}" if labels else name] = float(value)
+    return found
 
 
 @contextmanager
