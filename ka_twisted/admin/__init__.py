@@ -5,6 +5,8 @@ It reads what `observe` has counted and remembered through an `interfaces.IServe
 server came to run.
 """
 
+from .handler import AdminHandler
 from .locality import isLocal
+from .views import LocalView, about
 
-__all__ = ["isLocal"]
+__all__ = ["AdminHandler", "LocalView", "about", "isLocal"]

@@ -1,0 +1,196 @@
+"""The handler of the operator's listener: who asks is looked at first, then what for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from inspect import isawaitable
+from typing import NamedTuple
+from urllib.parse import parse_qsl
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from ..core.errors import RemoteProtocolError
+from ..interfaces import IServerView
+from ..server.request import Request
+from ..server.response import Response
+from .guard import FORM_LIMIT, Guard
+from .page import HEADERS, NOTHING, Page
+from .sampling import Sampler
+
+#: Connections that are told of where nothing is said about it, and at most.
+SOME, MANY = 100, 10_000
+#: Requests of each, at most.
+REQUESTS = 1000
+
+_READ, _DO = ("GET", "HEAD"), ("POST",)
+
+
+class Route(NamedTuple):
+    """
+    What is at a path.
+
+    :ivar methods: that it answers.
+    :ivar free: whether anybody may ask: those who look whether the server is well have no token, and may call it by any
+        name. They are told one word.
+    """
+
+    methods: tuple[str, ...]
+    answer: Callable[[Request], Response | Awaitable[Response]]
+    free: bool = False
+
+
+class BadQuery(Exception):
+    """A value in the query is of no use; the text is one sentence that says why."""
+
+
+class AdminHandler:
+    """
+    Answers an operator: the handler of a `KeepAliveFactory`.
+
+    :param view: what is shown.
+    :param token: what has to be presented; empty: nothing, for an endpoint that only this machine can reach.
+    :param reactor: the clock.
+    """
+
+    _log = Logger()
+
+    def __init__(self, view: IServerView, token: str, reactor: IReactorTime) -> None:
+        self._view = view
+        self._guard = Guard(token)
+        self._sampler = Sampler(view, reactor)
+        self._page = Page("operator", script=True)
+        self._loginPage = Page("login")
+        self._routes = {
+            "/": Route(_READ, self._show),
+            "/events": Route(_READ, self._events),
+            "/metrics": Route(_READ, self._metrics),
+            "/healthz": Route(_READ, lambda request: _word("alive"), free=True),
+            "/readyz": Route(_READ, self._readiness, free=True),
+            "/connections.json": Route(_READ, self._connections),
+            "/drain": Route(_DO, self._drain),
+        }
+        if self._guard.asks:
+            self._routes["/login"] = Route(_DO, self._logIn, free=True)
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer a request."""
+        try:
+            return await self._answer(request)
+        except BadQuery as error:
+            return _word(str(error), 400)
+        except (CancelledError, ConnectionDone, ConnectionLost, RemoteProtocolError):
+            raise  # the client's doing: it is gone, or has sent too much
+        except Exception:
+            self._log.failure("the operator's {path} failed", path=request.path)
+            return _word("this part of the server failed; its log says why", 500)
+
+    async def _answer(self, request: Request) -> Response:
+        route = self._routes.get(request.path)
+        if (route is None or not route.free) and (refused := self._refused(request)) is not None:
+            return refused
+        if route is None:
+            return _word(f"there is nothing at {request.path}", 404)
+        if request.method not in route.methods:
+            allowed = ", ".join(route.methods)
+            return _word(f"{request.path} answers {allowed}, not {request.method}", 405, {"Allow": allowed})
+        answer = route.answer(request)
+        return await answer if isawaitable(answer) else answer
+
+    def _refused(self, request: Request) -> Response | None:
+        """What those are told who may not ask."""
+        sentence = self._guard.refusal(request)
+        if sentence is not None:
+            return _word(sentence, 403)
+        if self._guard.admits(request):
+            return None
+        if request.path == "/" and request.method in _READ:
+            return self._login("", 401)
+        return _word("this takes the operator's token", 401, _CHALLENGE)
+
+    # What there is.
+
+    def _show(self, request: Request) -> Response:
+        return _html(self._page, self._page.html())
+
+    def _events(self, request: Request) -> Response:
+        events: AsyncIterator[bytes] = self._sampler.events()
+        # A proxy in between is asked not to gather them.
+        return Response.stream(events, headers=_fields("text/event-stream", {"X-Accel-Buffering": "no"}))
+
+    async def _metrics(self, request: Request) -> Response:
+        counts = await self._view.counts()
+        octets, kind = counts.exposition(self._view.state, self._view.ready)
+        return Response(200, octets, _fields(kind))
+
+    def _readiness(self, request: Request) -> Response:
+        if self._view.ready:
+            return _word("ready")
+        state = self._view.state
+        return _word("not ready" if state == "serving" else state, 503)
+
+    async def _connections(self, request: Request) -> Response:
+        query = dict(parse_qsl(request.query, keep_blank_values=True))
+        if "connection" not in query:
+            limit = _whole(query, "limit", SOME, MANY)
+            return _json(await self._view.connections(limit, _whole(query, "requests", REQUESTS, REQUESTS)))
+        number, pid = _whole(query, "connection", 0, 1 << 62), _whole(query, "pid", 0, 1 << 62)
+        story = await self._view.connection(number, pid)
+        return _word("this connection is not remembered", 404) if story is None else _json(story)
+
+    def _drain(self, request: Request) -> Response:
+        self._log.info("the operator asks to drain")
+        self._view.drain()
+        return _json({"state": self._view.state, "ready": self._view.ready}, 202)
+
+    # Browsers.
+
+    async def _logIn(self, request: Request) -> Response:
+        refused = self._guard.refusal(request)
+        if refused is not None:
+            return _word(refused, 403)
+        form = await request.read(FORM_LIMIT)
+        if not self._guard.isTokenForm(form):
+            self._log.warn("somebody without the operator's token has tried to log in")
+            return self._login("That is not the token.", 403)
+        headers = {"Location": "/", "Set-Cookie": self._guard.cookie(request)}
+        return Response(303, b"", _fields("text/plain", headers))
+
+    def _login(self, text: str, status: int) -> Response:
+        return _html(self._loginPage, self._loginPage.html(text), status, _CHALLENGE if status == 401 else {})
+
+
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="operator"'}
+
+
+def _fields(kind: str, more: dict[str, str] | None = None, policy: str = NOTHING) -> dict[str, str]:
+    return {"Content-Type": kind, "Content-Security-Policy": policy, **HEADERS, **(more or {})}
+
+
+def _html(page: Page, text: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(status, text, _fields("text/html; charset=utf-8", headers, page.policy))
+
+
+def _word(text: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """One word, or one sentence."""
+    return Response(status, f"{text}\n", _fields("text/plain; charset=utf-8", headers))
+
+
+def _json(value: object, status: int = 200) -> Response:
+    return Response.json(value, status, _fields("application/json"))
+
+
+def _whole(query: dict[str, str], name: str, default: int, most: int) -> int:
+    """
+    A whole number of the query.
+
+    :raises BadQuery: when it is none, or larger than allowed.
+    """
+    text = query.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise BadQuery(f"{name} is a whole number, not {text!r}")
+    if int(text) > most:
+        raise BadQuery(f"{name} is at most {most}, not {text}")
+    return int(text)

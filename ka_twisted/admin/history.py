@@ -1,0 +1,101 @@
+"""What the counts of a server were in the last minutes: for charts, and for what happened lately."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+from ..observe.counts import Counts
+
+#: Seconds of a column of the charts, and how many of them are kept.
+COLUMN, COLUMNS = 5, 120
+#: Samples of the last seconds that are kept, for the rate that is shown.
+_RECENT = 6
+#: Seconds that "lately" means.
+LATELY = 60
+
+
+class History:
+    """
+    Counts at several moments.
+
+    What happened in between is the difference of the counts, and nothing else is kept.
+
+    :param wallClock: gives the seconds since the epoch.
+    """
+
+    def __init__(self, wallClock: Callable[[], float]) -> None:
+        self._wallClock = wallClock
+        #: The first sample of each column.
+        self._columns: deque[tuple[float, Counts]] = deque(maxlen=COLUMNS)
+        self._recent: deque[tuple[float, Counts]] = deque(maxlen=_RECENT)
+
+    def add(self, counts: Counts) -> None:
+        """Take a sample."""
+        now = self._wallClock()
+        if not self._columns or now // COLUMN > self._columns[-1][0] // COLUMN:
+            self._columns.append((now, counts))
+        self._recent.append((now, counts))
+
+    @property
+    def latest(self) -> Counts:
+        """The last sample; no counts at all before the first."""
+        return self._recent[-1][1] if self._recent else Counts()
+
+    def lately(self) -> tuple[float, Counts]:
+        """How many seconds were looked at, `LATELY` or a little more once there are so many, and what happened then."""
+        if not self._recent:
+            return 0.0, Counts()
+        now, latest = self._recent[-1]
+        earlier = self._columns[0]
+        for sample in self._columns:
+            if now - sample[0] < LATELY:
+                break
+            earlier = sample
+        return now - earlier[0], latest - earlier[1]
+
+    def rate(self, family: str) -> float:
+        """How many of these there are in a second, now."""
+        if len(self._recent) < 2:
+            return 0.0
+        (then, before), (now, latest) = self._recent[0], self._recent[-1]
+        return (latest.total(family) - before.total(family)) / (now - then) if now > then else 0.0
+
+    def reloadFailed(self) -> bool:
+        """Whether the last attempt to reload, of those that are remembered, has failed."""
+        samples = [*self._columns, *list(self._recent)[-1:]]
+        for (_, before), (_, after) in reversed([*pairwise(samples)]):
+            if after.of("reloads", "failed") > before.of("reloads", "failed"):
+                return True
+            if after.of("reloads", "done") > before.of("reloads", "done"):
+                return False
+        return False
+
+    def columns(self, last: int = COLUMNS) -> list[dict[str, Any]]:
+        """
+        What happened in the last columns, the oldest first, as values that `json.dumps` takes.
+
+        ``t`` is when a column begins, and ``s`` how many seconds are counted in it; ``open`` how many connections were
+        open at its end; ``closed`` has a reason, by whom, and how often.
+        """
+        samples = [*self._columns, *list(self._recent)[-1:]]
+        return [_column(*earlier, *later) for earlier, later in pairwise(samples[-last - 1 :])]
+
+
+def _column(then: float, before: Counts, now: float, after: Counts) -> dict[str, Any]:
+    since = after - before
+    return {
+        "t": int(then // COLUMN * COLUMN),
+        "s": round(now - then, 1),
+        "open": after.total("connections"),
+        "requests": since.total("requests"),
+        "errors": errors(since),
+        "closed": [[*labels, count] for labels, count in since.some("connections_closed").items()],
+    }
+
+
+def errors(counts: Counts) -> float:
+    """Responses with which the server said that it has failed."""
+    return sum(count for (_, status), count in counts.some("requests").items() if status == "5xx")

@@ -1,0 +1,63 @@
+"""
+The pages as they are sent: whole, with their style and their script inside.
+
+Nothing else is loaded, and a browser is told to let nothing else run: what a client has sent and the page shows cannot
+become a part of it.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from hashlib import sha256
+from html import escape
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+#: What concerns every response: nothing is kept, framed, or taken for something else.
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+#: What a response may do that is no page.
+NOTHING = "default-src 'none'; frame-ancestors 'none'"
+
+
+class Page:
+    """
+    A page.
+
+    :param name: of its files.
+    :param script: whether it has one.
+    :ivar policy: what a browser lets it do (CSP).
+    """
+
+    def __init__(self, name: str, *, script: bool = False) -> None:
+        style = _read("style.css")
+        code = _read(f"{name}.js") if script else ""
+        self._html = _read(f"{name}.html").replace("/*STYLE*/", style).replace("/*SCRIPT*/", code)
+        scripts = f"script-src {_source(code)}; require-trusted-types-for 'script'; " if script else ""
+        self.policy = (
+            f"default-src 'none'; {scripts}style-src {_source(style)}; connect-src 'self'; img-src data:; "
+            "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        )
+
+    def html(self, text: str = "") -> str:
+        """
+        The page.
+
+        :param text: stands where it has room for a sentence.
+        """
+        return self._html.replace("<!--TEXT-->", escape(text))
+
+
+def _read(name: str) -> str:
+    return (_HERE / name).read_text("utf-8")
+
+
+def _source(content: str) -> str:
+    """How a policy names what is inside a page."""
+    return f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'"

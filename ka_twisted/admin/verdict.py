@@ -1,0 +1,148 @@
+"""
+Whether something is wrong: what an operator is told first.
+
+A list of remarks, the worst first, each one sentence. What is ordinary is not remarked upon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from ..core.reasons import CloseReason
+from ..observe.counts import Counts
+from .history import errors
+
+#: How bad it is, the worst first.
+BAD, WARNING, NOTE = "bad", "warning", "note"
+#: Kinds of reasons: how the life of a connection is meant to end; what our way to answer costs; what clients and
+#: networks do; what is our fault.
+ORDINARY, COSTLY, CLIENTS, OURS = "ordinary", "costly", "clients", "ours"
+_KINDS = {
+    COSTLY: ("RESPONSE_UNFRAMED", "BODY_UNREAD", "BODY_TOO_LARGE", "EXPECTATION_REFUSED", "MAX_REQUESTS", "MAX_AGE"),
+    CLIENTS: (
+        "HEADER_TIMEOUT", "BODY_TIMEOUT", "UNREAD_TIMEOUT", "WRITE_TIMEOUT", "PEER_CLOSED_MID_REQUEST",
+        "PEER_CLOSED_MID_RESPONSE", "BAD_REQUEST", "TRANSPORT_ERROR",
+    ),
+    OURS: ("TOO_MANY_CONNECTIONS", "APPLICATION_ABORT"),
+}  # fmt: skip
+KINDS = {reason.name: ORDINARY for reason in CloseReason.all()} | {
+    name: kind for kind, names in _KINDS.items() for name in names
+}
+#: The share of responses that are errors of the server, from which it is bad; of connections that ended in the same
+#: way that is not ordinary, and how many there have to be, from which it is remarked upon.
+_ERRORS, _SHARE, _FEW = 0.01, 0.05, 5
+#: The share of the allowed connections from which there are nearly too many.
+_CROWDED = 0.9
+
+
+class Remark(NamedTuple):
+    """
+    :ivar level: `BAD`, `WARNING` or `NOTE`.
+    :ivar text: one sentence.
+    """
+
+    level: str
+    text: str
+
+
+def verdict(
+    about: dict[str, Any], state: str, ready: bool, now: Counts, lately: Counts, reloadFailed: bool = False
+) -> list[Remark]:
+    """
+    What there is to remark upon, the worst first.
+
+    :param about: see `IServerView.about`.
+    :param now: all that was counted.
+    :param lately: what happened in the last minute.
+    :param reloadFailed: whether the last reload did, of those that are remembered.
+    """
+    remarks = [
+        *_service(about, state, ready, now, reloadFailed),
+        *_responses(lately),
+        *_crowding(about, now, lately),
+        *_closes(lately),
+        *_lost(about, lately),
+    ]
+    order = (BAD, WARNING, NOTE)
+    return sorted(remarks, key=lambda remark: order.index(remark.level))
+
+
+def _service(about: dict[str, Any], state: str, ready: bool, now: Counts, reloadFailed: bool) -> Iterator[Remark]:
+    workers = about["workers"]
+    absent = sum(not worker["ready"] for worker in workers)
+    if state == "draining":
+        left = now.total("connections")
+        yield Remark(NOTE, f"The server drains: it takes no new connections, and {_connections(left)} left.")
+    elif not ready:
+        yield Remark(BAD, "The server is not ready: it serves nobody.")
+    elif absent:
+        yield Remark(BAD, f"{absent} of {len(workers)} workers {'is' if absent == 1 else 'are'} not ready.")
+    if state == "reloading":
+        yield Remark(NOTE, "The server reloads its configuration.")
+    if reloadFailed:
+        yield Remark(WARNING, "A reload has failed: the former configuration is in force. The log says why.")
+
+
+def _responses(lately: Counts) -> Iterator[Remark]:
+    failed, requests = errors(lately), lately.total("requests")
+    if failed:
+        level = BAD if failed > requests * _ERRORS else WARNING
+        yield Remark(level, f"{failed:,.0f} of {requests:,.0f} requests in the last minute were answered with 5xx.")
+    aborted = _closed(lately).get("APPLICATION_ABORT", 0)
+    if aborted:
+        yield Remark(BAD, f"{_responses_(aborted)} broken off in the last minute: the application failed inside.")
+
+
+def _crowding(about: dict[str, Any], now: Counts, lately: Counts) -> Iterator[Remark]:
+    limit = about["limits"]["maxConnections"] * max(1, len(about["workers"]))
+    refused = _closed(lately).get("TOO_MANY_CONNECTIONS", 0)
+    if refused:
+        yield Remark(BAD, f"{refused:,.0f} connections were turned away in the last minute: there were too many.")
+    elif limit and now.total("connections") >= limit * _CROWDED:
+        yield Remark(WARNING, f"{now.total('connections'):,.0f} connections are open, of {limit:,} that are allowed.")
+
+
+def _closes(lately: Counts) -> Iterator[Remark]:
+    closed = _closed(lately)
+    total = sum(closed.values())
+    for name, count in sorted(closed.items(), key=lambda item: -item[1]):
+        if KINDS.get(name) == CLIENTS and count >= _FEW and count >= total * _SHARE:
+            (reason,) = (reason for reason in CloseReason.all() if reason.name == name)
+            yield Remark(
+                WARNING,
+                f"{name} has ended {count:,.0f} connections in the last minute, {count / total:.0%} of all that ended: "
+                f"{reason.text}.",
+            )
+
+
+def _lost(about: dict[str, Any], lately: Counts) -> Iterator[Remark]:
+    races = lately.total("idle_close_races")
+    if races:
+        idle = about["timers"]["idle"]
+        yield Remark(
+            WARNING,
+            f"{races:,.0f} requests of the last minute were most likely lost: they came while their connection was "
+            f"closed as idle. Clients should drop theirs before we do, after {idle:g} s.",
+        )
+    failed = lately.some("handshake_failures")
+    count = sum(failed.values())
+    if count >= _FEW and count >= _SHARE * (count + lately.total("connections_opened")):
+        (reason,) = max(failed, key=lambda labels: failed[labels])
+        yield Remark(WARNING, f"{count:,.0f} handshakes failed in the last minute, most of them for: {reason}.")
+
+
+def _closed(counts: Counts) -> dict[str, float]:
+    """How many connections ended for which reason, whoever ended them."""
+    closed: dict[str, float] = {}
+    for (reason, _), count in counts.some("connections_closed").items():
+        closed[reason] = closed.get(reason, 0) + count
+    return closed
+
+
+def _connections(count: float) -> str:
+    return "1 connection is" if count == 1 else f"{count:,.0f} connections are"
+
+
+def _responses_(count: float) -> str:
+    return "1 response was" if count == 1 else f"{count:,.0f} responses were"

@@ -1,0 +1,119 @@
+"""The server that is one process, as its operator sees it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, execute, maybeDeferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ..interfaces import IServerView
+from ..observe.connections import ConnectionLog
+from ..observe.counts import Counts
+from ..observe.metrics import Metrics
+
+
+class Service(Protocol):
+    """
+    What is looked at of the service.
+
+    :ivar started: seconds since the epoch.
+    :ivar configuration: with ``listeners``, ``timeouts`` and ``limits``.
+    """
+
+    ready: bool
+    state: str
+    started: float
+    configuration: Any
+
+    def drain(self) -> Any:
+        """Go out of service, and stay."""
+
+
+def about(service: Service, workers: Iterable[dict[str, Any]] = ()) -> dict[str, Any]:
+    """
+    See `IServerView.about`.
+
+    :param workers: what there is to say of each.
+    """
+    configuration = service.configuration
+    return {
+        "version": _version(),
+        "pid": os.getpid(),
+        "started": datetime.fromtimestamp(service.started, timezone.utc).isoformat(timespec="seconds"),
+        "listeners": [listener.endpoint for listener in configuration.listeners],
+        "timers": asdict(configuration.timeouts),
+        "limits": asdict(configuration.limits),
+        "workers": list(workers),
+    }
+
+
+def _version() -> str:
+    try:
+        return version("ka_twisted")
+    except PackageNotFoundError:
+        return "unknown"  # it runs from a directory
+
+
+@implementer(IServerView)
+class LocalView:
+    """
+    One process.
+
+    :param metrics: observes its factories.
+    :param log: likewise.
+    """
+
+    _log = Logger()
+
+    def __init__(self, metrics: Metrics, log: ConnectionLog, service: Service) -> None:
+        self._metrics = metrics
+        self._connections = log
+        self._service = service
+        self._pid = {"pid": os.getpid()}
+
+    @property
+    def ready(self) -> bool:
+        """See `IServerView`."""
+        return self._service.ready
+
+    @property
+    def state(self) -> str:
+        """See `IServerView`."""
+        return self._service.state
+
+    def about(self) -> dict[str, Any]:
+        """See `IServerView`."""
+        return about(self._service)
+
+    def counts(self) -> Deferred[Counts]:
+        """See `IServerView`."""
+        return execute(self._metrics.counts)
+
+    def connections(self, limit: int, requests: int = 50) -> Deferred[dict[str, Any]]:
+        """See `IServerView`."""
+        return execute(self._told, limit, requests)
+
+    def _told(self, limit: int, requests: int) -> dict[str, Any]:
+        log = self._connections
+        told = {"open": log.open(limit, requests), "closed": log.closed(limit, requests)}
+        return {kind: [self._pid | story for story in stories] for kind, stories in told.items()}
+
+    def connection(self, number: int, pid: int) -> Deferred[dict[str, Any] | None]:
+        """See `IServerView`."""
+        return execute(self._story, number, pid)
+
+    def _story(self, number: int, pid: int) -> dict[str, Any] | None:
+        story = self._connections.story(number) if pid == self._pid["pid"] else None
+        return None if story is None else self._pid | story
+
+    def drain(self) -> None:
+        """See `IServerView`."""
+        draining = maybeDeferred(self._service.drain)
+        draining.addErrback(lambda failure: self._log.failure("the drain failed", failure))

@@ -1,0 +1,227 @@
+"""Who is let in: the table of hosts, origins and tokens."""
+
+from __future__ import annotations
+
+import pytest
+
+from ka_twisted.testing import MemoryClient, ParsedResponse
+from tests.admin.running import Operated
+
+TOKEN = "correct-horse-battery-staple"
+#: What browsers say of a request that the page itself makes.
+OWN = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}
+#: What they say when a link is followed.
+LINK = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+
+def ask(
+    it: Operated, path: str = "/connections.json", method: str = "GET", body: bytes = b"", **fields: str
+) -> ParsedResponse:
+    """What an operator is answered; the names of fields have underscores for hyphens."""
+    return tell(it, path, method, {name.replace("_", "-"): value for name, value in fields.items()}, body)
+
+
+def tell(
+    it: Operated, path: str, method: str = "GET", fields: dict[str, str] | None = None, body: bytes = b""
+) -> ParsedResponse:
+    client: MemoryClient = it.operators.connect()
+    told = {"Host": "localhost:9100", **(fields or {})}
+    if body:
+        told["Content-Length"] = str(len(body))
+    head = "".join(f"{name}: {value}\r\n" for name, value in told.items())
+    client.send(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + body)
+    (response,) = client.responses
+    return response
+
+
+# -- hosts -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "localhost:9100", "LOCALHOST:9100", "127.0.0.1", "127.0.0.1:9100", "127.1.2.3", "[::1]", "[::1]:80"],
+)
+def test_theseAreHostsOfThisMachine(host: str) -> None:
+    assert ask(Operated(), Host=host).status == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "attacker.example", "attacker.example:9100", "localhost.attacker.example", "127.0.0.1.attacker.example",
+        "localhost.", "10.0.0.5:9100", "[2001:db8::1]:9100", "0.0.0.0:9100", "[::]:9100", "2130706433",
+    ],
+)  # fmt: skip
+def test_otherNamesMayBelongToAnybody(host: str) -> None:
+    it = Operated()
+    for path in ("/", "/events", "/metrics", "/connections.json", "/nowhere"):
+        assert ask(it, path, Host=host).status == 403
+    assert ask(it, "/drain", "POST", Host=host).status == 403
+    assert it.running.state == "serving"
+
+
+def test_theAddressThatWasBoundIsAName() -> None:
+    it = Operated()
+    client = it.operators.connect()
+    client.transport._host = type(client.transport._host)("TCP", "10.0.0.5", 9100)
+    client.send(b"GET /metrics HTTP/1.1\r\nHost: 10.0.0.5:9100\r\n\r\n")
+    client.send(b"GET /metrics HTTP/1.1\r\nHost: 10.0.0.6:9100\r\n\r\n")
+    assert [response.status for response in client.responses] == [200, 403]
+
+
+def test_withATokenEveryNameIsGood() -> None:
+    it = Operated(TOKEN)
+    assert ask(it, Host="admin.example", Authorization=f"Bearer {TOKEN}").status == 200
+    assert ask(it, Host="admin.example").status == 401
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+@pytest.mark.parametrize("token", ["", TOKEN])
+def test_whoLooksAfterTheServerNeedsNeither(path: str, token: str) -> None:
+    assert ask(Operated(token), path, Host="balancer.example").status == 200
+
+
+# -- requests that another page makes --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    ("fields", "allowed"),
+    [
+        pytest.param({}, True, id="curl"),
+        pytest.param(OWN, True, id="the page itself"),
+        pytest.param({**OWN, "Origin": "http://localhost:9100"}, True, id="the page itself, with an origin"),
+        pytest.param({"Origin": "http://localhost:9100"}, True, id="an old browser"),
+        pytest.param({"Origin": "https://localhost:9100"}, True, id="through something that speaks TLS"),
+        pytest.param({"Origin": "http://localhost:3000"}, False, id="another port"),
+        pytest.param({"Origin": "http://127.0.0.1:9100"}, False, id="another name"),
+        pytest.param({"Origin": "http://attacker.example"}, False, id="another host"),
+        pytest.param({"Origin": "null"}, False, id="a sandbox"),
+        pytest.param({"Origin": ""}, False, id="nothing"),
+        pytest.param({**OWN, "Sec-Fetch-Site": "cross-site"}, False, id="cross-site"),
+        pytest.param({**OWN, "Sec-Fetch-Site": "same-site"}, False, id="same-site, another port"),
+        pytest.param({**OWN, "Sec-Fetch-Site": "what comes"}, False, id="unheard of"),
+        pytest.param({**LINK, "Sec-Fetch-Site": "cross-site"}, False, id="a link or a form"),
+        pytest.param({**OWN, "Sec-Fetch-Site": "same-origin", "Origin": "http://a.example"}, False, id="contradiction"),
+    ],
+)
+def test_otherPagesAreNoOperators(method: str, fields: dict[str, str], allowed: bool) -> None:
+    for token in ("", TOKEN):
+        it = Operated(token)
+        path = "/connections.json" if method == "GET" else "/drain"
+        response = tell(it, path, method, {**fields, "Authorization": f"Bearer {TOKEN}"})
+        assert response.status == ((200 if method == "GET" else 202) if allowed else 403)
+        assert (it.running.state == "draining") is (allowed and method == "POST")
+
+
+def test_aLinkToThePageMayBeFollowed() -> None:
+    it = Operated()
+    assert tell(it, "/", "GET", {**LINK, "Sec-Fetch-Site": "cross-site"}).status == 200
+    assert tell(it, "/", "GET", {**LINK, "Sec-Fetch-Site": "none"}).status == 200
+    assert tell(it, "/", "GET", {**OWN, "Sec-Fetch-Site": "cross-site"}).status == 403
+    frame = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
+    assert tell(it, "/", "GET", frame).status == 403
+
+
+# -- the token -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("credentials", "status"),
+    [
+        (f"Bearer {TOKEN}", 200), (f"bearer {TOKEN}", 200), (f"Bearer  {TOKEN}", 200),
+        (f"Bearer {TOKEN}x", 401), (f"Bearer {TOKEN[:-1]}", 401), ("Bearer", 401), ("Bearer ", 401), (TOKEN, 401),
+        (f"Basic {TOKEN}", 401), ("Bearer \xe4\xf6", 401), ("", 401),
+    ],
+)  # fmt: skip
+def test_theTokenIsPresentedInAField(credentials: str, status: int) -> None:
+    client = Operated(TOKEN).operators.connect()
+    client.send(f"GET /metrics HTTP/1.1\r\nHost: a\r\nAuthorization: {credentials}\r\n\r\n".encode("latin-1"))
+    (response,) = client.responses
+    assert response.status == status
+
+
+@pytest.mark.parametrize("path", ["/events", "/metrics", "/connections.json", "/nowhere", "/drain"])
+def test_withoutItThereIsNothingToSee(path: str) -> None:
+    response = ask(Operated(TOKEN), path)
+    assert response.status == 401
+    assert str(response.headers.get("www-authenticate")).startswith("Bearer")
+
+
+def test_whoHasNoneCannotDrain() -> None:
+    it = Operated(TOKEN)
+    assert ask(it, "/drain", "POST").status == 401
+    assert it.running.state == "serving"
+
+
+def test_aBrowserIsAskedForItAndKeepsACookie() -> None:
+    it = Operated(TOKEN)
+    asked = ask(it, "/")
+    assert asked.status == 401
+    assert b'name="token"' in asked.body
+    assert b"EventSource" not in asked.body
+    given = ask(it, "/login", "POST", f"token={TOKEN}".encode())
+    assert (given.status, given.headers.get("location")) == (303, "/")
+    cookie = given.headers.get("set-cookie") or ""
+    assert {part.strip() for part in cookie.split(";")[1:]} == {"Path=/", "HttpOnly", "SameSite=Strict"}
+    assert TOKEN not in cookie
+    pair = cookie.partition(";")[0]
+    shown = ask(it, "/", Cookie=f"other=1; {pair}")
+    assert shown.status == 200
+    assert b"EventSource" in shown.body
+    again = Operated(TOKEN)  # a server that was started anew
+    assert ask(again, Cookie=pair).status == 200
+    assert ask(Operated(TOKEN + "!"), Cookie=pair).status == 401
+
+
+@pytest.mark.parametrize("pair", ["{name}={value}x", "{name}=", "{name}", "x{name}={value}", "{name}={name}"])
+def test_anotherCookieIsNone(pair: str) -> None:
+    it = Operated(TOKEN)
+    guard = it.admin._guard
+    cookie = pair.format(name=guard._cookieName, value=guard._cookieValue)
+    assert ask(it, Cookie=cookie).status == 401
+
+
+@pytest.mark.parametrize("form", [b"token=wrong", b"token=", b"", b"a=b", b"token", b"&" * 100, b"\xff=\xfe"])
+def test_whoGivesAnotherTokenIsAskedAgain(form: bytes) -> None:
+    response = ask(Operated(TOKEN), "/login", "POST", form)
+    assert response.status == 403
+    assert b"That is not the token." in response.body
+    assert "set-cookie" not in response.headers
+
+
+def test_aFormThatIsLongerThanATokenIsNotRead() -> None:
+    assert ask(Operated(TOKEN), "/login", "POST", b"token=" + b"x" * 10_000).status == 413
+
+
+def test_aTokenCanHaveAnyLetters() -> None:
+    it = Operated("schlüssel & schloß")
+    assert ask(it, "/login", "POST", b"token=schl%C3%BCssel+%26+schlo%C3%9F").status == 303
+    assert ask(it, "/login", "POST", b"token=schl%FCssel+%26+schlo%DF").status == 403
+
+
+def test_anotherPageCannotLogIn() -> None:
+    form = f"token={TOKEN}".encode()
+    response = tell(Operated(TOKEN), "/login", "POST", {**LINK, "Sec-Fetch-Site": "cross-site"}, form)
+    assert response.status == 403
+    assert "set-cookie" not in response.headers
+
+
+def test_withoutATokenThereIsNoLogin() -> None:
+    assert ask(Operated(), "/login", "POST", b"token=").status == 404
+
+
+# -- what browsers are told ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/connections.json", "/healthz", "/readyz", "/nowhere", "/drain"])
+@pytest.mark.parametrize("token", ["", TOKEN])
+def test_nothingIsKeptNorFramed(path: str, token: str) -> None:
+    headers = ask(Operated(token), path).headers
+    assert headers.get("cache-control") == "no-store"
+    assert headers.get("x-frame-options") == "DENY"
+    assert headers.get("x-content-type-options") == "nosniff"
+    policy = headers.get("content-security-policy") or ""
+    assert policy.startswith("default-src 'none'; ")
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
