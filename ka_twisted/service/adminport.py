@@ -77,7 +77,7 @@ class OperatorListener:
         self._admin = self._factory = None
 
     def _made(self, admin: Admin) -> KeepAliveFactory:
-        from ..admin import AdminHandler  # type: ignore[attr-defined,import-not-found,unused-ignore]
+        from ..admin import AdminHandler
 
         handler = AdminHandler(self._view(), admin.token, self._reactor)
         return KeepAliveFactory(handler, reactor=self._reactor)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import asdict
-from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -102,6 +99,8 @@ class WorkersView:
             {"pid": worker.pid, "ready": worker.isReady and not worker.isLeaving, "open": worker.openConnections}
             for worker in self._workers
         ]
+        from ..admin import about
+
         return about(self._supervisor, workers)
 
     def counts(self) -> Deferred[Counts]:
@@ -150,28 +149,6 @@ class WorkersView:
                 found: dict[str, Any] = gone
                 return found
         return None
-
-
-def about(service: Any, workers: list[dict[str, Any]]) -> dict[str, Any]:
-    """
-    What a service is, as `IServerView.about` tells it.
-
-    :param service: a `lifecycle.LifeCycle`.
-    """
-    configuration: Configuration = service.configuration
-    try:
-        release = version("ka_twisted")
-    except PackageNotFoundError:
-        release = ""
-    return {
-        "version": release,
-        "pid": os.getpid(),
-        "started": datetime.fromtimestamp(service.started, timezone.utc).isoformat(timespec="seconds"),
-        "listeners": [listener.endpoint for listener in configuration.listeners],
-        "timers": asdict(configuration.timeouts),
-        "limits": asdict(configuration.limits),
-        "workers": workers,
-    }
 
 
 def _foremost(stories: list[dict[str, Any]], limit: int) -> list[dict[str, Any]]:

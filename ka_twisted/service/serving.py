@@ -172,9 +172,12 @@ class KeepAliveService(LifeCycle):
 
     def view(self) -> IServerView:
         """See `LifeCycle`."""
-        from ..admin import LocalView  # type: ignore[attr-defined,import-not-found,unused-ignore]
+        from ..admin import LocalView
 
-        return LocalView(self.instruments.metrics, self.instruments.log, self)  # type: ignore[no-any-return,unused-ignore]
+        metrics, log = self.instruments.metrics, self.instruments.log
+        assert metrics is not None
+        assert log is not None
+        return LocalView(metrics, log, self)
 
     # The end.
 

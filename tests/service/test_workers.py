@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -236,6 +237,66 @@ def answer(path: Path) -> bytes:
         connection.connect(str(path))
         connection.sendall(GET_ALONE)
         return readAll(connection)
+
+
+def operator(path: Path, target: str) -> bytes:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        connection.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        return readAll(connection).partition(b"\r\n\r\n")[2]
+
+
+def metric(page: bytes, name: str) -> float:
+    return sum(float(number) for number in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", page.decode(), re.MULTILINE))
+
+
+def test_theOperatorSeesAllWorkersTogetherAndThoseThatAreGone(shop: Path) -> None:
+    admin = shop / "admin"
+    with serving(shop, *ARGUMENTS("--admin", f"unix:{admin}")) as server:
+        before = workers(server, 2)
+        for _ in range(10):
+            ask(server)
+        assert metric(operator(admin, "/metrics"), "ka_twisted_requests_total") == 10
+        server.process.send_signal(signal.SIGHUP)
+        after = workers(server, 2)
+        for pid in before:
+            waitForEnd(pid)
+        for _ in range(5):
+            ask(server)
+        page = operator(admin, "/metrics")
+        assert metric(page, "ka_twisted_requests_total") == 15
+        assert metric(page, "ka_twisted_connections") == 0
+        assert b'ka_twisted_reloads_total{outcome="done"} 1.0' in page
+        told = json.loads(operator(admin, "/connections.json"))["closed"]
+        assert len(told) == 15
+        assert {each["pid"] for each in told[:5]} <= set(after)
+        assert {each["pid"] for each in told[5:]} <= set(before)
+        os.kill(after[0], signal.SIGKILL)
+        workers(server, 1)
+        assert metric(operator(admin, "/metrics"), "ka_twisted_requests_total") == 15
+        assert server.end(signal.SIGTERM) == 0
+        assert "Traceback" not in "".join(server.said)
+
+
+def test_anOperatorsDrainTakesTheServerOutOfServiceAndStays(shop: Path) -> None:
+    admin = shop / "admin"
+    with serving(shop, *ARGUMENTS("--admin", f"unix:{admin}")) as server:
+        workers(server, 2)
+        ask(server)
+        assert operator(admin, "/readyz") == b"ready\n"
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(admin))
+            connection.sendall(
+                b"POST /drain HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            )
+            assert readAll(connection).startswith(b"HTTP/1.1 20")
+        for _ in range(2):
+            server.waitFor(r"worker \d+: draining 0 connections")
+        with pytest.raises(ConnectionRefusedError):
+            ask(server)
+        assert operator(admin, "/readyz") == b"draining\n"
+        assert metric(operator(admin, "/metrics"), "ka_twisted_requests_total") == 1
+        assert server.end(signal.SIGTERM) == 0
 
 
 @pytest.mark.soak
