@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from .adminport import OperatorListener
 from .announce import announce
 from .configuration import Configuration
+from .generation import Unusable
 from .listening import describeAddress, storeName
 from .pauses import Pauses
 from .ports import Opening, Ports
@@ -72,7 +73,8 @@ class LifeCycle(Service):
         self._claimed = False
         self._draining: Deferred[None] | None = None
         self._pauses = Pauses(reactor)
-        self._reloader = Reloader(read or (lambda: self.configuration), self._change, self._reloaded)
+        self._read = read or (lambda: self.configuration)
+        self._reloader = Reloader(self._readAnew, self._change, self._reloaded)
         self._operator = OperatorListener(reactor, self.view)
         if supervised:
             # The terminal's signals and those of a whole service are the supervisor's, which says what they mean.
@@ -214,14 +216,13 @@ class LifeCycle(Service):
         """Read the configuration anew and put it into effect; fires when that is over, however it went."""
         return self._reloader.request()
 
-    def _beginReload(self) -> bool:
-        """Whether this is the time to reload."""
+    def _readAnew(self) -> Configuration:
         if self.state == DRAINING or not self.running:
-            return False
+            raise Unusable("the server is shutting down")
         self.state = RELOADING
         if self._notifier is not None:
             self._notifier.reloading()
-        return True
+        return self._read()
 
     def _reloaded(self, well: bool) -> None:
         self._count(well)

@@ -120,8 +120,6 @@ class KeepAliveService(LifeCycle):
     # Reloads.
 
     async def _change(self, configuration: Configuration) -> None:
-        if not self._beginReload():
-            raise Unusable("the server is shutting down")
         old = self.generation
         if configuration == self.configuration:
             old.reloadCertificates()  # equal configurations mean the same server, except for what is in its files

@@ -217,8 +217,6 @@ class Supervisor(LifeCycle):
     # Reloads.
 
     async def _change(self, configuration: Configuration) -> None:
-        if not self._beginReload():
-            raise Unusable("the server is shutting down")
         if not configuration.workers:
             raise Unusable("serving without workers takes a restart")
         wanted: Openings = {}

@@ -239,21 +239,53 @@ class Reactor(MemoryReactorClock):
         callable(*args, **kw)
 
 
+class Notifier:
+    """systemd's ear."""
+
+    watchdog = None
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def ready(self) -> None:
+        self.heard.append("ready")
+
+    def reloading(self) -> None:
+        self.heard.append("reloading")
+
+    def stopping(self) -> None:
+        self.heard.append("stopping")
+
+    def status(self, text: str) -> None:
+        self.heard.append(text)
+
+    def extend(self, seconds: float) -> None:
+        self.heard.append("extend")
+
+
 class Shop:
     """A service with endpoints in memory, and the configuration that it reads next."""
 
     def __init__(self, *texts: str, **settings: Any) -> None:
         self.reactor: Any = Reactor()
         self.endpoints = {text: Endpoint() for text in ("one", "two", "three")}
-        self.next = configuration(*texts, **settings)
+        self.next: Any = configuration(*texts, **settings)
+        self.notifier = Notifier()
         self.service = KeepAliveService(
             self.next,
             reactor=self.reactor,
             handler=lambda request: b"old",
-            read=lambda: self.next,
+            read=self.read,
+            notifier=self.notifier,  # type: ignore[arg-type]
             endpointOf=lambda text: self.endpoints[text],  # type: ignore[arg-type, return-value]
         )
         self.service.startService()
+
+    def read(self) -> Configuration:
+        if isinstance(self.next, Exception):
+            raise self.next
+        found: Configuration = self.next
+        return found
 
     def reload(self, *texts: str, **settings: Any) -> None:
         self.next = configuration(*texts, **settings)
@@ -373,6 +405,22 @@ def test_whoIsShuttingDownReloadsNoMore(shop: Any, log: list[Any]) -> None:
     served.reload("two")
     assert served.service.state == "draining"
     assert errors(log) == ["the configuration was not reloaded, the old one stays: the server is shutting down"]
+
+
+def test_systemdHearsOfEachReloadFromItsBeginToItsEndAlsoOfOneThatFails(shop: Any) -> None:
+    served = shop("one")
+    heard = served.notifier.heard
+    assert heard == ["serving: 0 connections open, 0 accepted so far", "ready"]
+    del heard[:]
+    served.reload("one", idle=33)
+    assert heard == ["reloading", "ready"]
+    served.next = usage.UsageError("shop.toml:3: no")
+    served.service.reload()
+    assert heard == ["reloading", "ready"] * 2
+    del heard[:]
+    served.service.stopService()
+    assert heard[0] == "stopping"
+    assert {"draining: 0 connections open, 0 accepted so far", "extend"} <= set(heard)
 
 
 def test_aDrainIsAnnouncedThenAcceptsNothingThenLeavesTimeThenEnds(shop: Any) -> None:
