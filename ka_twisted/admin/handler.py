@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import NamedTuple
 from urllib.parse import parse_qsl
@@ -18,7 +19,7 @@ from ..server.request import Request
 from ..server.response import Response
 from .guard import FORM_LIMIT, Guard
 from .page import HEADERS, NOTHING, Page
-from .sampling import Sampler
+from .sampling import Sampler, Watcher
 
 #: Connections that are told of where nothing is said about it, and at most.
 SOME, MANY = 100, 10_000
@@ -53,14 +54,17 @@ class AdminHandler:
     :param view: what is shown.
     :param token: what has to be presented; empty: nothing, for an endpoint that only this machine can reach.
     :param reactor: the clock.
+    :param wallClock: gives the seconds since the epoch.
     """
 
     _log = Logger()
 
-    def __init__(self, view: IServerView, token: str, reactor: IReactorTime) -> None:
+    def __init__(
+        self, view: IServerView, token: str, reactor: IReactorTime, wallClock: Callable[[], float] = time.time
+    ) -> None:
         self._view = view
         self._guard = Guard(token)
-        self._sampler = Sampler(view, reactor)
+        self._sampler = Sampler(view, reactor, wallClock)
         self._page = Page("operator", script=True)
         self._loginPage = Page("login")
         self._routes = {
@@ -116,9 +120,8 @@ class AdminHandler:
         return _html(self._page, self._page.html())
 
     def _events(self, request: Request) -> Response:
-        events: AsyncIterator[bytes] = self._sampler.events()
-        # A proxy in between is asked not to gather them.
-        return Response.stream(events, headers=_fields("text/event-stream", {"X-Accel-Buffering": "no"}))
+        ungathered = {"X-Accel-Buffering": "no"}  # for a proxy in between
+        return Response.stream(Watcher(self._sampler), headers=_fields("text/event-stream", ungathered))
 
     async def _metrics(self, request: Request) -> Response:
         counts = await self._view.counts()

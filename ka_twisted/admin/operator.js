@@ -44,13 +44,15 @@
 
   // What is known.
 
-  let kinds = {}, columns = new Map(), last = null, lastAt = 0, source = null, retry = 0, cursor = null, shown = null;
+  let reasons = {}, columns = new Map(), last = null, lastAt = 0, source = null, retry = 0, cursor = null, shown = null;
 
   function remember(news) {
     for (const column of news) columns.set(column.t, column);
     const oldest = Math.max(...columns.keys()) - COLUMN * COLUMNS;
     for (const t of columns.keys()) if (t <= oldest) columns.delete(t);
   }
+
+  const kindOf = (reason) => (reasons[reason] || { kind: "ordinary" }).kind;
 
   // The stream of events.
 
@@ -60,7 +62,7 @@
     source = new EventSource("/events");
     source.addEventListener("history", (event) => {
       const history = JSON.parse(event.data);
-      kinds = history.kinds;
+      reasons = history.reasons;
       columns = new Map();
       remember(history.columns);
     });
@@ -127,11 +129,10 @@
     const drain = byId("drain");
     drain.disabled = silent || name === "draining" || name === "unknown";
     setText(drain, name === "draining" ? "Draining" : "Drain\u2026");
-    setText(byId("place"), `on ${location.host}`);
     if (about === null) return;
     const workers = about.workers.length ? [plural(about.workers.length, "worker")] : [];
     const up = duration(Math.max(0, last.now - Date.parse(about.started) / 1000));
-    setText(byId("identity"), [`up ${up}`, ...workers, `pid ${about.pid}`, `version ${about.version}`].join(" \u00b7 "));
+    setText(byId("identity"), [location.host, `up ${up}`, ...workers, `pid ${about.pid}`, `version ${about.version}`].join(" \u00b7 "));
     setText(byId("updated"), `As of ${clock(last.now)}`);
   }
 
@@ -215,7 +216,7 @@
 
   function closedByKind(column) {
     const counts = { ordinary: 0, costly: 0, clients: 0, ours: 0 };
-    for (const [reason, , count] of column.closed) counts[kinds[reason] || "ordinary"] += count;
+    for (const [reason, , count] of column.closed) counts[kindOf(reason)] += count;
     return counts;
   }
 
@@ -283,8 +284,9 @@
   }
 
   function reasonRow(reason, by) {
-    return element("tr", {}, element("td", {}, element("b", { class: kinds[reason] || "ordinary" }, reason)),
-      element("td", {}, by), element("td", { class: "number" }));
+    const { text, clause } = reasons[reason] || {};
+    return element("tr", {}, element("td", {}, element("b", { class: kindOf(reason) }, reason), ...(text ?
+      [element("small", { title: clause }, text)] : [])), element("td", {}, by), element("td", { class: "number" }));
   }
 
   // The lists of connections.
@@ -327,12 +329,12 @@
   function fillRow(button, row, workers, long) {
     const [what, much, who, how] = button.children, request = row.last ? requestLine(row.last) : "no request";
     const from = `${row.peer || "a socket of this machine"} \u00b7 ${plural(row.requests, "request")}` +
-      (workers ? ` \u00b7 pid ${row.pid}` : "");
-    setText(what, row.ended ? `${row.ended} by ${row.by}` : request);
-    setText(much, row.ended ? `lasted ${long}` : long);
+      (row.ended ? ` in ${long}` : "") + (workers ? ` \u00b7 pid ${row.pid}` : "");
+    setText(what, row.ended || request);
+    setText(much, row.ended ? `by ${row.by}` : long);
     setText(who, row.ended ? `${from} \u00b7 ${request}` : from);
     setText(how, row.state || "");
-    what.className = `what ${row.ended ? `named ${kinds[row.ended] || "ordinary"}` : ""}`;
+    what.className = `what ${row.ended ? `named ${kindOf(row.ended)}` : ""}`;
     how.className = `how ${stateClass(row.state)}`;
   }
 
@@ -371,16 +373,19 @@
   function tellStory(story, asked) {
     asked.over = "ended" in story;
     setText(byId("story-title"), `Connection ${story.connection} from ${story.peer || "a socket of this machine"}`);
+    const end = story.ended ? [element("p", { class: `why ${kindOf(story.ended.reason)}` }, endOf(story.ended))] : [];
     const told = JSON.stringify({ ...story, age: 0, opened: 0 });
     const opened = clock(Date.parse(story.opened) / 1000);
     const facts = `Accepted at ${opened} \u00b7 ${story.ended ? "lasted" : "open for"} ${duration(story.age)} \u00b7 ` +
       `${plural(story.requests, "request")} \u00b7 ${story.ended ? "closed" : story.state} \u00b7 pid ${story.pid}`;
     if (told !== asked.told) {
       asked.told = told;
-      byId("story-body").replaceChildren(element("p", { class: "soft" }, facts), timeLine(story));
+      byId("story-body").replaceChildren(element("p", { class: "soft" }, facts), ...end, timeLine(story));
     }
     setText(byId("story-body").firstChild, facts);
   }
+
+  const endOf = ({ by, text }) => `Ended by ${by === "us" ? "us" : `the ${by}`}: ${text}.`;
 
   function timeLine(story) {
     const line = element("ol", { class: "line" });
@@ -391,9 +396,9 @@
       `${plural(forgotten, "earlier request")} not remembered`)));
     line.append(...requests.map((request) => requestItem(request, false)), ...busy.map((request) => requestItem(request, true)));
     if (story.ended) {
-      const { reason, by, clause, text, state } = story.ended;
-      line.append(element("li", { class: "end" }, element("p", {}, element("b", {}, `Ended by ${by === "us" ? "us" : `the ${by}`}`),
-        `: ${text}`), element("p", { class: "soft" }, `${reason} \u00b7 while ${state} \u00b7 ${clause}`)));
+      const { reason, clause, state } = story.ended;
+      line.append(element("li", { class: "end" }, element("p", {}, endOf(story.ended)),
+        element("p", { class: "soft" }, `${reason} \u00b7 while ${state} \u00b7 ${clause}`)));
     } else if (!requests.length && !busy.length) {
       line.append(element("li", { class: "now" }, element("p", {}, "No request yet")));
     }

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from heapq import nlargest
 from typing import Any, TypeVar
 from weakref import ref
 
 from twisted.internet.defer import Deferred, execute
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.logger import Logger
+from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
+from zope.interface import implementer
 
+from ..core.reasons import CloseReason
 from ..interfaces import IServerView
 from ..observe.counts import Counts
 from .history import COLUMN, History
@@ -29,6 +32,12 @@ FOREMOST, LAST = 10, 12
 #: After that many milliseconds a browser connects again.
 _RETRY = 1000
 
+#: What there is to say of each reason.
+REASONS = {
+    reason.name: {"kind": KINDS[reason.name], "text": reason.text, "clause": reason.clause}
+    for reason in CloseReason.all()
+}
+
 _T = TypeVar("_T")
 
 
@@ -38,7 +47,6 @@ class Sampler:
 
     :param reactor: the clock.
     :param wallClock: gives the seconds since the epoch.
-    :ivar watchers: how many watch.
     """
 
     _log = Logger()
@@ -46,7 +54,7 @@ class Sampler:
     def __init__(
         self, view: IServerView, reactor: IReactorTime, wallClock: Callable[[], float] = time.time
     ) -> None:
-        self.watchers = 0
+        self._watchers: set[Watcher] = set()
         self._view = view
         self._reactor = reactor
         self._wallClock = wallClock
@@ -54,36 +62,25 @@ class Sampler:
         self._event = b""
         self._seen = float("-inf")
         self._looking = False
-        self._waiting: list[Deferred[None]] = []
         #: What has failed and was logged.
         self._failing: set[str] = set()
         self._call = reactor.callLater(0, _look, ref(self))
 
-    async def events(self) -> AsyncIterator[bytes]:
-        """Server-sent events: what was, what is, and once a second what has become of it."""
-        self.watchers += 1
-        try:
-            yield b"retry: %d\n\n" % _RETRY
-            if self._reactor.seconds() - self._seen >= OFTEN:
-                self._hurry()
-                await self._next()
-            yield _event({"columns": self._history.columns(), "kinds": KINDS}, b"history") + self._event
-            while True:
-                await self._next()
-                yield self._event
-        finally:
-            self.watchers -= 1
-
-    def _next(self) -> Deferred[None]:
-        """Fires when there is another event."""
-        waiting: Deferred[None] = Deferred(self._waiting.remove)
-        self._waiting.append(waiting)
-        return waiting
-
-    def _hurry(self) -> None:
-        """Look now."""
-        if not self._looking:
+    def watch(self, page: Watcher) -> None:
+        """Have a page told what was, what is, and once a second what has become of it."""
+        self._watchers.add(page)
+        if self._reactor.seconds() - self._seen < OFTEN:
+            page.tell(self._event)
+        elif not self._looking:
             self._call.reset(0)
+
+    def leave(self, page: Watcher) -> None:
+        """Tell it no more."""
+        self._watchers.discard(page)
+
+    def history(self) -> bytes:
+        """The event that says what was, and what the reasons mean."""
+        return _event({"columns": self._history.columns(), "reasons": REASONS}, b"history")
 
     def look(self) -> None:
         """Take a sample, and have another one taken in due time."""
@@ -95,7 +92,7 @@ class Sampler:
 
     def _again(self, due: float) -> None:
         self._looking = False
-        pause = OFTEN if self.watchers else SELDOM
+        pause = OFTEN if self._watchers else SELDOM
         self._call = self._reactor.callLater(max(0.0, due + pause - self._reactor.seconds()), _look, ref(self))
 
     async def _sample(self) -> None:
@@ -103,7 +100,7 @@ class Sampler:
         counts = await self._part(faults, "counts", self._view.counts)
         if counts is not None:
             self._history.add(counts)
-        if not self.watchers:
+        if not self._watchers:
             return
         told = await self._part(faults, "connections", lambda: self._view.connections(2 * FOREMOST, 1))
         about = await self._part(faults, "description", self._about)
@@ -113,9 +110,8 @@ class Sampler:
         said["remarks"] = [remark._asdict() for remark in (*remarks, *said["remarks"])]
         self._event = _event(said)
         self._seen = self._reactor.seconds()
-        waiting, self._waiting = self._waiting, []
-        for each in waiting:
-            each.callback(None)
+        for page in list(self._watchers):
+            page.tell(self._event)
 
     async def _about(self) -> dict[str, Any]:
         return self._view.about() | {"state": self._view.state, "ready": self._view.ready}
@@ -156,6 +152,44 @@ class Sampler:
             "oldest": nlargest(FOREMOST, opened, key=lambda row: row["age"]),
             "closed": closed,
         }
+
+
+@implementer(IBodyProducer)
+class Watcher:
+    """The body of a response that goes on for as long as somebody watches: server-sent events."""
+
+    length = UNKNOWN_LENGTH
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+        self._consumer: IConsumer | None = None
+        self._knows = self._paused = False
+
+    def tell(self, event: bytes) -> None:
+        """Send an event, unless the last one is still on its way; before the first, what was."""
+        if self._consumer is not None and not self._paused:
+            history = b"" if self._knows else b"retry: %d\n\n" % _RETRY + self._sampler.history()
+            self._knows = True
+            self._consumer.write(history + event)
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        """See `IBodyProducer`: it never ends by itself."""
+        self._consumer = consumer
+        self._sampler.watch(self)
+        return Deferred()
+
+    def pauseProducing(self) -> None:
+        """See `IBodyProducer`."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """See `IBodyProducer`."""
+        self._paused = False
+
+    def stopProducing(self) -> None:
+        """See `IBodyProducer`."""
+        self._consumer = None
+        self._sampler.leave(self)
 
 
 def _look(sampler: ref[Sampler]) -> None:

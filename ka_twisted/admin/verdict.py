@@ -111,7 +111,7 @@ def _closes(lately: Counts) -> Iterator[Remark]:
             (reason,) = (reason for reason in CloseReason.all() if reason.name == name)
             yield Remark(
                 WARNING,
-                f"{name} has ended {count:,.0f} connections in the last minute, {count / total:.0%} of all that ended: "
+                f"{name} has ended {count:,.0f} connections in the last minute, {100 * count / total:.0f} % of all: "
                 f"{reason.text}.",
             )
 

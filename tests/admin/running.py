@@ -72,8 +72,9 @@ class Operated:
         self.running = Running(clock, handler, **settings)
         self.users = MemoryServer(factory=lambda _: self.running.factory)
         self.users.clock = clock
-        self.admin = AdminHandler(view or self.running.view, token, clock)
-        self.operators = MemoryServer(factory=lambda _: KeepAliveFactory(self.admin, reactor=clock))
+        self.admin = AdminHandler(view or self.running.view, token, clock, lambda: NOON + clock.seconds())
+        patient = Timeouts(write=0)
+        self.operators = MemoryServer(factory=lambda _: KeepAliveFactory(self.admin, reactor=clock, timeouts=patient))
         self.operators.clock = clock
         self.clock = clock
         self.advance(0)

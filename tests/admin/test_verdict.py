@@ -1,0 +1,129 @@
+"""What an operator is told first: that something is wrong, when it is, and nothing when it is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ka_twisted import CloseReason
+from ka_twisted.admin.verdict import KINDS, verdict
+from ka_twisted.observe.counts import Counts
+
+ABOUT: dict[str, Any] = {"workers": [], "limits": {"maxConnections": 1000}, "timers": {"idle": 75.0}}
+NOTHING = Counts()
+
+
+def told(
+    lately: Counts = NOTHING, now: Counts = NOTHING, state: str = "serving", ready: bool = True, **more: Any
+) -> list[str]:
+    """Levels and texts."""
+    about = ABOUT | more.pop("about", {})
+    return [f"{level}: {text}" for level, text in verdict(about, state, ready, now, lately, **more)]
+
+
+def closes(**counts: int) -> Counts:
+    return Counts({"connections_closed": {(reason, "us"): count for reason, count in counts.items()}})
+
+
+def answered(**counts: int) -> Counts:
+    return Counts({"requests": {("GET", f"{name[1:]}xx"): count for name, count in counts.items()}})
+
+
+def opened(count: int) -> Counts:
+    return Counts({"connections": {("idle",): count}})
+
+
+def workers(*ready: bool) -> dict[str, Any]:
+    return {"workers": [{"pid": number, "ready": each, "open": 0} for number, each in enumerate(ready)]}
+
+
+@pytest.mark.parametrize(
+    "lately",
+    [
+        NOTHING,
+        answered(_2=1000, _3=10, _4=500),
+        closes(IDLE_TIMEOUT=100, PEER_CLOSED_IDLE=900, CLOSE_REQUESTED=50, HTTP10_DEFAULT=10, MAX_REQUESTS=5),
+        closes(HEADER_TIMEOUT=4),
+        closes(PEER_CLOSED_IDLE=1000, TRANSPORT_ERROR=40),
+        Counts({"handshake_failures": {("timeout",): 4}}),
+        Counts({"handshake_failures": {("timeout",): 10}, "connections_opened": {(): 1000}}),
+    ],
+)
+def test_theOrdinaryIsNotRemarkedUpon(lately: Counts) -> None:
+    assert told(lately, opened(500)) == []
+
+
+@pytest.mark.parametrize(
+    ("lately", "remark"),
+    [
+        (answered(_2=990, _5=10), "warning: 10 of 1,000 requests in the last minute were answered with 5xx."),
+        (answered(_2=980, _5=20), "bad: 20 of 1,000 requests in the last minute were answered with 5xx."),
+        (
+            closes(APPLICATION_ABORT=1),
+            "bad: 1 response was broken off in the last minute: the application failed inside.",
+        ),
+        (
+            closes(APPLICATION_ABORT=3),
+            "bad: 3 responses were broken off in the last minute: the application failed inside.",
+        ),
+        (
+            closes(TOO_MANY_CONNECTIONS=12),
+            "bad: 12 connections were turned away in the last minute: there were too many.",
+        ),
+        (
+            closes(PEER_CLOSED_IDLE=90, HEADER_TIMEOUT=10),
+            "warning: HEADER_TIMEOUT has ended 10 connections in the last minute, 10 % of all: "
+            "a request head was not complete in time.",
+        ),
+        (
+            Counts({"idle_close_races": {(): 2}}),
+            "warning: 2 requests of the last minute were most likely lost: they came while their connection was closed "
+            "as idle. Clients should drop theirs before we do, after 75 s.",
+        ),
+        (
+            Counts({"handshake_failures": {("timeout",): 2, ("not TLS",): 8}, "connections_opened": {(): 20}}),
+            "warning: 10 handshakes failed in the last minute, most of them for: not TLS.",
+        ),
+    ],
+)
+def test_whatIsNotIsSaidInASentence(lately: Counts, remark: str) -> None:
+    assert told(lately) == [remark]
+
+
+def test_aCrowdIsSeenBeforeItIsTurnedAway() -> None:
+    assert told(now=opened(899)) == []
+    assert told(now=opened(900)) == ["warning: 900 connections are open, of 1,000 that are allowed."]
+    assert told(now=opened(1700), about=workers(True, True)) == []
+    assert told(now=opened(1900), about=workers(True, True)) == [
+        "warning: 1,900 connections are open, of 2,000 that are allowed."
+    ]
+    assert told(now=opened(10**6), about={"limits": {"maxConnections": 0}}) == []
+
+
+def test_theStateIsSaid() -> None:
+    assert told(state="draining", ready=False, now=opened(1)) == [
+        "note: The server drains: it takes no new connections, and 1 connection is left."
+    ]
+    assert told(state="reloading") == ["note: The server reloads its configuration."]
+    assert told(ready=False) == ["bad: The server is not ready: it serves nobody."]
+    assert told(reloadFailed=True) == [
+        "warning: A reload has failed: the former configuration is in force. The log says why."
+    ]
+
+
+def test_workersAreMissed() -> None:
+    assert told(about=workers(True, True)) == []
+    assert told(about=workers(True, False, True)) == ["bad: 1 of 3 workers is not ready."]
+    assert told(about=workers(False, False, True)) == ["bad: 2 of 3 workers are not ready."]
+    assert told(about=workers(False), ready=False) == ["bad: The server is not ready: it serves nobody."]
+
+
+def test_theWorstComesFirst() -> None:
+    lately = closes(PEER_CLOSED_IDLE=10, BAD_REQUEST=90) + answered(_5=10)
+    levels = [remark.partition(":")[0] for remark in told(lately, opened(2), state="reloading")]
+    assert levels == ["bad", "warning", "note"]
+
+
+def test_everyReasonIsOfAKind() -> None:
+    assert set(KINDS) == {reason.name for reason in CloseReason.all()}
