@@ -99,9 +99,9 @@ class AccessLog:
         visit = self._visits.get(connection)
         if visit is None:
             visit = self._visits[connection] = _visit(connection)
-        # What was refused while it was read never started.
-        started = exchange.started
-        duration = self._seconds() - started if started or exchange.error is None else 0.0
+        duration = 0.0
+        if self._format.timed and (exchange.started or exchange.error is None):  # what was refused never started
+            duration = self._seconds() - exchange.started
         self._file.write(self._format.exchange(visit, exchange, self._wallClock(), duration))
 
     def connectionClosed(self, connection: _Connection, reason: CloseReason) -> None:

@@ -43,6 +43,8 @@ class LineFile:
         self._epitaph = epitaph
         self._wallClock = wallClock
         self._descriptor: int | None = None
+        #: Whether lines are taken.
+        self.isOpen = False
         self._lines: list[bytes] = []
         self._size = 0
         self._call: IDelayedCall | None = None
@@ -52,11 +54,6 @@ class LineFile:
         #: The file ends inside a line.
         self._torn = False
 
-    @property
-    def isOpen(self) -> bool:
-        """Whether lines are taken."""
-        return self._descriptor is not None
-
     def open(self) -> None:
         """
         Begin to take lines.
@@ -65,6 +62,7 @@ class LineFile:
         """
         if self._descriptor is None:
             self._descriptor = self._opened()
+            self.isOpen = True
 
     def reopen(self) -> None:
         """
@@ -76,6 +74,7 @@ class LineFile:
             successor = self._opened()
             self.close()
             self._descriptor = successor
+            self.isOpen = True
 
     def close(self) -> None:
         """Write what waits, and take no more."""
@@ -83,6 +82,7 @@ class LineFile:
         if self._descriptor is not None and self._descriptor != _STDOUT:
             os.close(self._descriptor)
         self._descriptor = None
+        self.isOpen = False
 
     def write(self, line: bytes) -> None:
         """Take a line, with its line feed; it is written soon."""

@@ -62,7 +62,13 @@ class Visit:
 
 
 class Format(Protocol):
-    """How an access log says what it says. Every line ends in a line feed."""
+    """
+    How an access log says what it says. Every line ends in a line feed.
+
+    :ivar timed: whether it says how long requests took.
+    """
+
+    timed: bool
 
     def exchange(self, visit: Visit, exchange: Exchange, now: float, duration: float) -> bytes:
         """
@@ -88,6 +94,8 @@ class Combined:
     Nobody is ever authenticated, hence the user ``-``. A request that ended without a response has no
     status: ``-``. An empty body is ``-`` as well.
     """
+
+    timed = False
 
     def __init__(self) -> None:
         self._second = -1
@@ -141,6 +149,8 @@ class Combined:
 
 class JsonLines:
     """An object a line: what the combined format cannot say about requests, and the ends of connections."""
+
+    timed = True
 
     def __init__(self) -> None:
         self._second = -1
