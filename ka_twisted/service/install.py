@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from .units import DRAIN_DELAY, FIRST_NOTIFY_RELOAD, Socket, Unit, listenTables
+from .units import FIRST_NOTIFY_RELOAD, Socket, Unit, listenTables
 
 #: Names of units that are names of users as well, which DynamicUser= makes of them.
 _NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
@@ -147,8 +147,7 @@ class Plan:
         """The text of the configuration file."""
         from .files import example
 
-        # Idle connections are told of a stop before it, so that none is closed under a request.
-        text = _with(_with(example(), "[timeouts]"), f"drain-delay = {DRAIN_DELAY}")
+        text = example()
         if self._arguments.app:
             text = _with(text, f"app = {json.dumps(self._arguments.app)}")
         return text + listenTables([*(place.endpoint for place in self.unit.sockets), *self._arguments.listen])

@@ -24,7 +24,7 @@ from .pauses import Pauses
 from .ports import Opening, Ports
 from .reload import PROBLEMS, Reloader
 from .signals import OperatorSignals, StopSignals
-from .systemd import Companion, Notifier
+from .systemd import Companion, Notifier, giveUp
 
 if TYPE_CHECKING:
     from ..interfaces import IServerView
@@ -186,6 +186,8 @@ class LifeCycle(Service):
         if self.state == DRAINING:
             return
         self.ready = True
+        used = {port.fileno() for port in (*self.ports, *self._operator.listening) if hasattr(port, "fileno")}
+        giveUp(self.openings.unasked, used, self._notifier)
         if self._notifier is not None:
             self._keepSockets([*self.openings])
             self._notifier.ready()

@@ -133,6 +133,11 @@ class Ports:
             raise
         return wanted
 
+    @property
+    def unasked(self) -> dict[str, list[int]]:
+        """What is left of the sockets that were handed over: no endpoint has asked for them yet."""
+        return self._inherited
+
     def settle(self, wanted: Openings) -> list[Opening]:
         """
         Take over what was prepared.

@@ -181,12 +181,12 @@ class KeepAliveService(LifeCycle):
 
     async def _shed(self, replaced: bool) -> None:
         delay = self.configuration.timeouts.drainDelay
-        grace = max(GRACE, delay) if replaced else GRACE if delay else 0.0
-        if grace:
-            self.generation.retire()
-        if delay and not replaced:
-            self._log.info("going out of service: {delay} s from now no more connections are accepted", delay=delay)
-            await self._pauses.wait(delay)
+        grace = max(GRACE, delay) if replaced else GRACE
+        self.generation.retire()
+        if not replaced:
+            if delay:
+                self._log.info("going out of service: {delay} s from now no more connections are accepted", delay=delay)
+                await self._pauses.wait(delay)
             for opening in self.openings:
                 opening.takeQueued()
         await DeferredList(self.openings.close())

@@ -12,14 +12,14 @@ import os
 import socket
 import time
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-__all__ = ["Companion", "Notifier", "listenFds", "sendDatagram", "startEnvironment"]
+__all__ = ["Companion", "Notifier", "giveUp", "listenFds", "sendDatagram", "startEnvironment"]
 
 _log = Logger()
 
@@ -182,6 +182,32 @@ def listenFds(environ: Mapping[str, str]) -> dict[str, list[int]]:
             continue  # closed meanwhile
         found.setdefault(name, []).append(fd)
     return found
+
+
+def giveUp(fds: dict[str, list[int]], used: Collection[int], notifier: Notifier | None) -> None:
+    """
+    Close sockets that were handed over and that nothing listens on: clients would wait on them forever.
+
+    :param fds: what is left of what `listenFds` has told; nothing is left after this.
+    :param used: descriptors that are listened on: one of them may have the number of another that was closed.
+    """
+    for name, descriptors in fds.items():
+        unused = [fd for fd in descriptors if fd not in used and _listens(fd)]
+        for fd in unused:
+            os.close(fd)
+        if unused:
+            _log.warn("systemd has handed over sockets that nothing listens on: {name}", name=name)
+            if notifier is not None:
+                notifier.remove(name)
+    fds.clear()
+
+
+def _listens(fd: int) -> bool:
+    try:
+        with socket.socket(fileno=os.dup(fd)) as sock:
+            return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    except OSError:  # closed, or no socket
+        return False
 
 
 class Companion:

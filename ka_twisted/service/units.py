@@ -13,13 +13,10 @@ from dataclasses import dataclass, field
 
 from ..config import Timeouts
 
-__all__ = ["DRAIN_DELAY", "FIRST_NOTIFY_RELOAD", "Socket", "Unit", "listenTables", "quoted"]
+__all__ = ["FIRST_NOTIFY_RELOAD", "Socket", "Unit", "listenTables", "quoted"]
 
 #: The first version of systemd that knows Type=notify-reload. Debian 12 has 252.
 FIRST_NOTIFY_RELOAD = 253
-#: Seconds for which a stop is announced to connections that are kept: a new process serves in the same place at once,
-#: and clients need not notice.
-DRAIN_DELAY = 1
 #: Seconds to stop in beyond the drain: connections that linger, and the interpreter's own end.
 _STOP_MARGIN = 10
 #: Descriptors: two for each of 10,000 connections, as with a file that is sent, and as many again.

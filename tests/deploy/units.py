@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ka_twisted.service.units import DRAIN_DELAY, Socket, Unit, listenTables
+from ka_twisted.service.units import Socket, Unit, listenTables
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "systemd"
 
@@ -36,10 +36,7 @@ def texts(command: str = TWISTD) -> dict[str, str]:
 
 def configuration(*sockets: Socket) -> str:
     """What a configuration needs for these; install-service writes one that shows everything."""
-    return (
-        "# /etc/ka_twisted/ka_twisted.toml\n\n[timeouts]\n# Idle connections are told of a stop before it.\n"
-        f"drain-delay = {DRAIN_DELAY}\n{listenTables([place.endpoint for place in sockets])}"
-    )
+    return f"# /etc/ka_twisted/ka_twisted.toml\n{listenTables([place.endpoint for place in sockets])}"
 
 
 if __name__ == "__main__":

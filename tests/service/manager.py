@@ -24,6 +24,7 @@ class Manager:
 
     :param sockets: listening sockets of its own, by name, as from socket units.
     :param reactor: the one to run the service on, as twistd names it.
+    :ivar arguments: of ``twistd keepalive``, for the next start.
     :ivar stored: descriptors that the service has stored, by name, in the order in which they came.
     :ivar heard: all fields that were sent, except those of descriptors.
     """
@@ -37,7 +38,7 @@ class Manager:
         reactor: str = "default",
     ) -> None:
         self._directory = directory
-        self._arguments = arguments
+        self.arguments = arguments
         self._sockets = dict(sockets)
         self._reactor = reactor
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -70,7 +71,7 @@ class Manager:
 
         with open(self._directory / "log", "ab") as log:
             self._process = subprocess.Popen(
-                [*_SHELL, *TWISTD, f"--reactor={self._reactor}", "-n", "--pidfile=", "keepalive", *self._arguments],
+                [*_SHELL, *TWISTD, f"--reactor={self._reactor}", "-n", "--pidfile=", "keepalive", *self.arguments],
                 cwd=self._directory, env={**environment(), **variables}, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, preexec_fn=handOver, close_fds=False,
             )  # fmt: skip

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -97,7 +99,7 @@ def shop(tmp_path: Path) -> Path:
 def managed(
     directory: Path, *arguments: str, reactor: str = "default", **sockets: socket.socket
 ) -> Iterator[Manager]:
-    arguments = ("--app", "shop:handler", "--drain-delay", "0.1", *arguments)
+    arguments = ("--app", "shop:handler", *arguments)
     manager = Manager(directory, arguments, sockets, reactor=reactor)
     try:
         manager.start()
@@ -189,3 +191,23 @@ def test_noneOfManyRequestsFails(shop: Path, kind: Kind) -> None:
         load = replaceUnderLoad(manager, port, clients=200, times=5, between=9_000)
         assert load.failures == [], manager.said()
         assert load.served >= 50_000
+
+
+def test_aSocketThatIsNotListenedOnAnyMoreIsGivenUp(shop: Path) -> None:
+    with storing(shop) as (manager, port):
+        assert manager.stop() == 0
+        manager.arguments = ["--app", "shop:handler", "--listen", "tcp:0:interface=127.0.0.1"]
+        manager.start()
+        assert [name for name, _ in manager.stored if str(port) in name] == []
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+
+
+def test_aReloadThatFailsIsToldAsOneThatIsOver(shop: Path) -> None:
+    (shop / "shop.toml").write_text("")
+    with storing(shop, "--config", "shop.toml") as (manager, _):
+        (shop / "shop.toml").write_text("colour = 1\n")
+        os.kill(manager.pid, signal.SIGHUP)
+        manager.waitFor("RELOADING=1")
+        manager.waitFor("READY=1")
+        assert "the configuration was not reloaded" in manager.said()

@@ -78,7 +78,6 @@ def test_theConfigurationHasWhatWasAskedFor(tmp_path: Path) -> None:
     assert {setting.key: given.value for setting, given in table.given.items()} == {
         "app": "ka_twisted.playground:application"
     }
-    assert [given.value for given in table.tables["timeouts"].given.values()] == [1]
     assert [[given.value for given in listen.given.values()] for listen in table.arrays["listen"]] == [
         ["systemd:domain=INET:name=web"],
         ["tcp:8081:interface=127.0.0.1"],

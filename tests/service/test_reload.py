@@ -476,6 +476,8 @@ def test_aDrainCoversTheConnectionsOfFormerConfigurations(shop: Any) -> None:
     served.reload("one", idle=33)
     assert served.service.connectionCount == 1
     stopped = served.service.stopService()
+    assert not old.disconnecting
+    served.reactor.pump([0.5, 0.5, 0.5])
     assert old.disconnecting
     assert not stopped.called
     old.protocol.connectionLost()

@@ -13,7 +13,7 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 
-from ka_twisted.service.systemd import Companion, Notifier, listenFds, startEnvironment
+from ka_twisted.service.systemd import Companion, Notifier, giveUp, listenFds, startEnvironment
 from tests.logs import logged
 
 
@@ -322,3 +322,20 @@ def test_withoutProcTheEnvironmentOfNowIsTold(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(Path, "read_bytes", missing)
     assert startEnvironment() is os.environ
+
+
+def test_socketsThatNothingListensOnAreGivenUp(notifier: Notifier, manager: Manager) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as used, socket.socket() as closed, socket.socket() as deaf:
+        unused = socket.create_server(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        gone = closed.detach()
+        os.close(gone)
+        fds = {"old": [unused.detach()], "new": [used.fileno()], "taken": [gone], "other": [deaf.fileno()]}
+        with logged() as log:
+            giveUp(fds, {used.fileno()}, notifier)
+            assert log.messages(LogLevel.warn) == ["systemd has handed over sockets that nothing listens on: old"]
+        assert (fds, manager.heard()) == ({}, ["FDSTOREREMOVE=1\nFDNAME=old"])
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+        assert used.getsockname()
+        assert deaf.fileno() > 0

@@ -253,8 +253,12 @@ def test_aStopClosesThePortsThenDrainsThenClosesTheLog(reactor: Reactor) -> None
     service.factory.connections = [object()]
     service.stopService().addCallback(stopped.append)
     assert service.factory.drained == []
+    assert service.factory.retired == 1
     reactor.advance(0)
     assert not port.open
+    reactor.advance(0.9)
+    assert service.factory.drained == []
+    reactor.advance(0.1)
     assert service.factory.drained == [7]
     assert stopped == []
     assert log.calls == ["start"]
