@@ -12,11 +12,13 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Any
 
 from twisted.internet.address import UNIXAddress
-from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolFactory, IReactorTime
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
+from twisted.internet.protocol import connectionDone
 from twisted.protocols.haproxy._v1parser import V1Parser
 from twisted.protocols.haproxy._v2parser import V2Parser
 from twisted.python.failure import Failure
+
+from .preface import Preface, PrefaceFactory
 
 Network = IPv4Network | IPv6Network
 
@@ -28,17 +30,14 @@ _UNKNOWN = b"PROXY UNKNOWN\r\n"
 _V2_FIXED = 16
 
 
-class ProxiedFactory(Factory):
+class ProxiedFactory(PrefaceFactory):
     """
     Reads the PROXY header of connections from trusted peers; those from others begin with HTTP or TLS.
 
-    :param factory: makes the protocols; a connection over a UNIX socket is one from a trusted peer.
-    :param networks: where the peers are that are believed.
-    :param seconds: for the header; 0: as long as it takes.
-    :param failed: called once for each connection that ends within its header, with a word that says why.
-    """
+    A connection over a UNIX socket is one from a trusted peer. The other parameters are those of `PrefaceFactory`.
 
-    noisy = False
+    :param networks: where the peers are that are believed.
+    """
 
     def __init__(
         self,
@@ -49,25 +48,14 @@ class ProxiedFactory(Factory):
         reactor: IReactorTime,
         failed: Callable[[str], object] = lambda word: None,
     ) -> None:
-        self.following = factory
+        super().__init__(factory, seconds, reactor, failed)
         self.networks = tuple(networks)
-        self.seconds = seconds
-        self.reactor = reactor
-        self.failed = failed
-
-    def doStart(self) -> None:
-        """See `IProtocolFactory.doStart`."""
-        self.following.doStart()
-
-    def doStop(self) -> None:
-        """See `IProtocolFactory.doStop`."""
-        self.following.doStop()
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """See `IProtocolFactory.buildProtocol`."""
         if self.trusts(addr):
             return ProxyHeader(self)
-        return self.following.buildProtocol(addr)  # type: ignore[arg-type]
+        return self.following.buildProtocol(addr)
 
     def trusts(self, address: IAddress | None) -> bool:
         """Whether what this peer says of others is believed."""
@@ -77,22 +65,13 @@ class ProxiedFactory(Factory):
         return host is not None and any(host in network for network in self.networks)
 
 
-class ProxyHeader(Protocol):
+class ProxyHeader(Preface):
     """A connection, until its header is complete."""
 
-    transport: Any
-
     def __init__(self, factory: ProxiedFactory) -> None:
-        self._factory = factory
+        super().__init__(factory)
         self._data = b""
-        self._late: IDelayedCall | None = None
         self._following: Any = None
-        self._problem = "reset"
-
-    def connectionMade(self) -> None:
-        """See `IProtocol`."""
-        if self._factory.seconds:
-            self._late = self._factory.reactor.callLater(self._factory.seconds, self._giveUp)
 
     def dataReceived(self, data: bytes) -> None:
         """See `IProtocol.dataReceived`."""
@@ -103,7 +82,7 @@ class ProxyHeader(Protocol):
         try:
             parsed = _parse(self._data)
         except Exception:  # Twisted's parsers raise what comes: whatever it is, this is no header
-            self._refuse("bad PROXY header")
+            self.refuse("bad PROXY header")
             return
         if parsed is not None:
             self._data = b""
@@ -111,14 +90,13 @@ class ProxyHeader(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `IProtocol.connectionLost`."""
-        self._cancel()
         if self._following is not None:
             self._following.connectionLost(reason)
         else:
-            self._factory.failed(self._problem)
+            super().connectionLost(reason)
 
     def _handOver(self, source: IAddress | None, destination: IAddress | None, rest: bytes) -> None:
-        self._cancel()
+        self.over()
         transport = self.transport
         if source is not None and destination is not None:
             transport.getPeer = lambda: source
@@ -132,21 +110,6 @@ class ProxyHeader(Protocol):
         protocol.makeConnection(transport)
         if rest:
             protocol.dataReceived(rest)
-
-    def _refuse(self, problem: str) -> None:
-        self._cancel()
-        self._problem = problem
-        self._data = b""
-        self.transport.abortConnection()
-
-    def _giveUp(self) -> None:
-        self._late = None
-        self._refuse("timeout")
-
-    def _cancel(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
 
 
 def _parse(data: bytes) -> tuple[IAddress | None, IAddress | None, bytes] | None:

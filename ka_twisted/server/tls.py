@@ -14,18 +14,16 @@ from typing import Any
 
 from twisted.internet.interfaces import (
     IAddress,
-    IDelayedCall,
     IHandshakeListener,
     IOpenSSLServerConnectionCreator,
     IProtocolFactory,
     IReactorTime,
 )
-from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..config import Certificate, Tls
+from .preface import Preface, PrefaceFactory
 
 try:
     from cryptography import x509
@@ -232,26 +230,8 @@ def _names(certificate: Certificate) -> list[str]:
     return [name.lower() for name in names.get_values_for_type(x509.DNSName)]
 
 
-class _Handshakes(Factory):
+class _Handshakes(PrefaceFactory):
     """Makes what stands in for the protocols of a factory until their handshakes are over."""
-
-    noisy = False
-
-    def __init__(
-        self, factory: IProtocolFactory, seconds: float, reactor: IReactorTime, failed: Callable[[str], object]
-    ) -> None:
-        self.following = factory
-        self.seconds = seconds
-        self.reactor = reactor
-        self.failed = failed
-
-    def doStart(self) -> None:
-        """See `IProtocolFactory.doStart`."""
-        self.following.doStart()
-
-    def doStop(self) -> None:
-        """See `IProtocolFactory.doStop`."""
-        self.following.doStop()
 
     def buildProtocol(self, addr: IAddress | None) -> _Handshake:
         """See `IProtocolFactory.buildProtocol`."""
@@ -259,48 +239,26 @@ class _Handshakes(Factory):
 
 
 @implementer(IHandshakeListener)
-class _Handshake(Protocol):
-    """Waits for the end of a handshake, and bounds the time until then."""
+class _Handshake(Preface):
+    """Waits for the end of a handshake."""
 
-    transport: Any
-
-    def __init__(self, handshakes: _Handshakes, address: IAddress | None) -> None:
-        self._handshakes = handshakes
+    def __init__(self, factory: PrefaceFactory, address: IAddress | None) -> None:
+        super().__init__(factory)
         self._address = address
-        self._late: IDelayedCall | None = None
-        #: Why it failed, where this side knows better than OpenSSL.
-        self.problem = ""
-
-    def connectionMade(self) -> None:
-        handshakes = self._handshakes
-        if handshakes.seconds:
-            self._late = handshakes.reactor.callLater(handshakes.seconds, self._giveUp)
 
     def handshakeCompleted(self) -> None:
         """See `IHandshakeListener`."""
-        self._cancel()
-        transport: Any = self.transport
-        protocol: Any = self._handshakes.following.buildProtocol(self._address)  # type: ignore[arg-type]
+        self.over()
+        protocol = self._factory.following.buildProtocol(self._address)
         if protocol is None:
-            transport.loseConnection()
+            self.transport.loseConnection()
             return
-        transport.wrappedProtocol = protocol
-        protocol.makeConnection(transport)
+        self.transport.wrappedProtocol = protocol
+        protocol.makeConnection(self.transport)
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """See `IProtocol.connectionLost`."""
-        self._cancel()
-        self._handshakes.failed(self.problem or _word(reason.value))
-
-    def _giveUp(self) -> None:
-        self._late = None
-        self.problem = "timeout"
-        self.transport.abortConnection()
-
-    def _cancel(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+    def explain(self, error: BaseException | None) -> str:
+        """See `Preface.explain`."""
+        return _word(error)
 
 
 class _Transport(BufferingTLSTransport):
