@@ -23,8 +23,6 @@ HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/us
 CONFIGURATION = PROJECT / "deploy" / "haproxy" / "haproxy.cfg"
 NAMES = ("a", "b", "c")
 TOKEN = "the-operators-own-and-nobody-elses"
-#: Where HAProxy listens, on its machine.
-PORT = 8000
 #: Seconds between two looks at what no process tells of.
 _LOOK = 0.05
 
@@ -113,6 +111,10 @@ class Instance:
                 cwd=self._folder, env=environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
 
+    def waitForStart(self) -> None:
+        """Wait until it listens."""
+        until(lambda: "TCP keep-alive: " in self.said, f"{self.name} starts")
+
     def send(self, number: int) -> None:
         """Send a signal."""
         assert self._process is not None
@@ -162,13 +164,15 @@ class Fleet:
     """
     All of them.
 
+    :param settings: options of the servers; ``{gateway}`` is the address that the balancer has for each.
     :ivar center: the machine of the balancer, and of its clients.
-    :ivar isolated: whether each machine has a network of its own.
+    :ivar port: where the balancer listens, on 127.0.0.1 of its machine.
     """
 
-    def __init__(self, folder: Path, place: Network, drainDelay: float) -> None:
+    def __init__(self, folder: Path, place: Network, settings: Sequence[str]) -> None:
         self.center = place.center
-        self.isolated = place.isolated
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port: int = free.getsockname()[1]
         self._folder = folder
         self._place = place
         (folder / "application.py").write_text(APPLICATION)
@@ -180,22 +184,28 @@ class Fleet:
                 name, machine, place.center, folder,
                 [
                     "--listen", f"tcp:8080:interface={machine.address}",
-                    "--proxy-protocol", f"{machine.gateway}/32",
                     "--admin", f"tcp:9090:interface={machine.address}", "--admin-token-file", str(token),
-                    "--app", "application:handler", "--behind", "haproxy", "--drain-delay", str(drainDelay),
+                    "--app", "application:handler", *(word.format(gateway=machine.gateway) for word in settings),
                 ],
             )
             for name, machine in place.machines.items()
         ]  # fmt: skip
 
     @contextmanager
-    def running(self) -> Iterator[Fleet]:
-        """All servers, and the balancer before them, from the moment when it has found them ready."""
+    def serving(self) -> Iterator[None]:
+        """All servers, and nothing before them."""
         with ExitStack() as stack:
             for instance in self.instances:
                 stack.callback(instance.kill)
                 instance.start()
-            stack.enter_context(self._balancing())
+            for instance in self.instances:
+                instance.waitForStart()
+            yield
+
+    @contextmanager
+    def balanced(self) -> Iterator[Fleet]:
+        """All servers, and the balancer before them, from the moment when it has found them ready."""
+        with self.serving(), self._balancing():
             for instance in self.instances:
                 self.waitFor(instance, "UP")
             yield self
@@ -233,7 +243,7 @@ class Fleet:
     def _balancing(self) -> Iterator[None]:
         addresses = {f"SERVER_{name.upper()}": machine.address for name, machine in self._place.machines.items()}
         variables = {
-            "LISTEN": f"127.0.0.1:{PORT}", "LOG": "stdout", "RUNTIME": str(self._runtime), "MAXCONN": "1000",
+            "LISTEN": f"127.0.0.1:{self.port}", "LOG": "stdout", "RUNTIME": str(self._runtime), "MAXCONN": "1000",
             **addresses,
         }  # fmt: skip
         with open(self._folder / "haproxy.log", "wb") as log:
@@ -274,5 +284,6 @@ def _parsed(text: str) -> dict[str, float]:
 @contextmanager
 def fleet(folder: Path, *, drainDelay: float = 3.0) -> Iterator[Fleet]:
     """Three servers behind the balancer, while they are needed."""
-    with network(NAMES) as place, Fleet(folder, place, drainDelay).running() as running:
+    settings = ["--behind", "haproxy", "--proxy-protocol", "{gateway}/32", "--drain-delay", str(drainDelay)]
+    with network(NAMES) as place, Fleet(folder, place, settings).balanced() as running:
         yield running

@@ -33,15 +33,10 @@ class Machine:
 
 @dataclass(frozen=True)
 class Network:
-    """
-    Machines, and one from which all others are reached.
-
-    :ivar isolated: whether they have namespaces of their own.
-    """
+    """Machines, and one from which all others are reached."""
 
     center: Machine
     machines: Mapping[str, Machine]
-    isolated: bool
 
 
 @contextmanager
@@ -49,7 +44,7 @@ def network(names: Sequence[str]) -> Iterator[Network]:
     """Machines with these names."""
     if not _permitted():
         loopback = {name: Machine(f"127.0.0.{number}") for number, name in enumerate(names, 2)}
-        yield Network(Machine("127.0.0.1"), loopback, isolated=False)
+        yield Network(Machine("127.0.0.1"), loopback)
         return
     with ExitStack() as stack:
         spaces = {name: f"ka-{os.getpid()}-{name}" for name in ("center", *names)}
@@ -62,7 +57,7 @@ def network(names: Sequence[str]) -> Iterator[Network]:
             here, there = f"{_NETWORK}.{4 * number + 1}", f"{_NETWORK}.{4 * number + 2}"
             _connect(spaces["center"], here, spaces[name], there, f"veth{number}")
             machines[name] = Machine(there, here, _within(spaces[name]))
-        yield Network(Machine("127.0.0.1", through=_within(spaces["center"])), machines, isolated=True)
+        yield Network(Machine("127.0.0.1", through=_within(spaces["center"])), machines)
 
 
 def _connect(left: str, leftAddress: str, right: str, rightAddress: str, name: str) -> None:

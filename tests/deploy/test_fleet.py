@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.fleet import HAPROXY, PORT, WELL, Fleet, Instance, Story, fleet
+from tests.deploy.fleet import HAPROXY, WELL, Fleet, Instance, Story, fleet
 from tests.load import Running, load
 
 pytest.importorskip("prometheus_client")
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installe
 def asking(servers: Fleet, connections: int, method: str = "GET") -> AbstractContextManager[Running]:
     """Clients on the balancer's machine."""
     return load(
-        "127.0.0.1", PORT, connections=connections, path="/", method=method, content=b"x" * (method == "POST"),
+        "127.0.0.1", servers.port, connections=connections, path="/", method=method, content=b"x" * (method == "POST"),
         body=WELL, through=servers.center.through,
     )  # fmt: skip
 
