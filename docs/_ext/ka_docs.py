@@ -20,6 +20,7 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+from zope.interface.interface import Method
 
 from ka_twisted import config
 from ka_twisted.core.reasons import CloseReason, KeepReason
@@ -104,9 +105,11 @@ class Interface(SphinxDirective):
         module, _, name = self.arguments[0].rpartition(".")
         interface = getattr(import_module(module), name)
         lines = [f".. py:class:: {self.arguments[0]}", "", *_indented(interface.__doc__, 3)]
-        for method in interface.names():
-            lines += [f"   .. py:method:: {method}{interface[method].getSignatureString()}", ""]
-            lines += _indented(interface[method].__doc__, 6)
+        for member in interface.names():
+            described = interface[member]
+            isMethod = isinstance(described, Method)
+            signature = f"method:: {member}{described.getSignatureString()}" if isMethod else f"attribute:: {member}"
+            lines += [f"   .. py:{signature}", "", *_indented(described.__doc__, 6)]
         return self.parse_text_to_nodes("\n".join(lines))
 
 

@@ -61,7 +61,7 @@ class History:
         if len(self._recent) < 2:
             return 0.0
         (then, before), (now, latest) = self._recent[0], self._recent[-1]
-        return (latest.total(family) - before.total(family)) / (now - then) if now > then else 0.0
+        return (latest.total(family) - before.total(family)) / max(1.0, now - then)
 
     def reloadFailed(self) -> bool:
         """Whether the last attempt to reload, of those that are remembered, has failed."""

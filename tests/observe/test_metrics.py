@@ -104,12 +104,24 @@ def test_everyMetricIsNamedAsPrometheusWantsIt() -> None:
         assert all(sample.name.endswith("_total") for sample in metric.samples) == (metric.type == "counter")
 
 
-def test_everyMetricIsDescribed() -> None:
+def test_everyMetricIsDescribedWithItsType() -> None:
     page = (Path(__file__).parents[2] / "docs" / "observability.md").read_text("utf-8")
     measured = Measured()
     measured.connect(GET)
-    exposed = {metric.name + "_total" * (metric.type == "counter") for metric in measured.metrics.collect()}
-    assert set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE)) == exposed
+    octets, _ = measured.metrics.counts().exposition("serving", ready=True)
+    exposed = {
+        (family.name + "_total" * (family.type == "counter"), family.type)
+        for family in text_string_to_metric_families(octets.decode())
+    }
+    described = re.findall(r"^\| `(\w+)` \| (\w+) \| \S", page, re.MULTILINE)
+    assert len(described) == len(set(described))
+    assert set(described) == exposed
+
+
+def test_theirOwnExpositionIsThatOfTheirCounts() -> None:
+    measured = Measured()
+    measured.connect(GET, GET).disconnect()
+    assert measured.metrics.exposition() == measured.metrics.counts().exposition()
 
 
 # -- connections -----------------------------------------------------------------------------------
