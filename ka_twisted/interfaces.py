@@ -53,8 +53,9 @@ class IServerView(Interface):
         What it is, as a value that `json.dumps` takes.
 
         ``version``, ``pid``, ``started`` (ISO 8601), ``listeners`` (descriptions of endpoints), ``timers`` and
-        ``limits`` (by the names of `Timeouts` and `Limits`), and ``workers``: a list, empty where one process serves by
-        itself, of what there is to say about each: ``pid``, ``ready``, ``open`` (connections).
+        ``limits`` (by the names of `Timeouts` and `Limits`), ``wanted`` (how many workers there should be; 0 where one
+        process serves by itself), and ``workers``: a list of what there is to say about each that there is, ``pid``,
+        ``ready`` and ``open`` (connections).
         """
 
     def counts() -> Deferred[Counts]:

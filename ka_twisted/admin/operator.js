@@ -130,7 +130,7 @@
     drain.disabled = silent || name === "draining" || name === "unknown";
     setText(drain, name === "draining" ? "Draining" : "Drain\u2026");
     if (about === null) return;
-    const workers = about.workers.length ? [plural(about.workers.length, "worker")] : [];
+    const workers = about.wanted ? [plural(about.wanted, "worker")] : [];
     const up = duration(Math.max(0, last.now - Date.parse(about.started) / 1000));
     setText(byId("identity"), [location.host, `up ${up}`, ...workers, `pid ${about.pid}`, `version ${about.version}`].join(" \u00b7 "));
     setText(byId("updated"), `As of ${clock(last.now)}`);
@@ -294,7 +294,7 @@
   const POINTS = matchMedia("(hover: hover)");
 
   function showLists({ slowest, oldest, closed, about }) {
-    const workers = about !== null && about.workers.length > 0;
+    const workers = about !== null && about.wanted > 0;
     if (!slowest) return;
     showRows(byId("slowest"), slowest.filter((row) => row.last), workers, (row) => duration(row.seconds));
     showRows(byId("oldest"), oldest, workers, (row) => duration(row.age));

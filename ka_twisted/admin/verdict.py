@@ -69,15 +69,15 @@ def verdict(
 
 
 def _service(about: dict[str, Any], state: str, ready: bool, now: Counts, reloadFailed: bool) -> Iterator[Remark]:
-    workers = about["workers"]
-    absent = sum(not worker["ready"] for worker in workers)
+    # Those that leave are there as well, and those that have died are not.
+    there = sum(worker["ready"] for worker in about["workers"])
     if state == "draining":
         left = now.total("connections")
         yield Remark(NOTE, f"The server drains: it takes no new connections, and {_connections(left)} left.")
     elif not ready:
         yield Remark(BAD, "The server is not ready: it serves nobody.")
-    elif absent:
-        yield Remark(BAD, f"{absent} of {len(workers)} workers {'is' if absent == 1 else 'are'} not ready.")
+    elif there < about["wanted"]:
+        yield Remark(BAD, f"{there} of {about['wanted']} workers {'is' if there == 1 else 'are'} ready.")
     if state == "reloading":
         yield Remark(NOTE, "The server reloads its configuration.")
     if reloadFailed:
@@ -95,7 +95,7 @@ def _responses(lately: Counts) -> Iterator[Remark]:
 
 
 def _crowding(about: dict[str, Any], now: Counts, lately: Counts) -> Iterator[Remark]:
-    limit = about["limits"]["maxConnections"] * max(1, len(about["workers"]))
+    limit = about["limits"]["maxConnections"] * max(1, about["wanted"])
     refused = _closed(lately).get("TOO_MANY_CONNECTIONS", 0)
     if refused:
         yield Remark(BAD, f"{refused:,.0f} connections were turned away in the last minute: there were too many.")

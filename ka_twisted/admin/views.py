@@ -24,7 +24,7 @@ class Service(Protocol):
     What is looked at of the service.
 
     :ivar started: seconds since the epoch.
-    :ivar configuration: with ``listeners``, ``timeouts`` and ``limits``.
+    :ivar configuration: with ``listeners``, ``timeouts``, ``limits`` and ``workers``.
     """
 
     ready: bool
@@ -50,6 +50,7 @@ def about(service: Service, workers: Iterable[dict[str, Any]] = ()) -> dict[str,
         "listeners": [listener.endpoint for listener in configuration.listeners],
         "timers": asdict(configuration.timeouts),
         "limits": asdict(configuration.limits),
+        "wanted": configuration.workers,
         "workers": list(workers),
     }
 

@@ -28,6 +28,7 @@ class Settings:
         self.timeouts = timeouts
         self.limits = limits
         self.listeners = [Listener()]
+        self.workers = 0
 
 
 class Running:

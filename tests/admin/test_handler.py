@@ -180,6 +180,7 @@ def test_theViewTellsWhatTheServerIs() -> None:
     told = json.loads(json.dumps(running.view.about()))
     assert (told["pid"], told["started"], told["listeners"]) == (os.getpid(), "2026-11-01T11:00:00+00:00", ["tcp:8080"])
     assert (told["timers"]["idle"], told["limits"]["maxConnections"], told["workers"]) == (75, 10000, [])
+    assert told["wanted"] == 0
     worker = {"pid": 17, "ready": True, "open": 3}
     assert about(running, [worker])["workers"] == [worker]
 

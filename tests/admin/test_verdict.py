@@ -10,7 +10,7 @@ from ka_twisted import CloseReason
 from ka_twisted.admin.verdict import KINDS, verdict
 from ka_twisted.observe.counts import Counts
 
-ABOUT: dict[str, Any] = {"workers": [], "limits": {"maxConnections": 1000}, "timers": {"idle": 75.0}}
+ABOUT: dict[str, Any] = {"wanted": 0, "workers": [], "limits": {"maxConnections": 1000}, "timers": {"idle": 75.0}}
 NOTHING = Counts()
 
 
@@ -34,8 +34,9 @@ def opened(count: int) -> Counts:
     return Counts({"connections": {("idle",): count}})
 
 
-def workers(*ready: bool) -> dict[str, Any]:
-    return {"workers": [{"pid": number, "ready": each, "open": 0} for number, each in enumerate(ready)]}
+def workers(wanted: int, *ready: bool) -> dict[str, Any]:
+    there = [{"pid": number, "ready": each, "open": 0} for number, each in enumerate(ready)]
+    return {"wanted": wanted, "workers": there}
 
 
 @pytest.mark.parametrize(
@@ -94,8 +95,8 @@ def test_whatIsNotIsSaidInASentence(lately: Counts, remark: str) -> None:
 def test_aCrowdIsSeenBeforeItIsTurnedAway() -> None:
     assert told(now=opened(899)) == []
     assert told(now=opened(900)) == ["warning: 900 connections are open, of 1,000 that are allowed."]
-    assert told(now=opened(1700), about=workers(True, True)) == []
-    assert told(now=opened(1900), about=workers(True, True)) == [
+    assert told(now=opened(1700), about=workers(2, True, True)) == []
+    assert told(now=opened(1900), about=workers(2, True, True)) == [
         "warning: 1,900 connections are open, of 2,000 that are allowed."
     ]
     assert told(now=opened(10**6), about={"limits": {"maxConnections": 0}}) == []
@@ -113,10 +114,11 @@ def test_theStateIsSaid() -> None:
 
 
 def test_workersAreMissed() -> None:
-    assert told(about=workers(True, True)) == []
-    assert told(about=workers(True, False, True)) == ["bad: 1 of 3 workers is not ready."]
-    assert told(about=workers(False, False, True)) == ["bad: 2 of 3 workers are not ready."]
-    assert told(about=workers(False), ready=False) == ["bad: The server is not ready: it serves nobody."]
+    assert told(about=workers(2, True, True)) == []
+    assert told(about=workers(2, True, True, False)) == []  # one that leaves
+    assert told(about=workers(3, True, False, True)) == ["bad: 2 of 3 workers are ready."]
+    assert told(about=workers(2, True)) == ["bad: 1 of 2 workers is ready."]
+    assert told(about=workers(1, False), ready=False) == ["bad: The server is not ready: it serves nobody."]
 
 
 def test_theWorstComesFirst() -> None:
