@@ -50,11 +50,14 @@ setup(
             "coverage[toml]",
             "h11",
             "hypothesis",
+            # The schemas of what is deployed to Kubernetes.
+            "kubernetes-validate",
             "prometheus-client",
             # What Twisted's own tests need, which the reactor on uvloop is examined by.
             "pyhamcrest",
             "pytest>=8",
             "pytest-twisted>=1.14",
+            "pyyaml",
             "twisted[tls]>=24.7",
             "uvloop; platform_system != 'Windows'",
         ],
