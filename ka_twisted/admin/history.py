@@ -11,6 +11,8 @@ from ..observe.counts import Counts
 
 #: Seconds of a column of the charts, and how many of them are kept.
 COLUMN, COLUMNS = 5, 120
+#: Seconds by which a sample that was to be taken when a column begins may be early.
+EARLY = 0.05
 #: Samples of the last seconds that are kept, for the rate that is shown.
 _RECENT = 6
 #: Seconds that "lately" means.
@@ -35,7 +37,7 @@ class History:
     def add(self, counts: Counts) -> None:
         """Take a sample."""
         now = self._wallClock()
-        if not self._columns or now // COLUMN > self._columns[-1][0] // COLUMN:
+        if not self._columns or _begin(now) > _begin(self._columns[-1][0]):
             self._columns.append((now, counts))
         self._recent.append((now, counts))
 
@@ -87,13 +89,18 @@ class History:
 def _column(then: float, before: Counts, now: float, after: Counts) -> dict[str, Any]:
     since = after - before
     return {
-        "t": int(then // COLUMN * COLUMN),
+        "t": _begin(then),
         "s": round(now - then, 1),
         "open": after.total("connections"),
         "requests": since.total("requests"),
         "errors": errors(since),
         "closed": [[*labels, count] for labels, count in since.some("connections_closed").items()],
     }
+
+
+def _begin(now: float) -> int:
+    """When the present column began."""
+    return int((now + EARLY) // COLUMN * COLUMN)
 
 
 def errors(counts: Counts) -> float:

@@ -22,7 +22,7 @@ from zope.interface import implementer
 from ..core.reasons import CloseReason
 from ..interfaces import IServerView
 from ..observe.counts import Counts
-from .history import COLUMN, History
+from .history import COLUMN, EARLY, History
 from .verdict import BAD, KINDS, Remark, verdict
 
 #: Seconds between two looks, while somebody watches and while nobody does.
@@ -85,15 +85,16 @@ class Sampler:
     def look(self) -> None:
         """Take a sample, and have another one taken in due time."""
         self._looking = True
-        due = self._reactor.seconds()
         looking = Deferred.fromCoroutine(self._sample())
         looking.addErrback(lambda failure: self._log.failure("the operator's page cannot be told", failure))
-        looking.addCallback(lambda _: self._again(due))
+        looking.addCallback(lambda _: self._again())
 
-    def _again(self, due: float) -> None:
+    def _again(self) -> None:
+        """Look again with the wall clock's next second, or when the next column begins: all are equally wide then."""
         self._looking = False
-        pause = OFTEN if self._watchers else SELDOM
-        self._call = self._reactor.callLater(max(0.0, due + pause - self._reactor.seconds()), _look, ref(self))
+        pace = OFTEN if self._watchers else SELDOM
+        pause = pace + EARLY - (self._wallClock() + EARLY) % pace
+        self._call = self._reactor.callLater(round(pause, 3), _look, ref(self))
 
     async def _sample(self) -> None:
         faults: list[str] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from twisted.internet.address import UNIXAddress
 
 from ka_twisted.testing import MemoryClient, ParsedResponse
 from tests.admin.running import Operated
@@ -67,6 +68,15 @@ def test_theAddressThatWasBoundIsAName() -> None:
     client.send(b"GET /metrics HTTP/1.1\r\nHost: 10.0.0.5:9100\r\n\r\n")
     client.send(b"GET /metrics HTTP/1.1\r\nHost: 10.0.0.6:9100\r\n\r\n")
     assert [response.status for response in client.responses] == [200, 403]
+
+
+def test_aSocketOfThisMachineIsAskedForByALoopbackName() -> None:
+    client = Operated().operators.connect()
+    client.transport._host = UNIXAddress("/run/admin.sock")  # type: ignore[assignment]
+    client.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    client.send(b"GET /metrics HTTP/1.1\r\nHost: attacker.example\r\n\r\n")
+    client.send(b"GET /metrics HTTP/1.0\r\n\r\n")
+    assert [response.status for response in client.responses] == [200, 403, 403]
 
 
 def test_withATokenEveryNameIsGood() -> None:

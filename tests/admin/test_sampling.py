@@ -120,6 +120,26 @@ def test_whileNobodyWatchesItIsHardlyLookedAt() -> None:
     assert not it.admin._sampler._watchers
 
 
+def test_columnsAreEquallyWideWheneverThePageIsOpened() -> None:
+    it = Operated()
+    it.advance(17.3)
+    watch = Watch(it)
+    it.advance(13.4)
+    watch.client.disconnect()
+    it.advance(20.1)
+    (_, history), *_ = Watch(it).events()
+    whole = history["columns"][:-1]
+    assert [column["t"] - NOON for column in whole] == list(range(0, 50, COLUMN))
+    assert {column["s"] for column in whole} == {COLUMN}
+
+
+def test_aTimerThatIsEarlyMakesNoDifference() -> None:
+    past = Past()
+    for number, early in enumerate((0, 0.02, 0, 0.04, 0.001, 0)):
+        past.at(number * COLUMN - early, 1)
+    assert [column["requests"] for column in past.history.columns()] == [1, 1, 1, 1, 1, 0]
+
+
 def test_whoComesBackIsToldAtOnce() -> None:
     it = Operated()
     Watch(it).client.disconnect()
@@ -173,8 +193,8 @@ def test_aViewThatTakesItsTimeIsNotAskedTwice() -> None:
     it.advance(10)
     assert len(answers) == 1
     answers.pop().callback(running.metrics.counts())
-    it.advance(0)
     assert len(watch.said()) == 1
+    it.advance(1)
     assert len(answers) == 1
 
 
