@@ -59,6 +59,7 @@ def verdict(
     """
     remarks = [
         *_service(about, state, ready, now, reloadFailed),
+        *_deaths(lately),
         *_responses(lately),
         *_crowding(about, now, lately),
         *_closes(lately),
@@ -82,6 +83,13 @@ def _service(about: dict[str, Any], state: str, ready: bool, now: Counts, reload
         yield Remark(NOTE, "The server reloads its configuration.")
     if reloadFailed:
         yield Remark(WARNING, "A reload has failed: the former configuration is in force. The log says why.")
+
+
+def _deaths(lately: Counts) -> Iterator[Remark]:
+    deaths = lately.total("worker_deaths")
+    if deaths:
+        who = "A worker has" if deaths == 1 else f"{deaths:,.0f} workers have"
+        yield Remark(BAD, f"{who} died in the last minute, with the requests under way there. The log says how.")
 
 
 def _responses(lately: Counts) -> Iterator[Remark]:

@@ -58,6 +58,7 @@ FAMILIES = (
     ),
     Family("handshake_failures", "counter", "Connections that ended before HTTP began, by reason.", ("reason",)),
     Family("reloads", "counter", "Attempts to put another configuration into effect, by outcome.", ("outcome",)),
+    Family("worker_deaths", "counter", "Workers that ended although nobody had told them to."),
 )
 
 

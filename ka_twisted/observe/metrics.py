@@ -69,6 +69,7 @@ class Metrics:
         self._depth = Histogram(1, 2, 4, 8, 16, 32, 64)
         self._handshakes: dict[str, int] = {}
         self._reloads = {DONE: 0, FAILED: 0}
+        self._workerDeaths = 0
         self.registry.register(self)
 
     def exposition(self) -> tuple[bytes, str]:
@@ -142,6 +143,10 @@ class Metrics:
         """The server has tried to put another configuration into effect."""
         self._reloads[DONE if well else FAILED] += 1
 
+    def workerDied(self) -> None:
+        """A process of the server has ended that nobody had told to."""
+        self._workerDeaths += 1
+
     # What is read.
 
     def counts(self) -> Counts:
@@ -173,6 +178,7 @@ class Metrics:
                 "pipeline_depth": self._depths(sum(classes.values())),
                 "handshake_failures": {(reason,): count for reason, count in self._handshakes.items()},
                 "reloads": {(outcome,): count for outcome, count in self._reloads.items()},
+                "worker_deaths": {(): self._workerDeaths},
             }
         )
 

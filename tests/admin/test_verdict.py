@@ -78,6 +78,14 @@ def test_theOrdinaryIsNotRemarkedUpon(lately: Counts) -> None:
             "a request head was not complete in time.",
         ),
         (
+            Counts({"worker_deaths": {(): 1}}),
+            "bad: A worker has died in the last minute, with the requests under way there. The log says how.",
+        ),
+        (
+            Counts({"worker_deaths": {(): 3}}),
+            "bad: 3 workers have died in the last minute, with the requests under way there. The log says how.",
+        ),
+        (
             Counts({"idle_close_races": {(): 2}}),
             "warning: 2 requests of the last minute were most likely lost: they came while their connection was closed "
             "as idle. Clients should drop theirs before we do, after 75 s.",

@@ -145,6 +145,12 @@ def test_whatTheServerDoesIsToldWhereItIsKnown(state: str) -> None:
     assert b"ka_twisted_ready" not in Counts().exposition()[0]
 
 
+def test_workersThatDiedAreCounted() -> None:
+    metrics = Metrics()
+    metrics.workerDied()
+    assert metrics.counts().of("worker_deaths") == 1
+
+
 def test_handshakesAndReloadsAreCountedByWhatCameOfThem() -> None:
     metrics = Metrics()
     metrics.handshakeFailed("timeout")
