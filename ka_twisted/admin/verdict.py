@@ -63,7 +63,7 @@ def verdict(
         *_responses(lately),
         *_crowding(about, now, lately),
         *_closes(lately),
-        *_lost(about, lately),
+        *_lost(about, state, lately),
     ]
     order = (BAD, WARNING, NOTE)
     return sorted(remarks, key=lambda remark: order.index(remark.level))
@@ -124,15 +124,15 @@ def _closes(lately: Counts) -> Iterator[Remark]:
             )
 
 
-def _lost(about: dict[str, Any], lately: Counts) -> Iterator[Remark]:
+def _lost(about: dict[str, Any], state: str, lately: Counts) -> Iterator[Remark]:
     races = lately.total("idle_close_races")
     if races:
-        idle = about["timers"]["idle"]
-        yield Remark(
-            WARNING,
-            f"{races:,.0f} requests of the last minute were most likely lost: they came while their connection was "
-            f"closed as idle. Clients should drop theirs before we do, after {idle:g} s.",
-        )
+        lost = f"{races:,.0f} requests of the last minute were most likely lost: they came while their connection was"
+        if state == "draining":
+            yield Remark(WARNING, f"{lost} closed for the drain. Announce a drain for longer (drain delay).")
+        else:
+            idle = about["timers"]["idle"]
+            yield Remark(WARNING, f"{lost} closed as idle. Clients should drop theirs before we do, after {idle:g} s.")
     failed = lately.some("handshake_failures")
     count = sum(failed.values())
     if count >= _FEW and count >= _SHARE * (count + lately.total("connections_opened")):

@@ -121,6 +121,14 @@ def test_theStateIsSaid() -> None:
     ]
 
 
+def test_requestsCanBeLostToADrain() -> None:
+    lost, _ = told(Counts({"idle_close_races": {(): 2}}), state="draining", ready=False)
+    assert lost == (
+        "warning: 2 requests of the last minute were most likely lost: they came while their connection was closed for the "
+        "drain. Announce a drain for longer (drain delay)."
+    )
+
+
 def test_workersAreMissed() -> None:
     assert told(about=workers(2, True, True)) == []
     assert told(about=workers(2, True, True, False)) == []  # one that leaves
