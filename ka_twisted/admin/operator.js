@@ -44,7 +44,7 @@
 
   // What is known.
 
-  let reasons = {}, columns = new Map(), last = null, lastAt = 0, source = null, retry = 0, cursor = null, shown = null;
+  let reasons = {}, columns = new Map(), last = null, lastAt = 0, source = null, retry = 0, cursor = null, shown = null, failed = false;
 
   function remember(news) {
     for (const column of news) columns.set(column.t, column);
@@ -67,7 +67,9 @@
       remember(history.columns);
     });
     source.onmessage = (event) => hear(JSON.parse(event.data));
+    source.onopen = () => { failed = false; };
     source.onerror = () => {
+      failed = true;
       show();
       if (source.readyState === EventSource.CLOSED) refused();  // it does not try again by itself
     };
@@ -104,7 +106,8 @@
   const parts = [showState, showVerdict, showFigures, showChart, showReasons, showLists, showFacts, showStory];
 
   function show() {
-    const silent = last === null || performance.now() - lastAt > SILENCE || source.readyState !== EventSource.OPEN;
+    if (document.hidden) return;
+    const silent = last === null || failed || performance.now() - lastAt > SILENCE;
     showContact(silent);
     if (last === null) return;
     for (const part of parts) {
@@ -488,6 +491,7 @@
 
   // Nobody looks at a page that is hidden: the server need not look for it.
   document.addEventListener("visibilitychange", () => {
+    lastAt = performance.now();
     if (document.hidden) source.close();
     else connect();
   });

@@ -203,6 +203,32 @@ def test_itIsReadableOnEveryScreen(chromium: Any, tmp_path: Path, size: tuple[in
         assert it.complaints() == []
 
 
+def test_aPageThatIsHiddenAsksForNothing(chromium: Any, tmp_path: Path) -> None:
+    def hide(hidden: bool) -> None:
+        it.browser.execute_script(
+            f"Object.defineProperty(document, 'hidden', {{value: {str(hidden).lower()}, configurable: true}});"
+            "document.dispatchEvent(new Event('visibilitychange'))"
+        )
+
+    with page(chromium, tmp_path) as it:
+        it.show()
+        it.until(lambda: it.text("state") == "Serving")
+        hide(True)
+        it.user()
+        title = it.browser.title
+        # What the page would have shown by now if it were told: a stream of our own is.
+        with socket.create_connection(("127.0.0.1", it.port), timeout=PATIENCE) as other:
+            other.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            told = b""
+            while told.count(b'"connections":{') < 3:
+                told += other.recv(65536)
+        assert (it.text("open"), it.text("state"), it.browser.title) == ("0", "Serving", title)
+        hide(False)
+        it.until(lambda: it.text("open") == "1")
+        assert it.text("state") == "Serving"
+        assert it.complaints() == []
+
+
 def test_whatClientsSendIsShownAndNothingElse(chromium: Any, tmp_path: Path) -> None:
     target = b"/<img/src=x/onerror=document.title='mine'>"
     with page(chromium, tmp_path) as it:

@@ -124,8 +124,8 @@ def test_theStateIsSaid() -> None:
 def test_requestsCanBeLostToADrain() -> None:
     lost, _ = told(Counts({"idle_close_races": {(): 2}}), state="draining", ready=False)
     assert lost == (
-        "warning: 2 requests of the last minute were most likely lost: they came while their connection was closed for the "
-        "drain. Announce a drain for longer (drain delay)."
+        "warning: 2 requests of the last minute were most likely lost: they came while their connection was "
+        "closed for the drain. Announce a drain for longer (drain delay)."
     )
 
 
