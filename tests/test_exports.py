@@ -27,7 +27,7 @@ PUBLIC = {
 }
 #: Public modules beside the package itself, and what people take from them.
 MODULES = {
-    "ka_twisted.interfaces": {"IConnectionObserver"},
+    "ka_twisted.interfaces": {"IConnectionObserver", "IServerView"},
     "ka_twisted.observe.accesslog": {"AccessLog"},
     "ka_twisted.observe.connections": {"ConnectionLog"},
     "ka_twisted.observe.metrics": {"Metrics"},

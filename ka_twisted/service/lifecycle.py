@@ -33,6 +33,8 @@ SERVING, RELOADING, DRAINING = "serving", "reloading", "draining"
 #: Seconds for which clients are told that their connections end, before idle ones are closed: a request that is under
 #: way meanwhile is served.
 GRACE = 1.0
+#: Seconds in which connections that have begun are made, and accepted, before their port is closed.
+QUEUED = 0.25
 
 
 class LifeCycle(Service):
@@ -251,6 +253,14 @@ class LifeCycle(Service):
                 self._companion.draining(self._reactor.seconds() + expected)
             self._draining = Deferred.fromCoroutine(self._shed(replaced))
         return self._draining
+
+    def _turnAway(self) -> bool:
+        """
+        Let no more connections begin; not on sockets that systemd keeps, on which they wait for the next process.
+
+        :return: whether some that have begun may still wait to be accepted.
+        """
+        return self._notifier is None and sum(opening.turnAway() for opening in self.openings) > 0
 
     def stopService(self) -> Deferred[None]:
         """

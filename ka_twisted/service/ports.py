@@ -20,6 +20,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from .backlog import turnAway
 from .balance import Share
 from .listening import ListenError, adopt, closeNow, describeAddress, describeFailure, listenNow, storeName
 
@@ -67,10 +68,9 @@ class Opening:
         port, self.port = self.port, None
         return maybeDeferred(port.stopListening) if port is not None else maybeDeferred(lambda: None)
 
-    def takeQueued(self) -> None:
-        """Accept what waits to be accepted, since it would be refused when the socket is closed."""
-        if isinstance(self.port, tcp.Port) and not self.lent:
-            self.port.doRead()
+    def turnAway(self) -> bool:
+        """Let no more connections begin; whether some may still wait to be accepted."""
+        return isinstance(self.port, tcp.Port) and not self.lent and turnAway(self.port.socket)
 
 
 #: Endpoints that are open, by their description and how often it came before.

@@ -12,7 +12,7 @@ from ..server.factory import Handler, KeepAliveFactory
 from .balance import Share
 from .configuration import Configuration
 from .generation import Generation, Instruments, Unusable
-from .lifecycle import GRACE, LifeCycle
+from .lifecycle import GRACE, QUEUED, LifeCycle
 from .loading import oneLine
 from .ports import Openings, Ports
 from .reload import PROBLEMS, CertificateWatch
@@ -187,8 +187,8 @@ class KeepAliveService(LifeCycle):
             if delay:
                 self._log.info("going out of service: {delay} s from now no more connections are accepted", delay=delay)
                 await self._pauses.wait(delay)
-            for opening in self.openings:
-                opening.takeQueued()
+            if self._turnAway():
+                await self._pauses.wait(QUEUED)
         await DeferredList(self.openings.close())
         await self._pauses.until(lambda: self.generation.isPlain and not self.connectionCount, grace)
         self._log.info("draining {count} connections", count=self.connectionCount)

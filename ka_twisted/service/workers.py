@@ -17,7 +17,7 @@ from .aggregate import Aggregate, WorkersView
 from .balance import Board
 from .configuration import Configuration
 from .generation import Unusable
-from .lifecycle import DRAINING, GRACE, LifeCycle
+from .lifecycle import DRAINING, GRACE, QUEUED, LifeCycle
 from .listening import storeName
 from .loading import oneLine
 from .ports import Openings, Ports
@@ -319,7 +319,9 @@ class Supervisor(LifeCycle):
         self._log.info("draining {count} workers", count=len(self.processes))
         drained: Any = DeferredList([process.drain() for process in self.processes], consumeErrors=True)
         # The workers go on to accept for that long. They have the last hold on the sockets: what waits is theirs.
-        await self._pauses.wait(timeouts.drainDelay)
+        await self._pauses.wait(max(0.0, timeouts.drainDelay - QUEUED))
+        self._turnAway()
+        await self._pauses.wait(min(timeouts.drainDelay, QUEUED))
         await DeferredList(self.openings.close())
         if self._pauses.over:
             self._cut()

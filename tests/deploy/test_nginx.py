@@ -7,14 +7,14 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.deploy.fleet import NAMES, Fleet, Instance, until
 from tests.deploy.network import network
-from tests.load import load
+from tests.load import Running, load
 from tests.service.twistd import PATIENCE, PROJECT
 
 pytest.importorskip("prometheus_client")
@@ -66,11 +66,16 @@ def waitUntilItServes(instance: Instance) -> None:
     )
 
 
+def asking(servers: Fleet, method: str, content: bytes = b"") -> AbstractContextManager[Running]:
+    return load(
+        "127.0.0.1", servers.port, connections=50, path="/", method=method, content=content,
+        through=servers.center.through,
+    )  # fmt: skip
+
+
 def test_replacingServersFailsNoRequestThoughNobodyAsksThemHowTheyAre(tmp_path: Path) -> None:
     with balanced(tmp_path) as servers:
-        with load(
-            "127.0.0.1", servers.port, connections=20, path="/", through=servers.center.through
-        ) as running:
+        with asking(servers, "GET") as reading, asking(servers, "POST", b"x") as writing:
             for instance in servers.instances:
                 waitUntilItServes(instance)
                 instance.send(signal.SIGTERM)
@@ -78,8 +83,8 @@ def test_replacingServersFailsNoRequestThoughNobodyAsksThemHowTheyAre(tmp_path: 
                 instance.start()
                 instance.waitForStart()
                 waitUntilItServes(instance)
-        result = running.result
-        assert not result.failures, (result.kinds, result.failures[:5])
-        assert (result.connections, result.closedIdle) == (20, 0)
+        for result in (reading.result, writing.result):
+            assert not result.failures, (result.kinds, result.failures[:5])
+            assert (result.connections, result.closedIdle) == (50, 0)
         for instance in servers.instances:
             assert instance.story().metrics["ka_twisted_idle_close_races_total"] == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -133,22 +134,43 @@ def test_manyCanWaitUnlessTheEndpointSaysHowMany(ports: list[Ports]) -> None:
     assert waiting("tcp:0:interface=127.0.0.1:backlog=5") < 60
 
 
-def test_whatWaitsIsTakenBeforeASocketIsClosed(ports: list[Ports]) -> None:
-    mine = opened(ports, "tcp:0:interface=127.0.0.1")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel is not Linux")
+@pytest.mark.parametrize("interface", ["127.0.0.1", r"\:\:1"])
+def test_whoIsTurnedAwayHasNotBegunAndWhoHasBegunIsAccepted(ports: list[Ports], interface: str) -> None:
+    mine = opened(ports, f"tcp:0:interface={interface}")
     (opening,) = mine
     made: list[Protocol] = []
 
     class Counting(Protocol):
         def connectionMade(self) -> None:
             made.append(self)
-            self.transport.abortConnection()  # type: ignore[union-attr]
 
     opening.door.inner = Factory.forProtocol(Counting)
     port: Any = opening.port
-    with socket.create_connection(("127.0.0.1", port.getHost().port)):
-        opening.takeQueued()
-        assert len(made) == 1
+    address = (interface.replace("\\", ""), port.getHost().port)
+    with socket.create_connection(address) as early:
+        assert opening.turnAway()
+        with pytest.raises(TimeoutError):
+            socket.create_connection(address, timeout=0.05)
+        reactor.iterate(0.1)
+        (protocol,) = made
+        early.sendall(b"still heard")
+        protocol.transport.write(b"welcome")  # type: ignore[union-attr]
         reactor.iterate(0)
+        early.settimeout(5)
+        assert early.recv(100) == b"welcome"
+        protocol.transport.abortConnection()  # type: ignore[union-attr]
+        reactor.iterate(0)
+
+
+def test_aSocketThatOthersListenOnIsLeftAlone(ports: list[Ports]) -> None:
+    mine = opened(ports, "tcp:0:interface=127.0.0.1")
+    (opening,) = mine
+    opening.lent = True
+    assert not opening.turnAway()
+    port: Any = opening.port
+    with socket.create_connection(("127.0.0.1", port.getHost().port), timeout=5):
+        pass
 
 
 def test_preparedInVainIsClosedAndWhatWasOpenStays(ports: list[Ports], tmp_path: Path) -> None:

@@ -377,9 +377,9 @@ def test_theSocketsStayOpenWhileTheDrainIsAnnounced() -> None:
     made = Supervised(drainDelay=5)
     made.allReady()
     made.service.drain()
-    made.reactor.advance(4.9)
+    made.reactor.advance(4.75)
     assert made.endpoints["one"].ports[0].open
-    made.reactor.advance(0.2)
+    made.reactor.advance(0.25)
     assert not made.endpoints["one"].ports[0].open
 
 
