@@ -54,6 +54,11 @@ class Aggregate:
         if self.metrics is not None:
             self.metrics.reloaded(well)
 
+    def died(self) -> None:
+        """A worker has ended that nobody had told to."""
+        if self.metrics is not None:
+            self.metrics.workerDied()
+
     def remember(self, worker: WorkerProcess) -> None:
         """A worker is gone."""
         self.accepted += worker.accepted

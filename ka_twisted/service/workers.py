@@ -197,6 +197,7 @@ class Supervisor(LifeCycle):
         self._log.error(
             "worker {pid} has ended {how}; it is replaced in {delay} s", pid=worker.pid, how=how, delay=slot.delay
         )
+        self.aggregate.died()
         self._refill(slot)
         self._look()
 
@@ -316,12 +317,13 @@ class Supervisor(LifeCycle):
         for slot in self.slots:
             slot.cancel()
         timeouts = self.configuration.timeouts
-        self._log.info("draining {count} workers", count=len(self.processes))
-        drained: Any = DeferredList([process.drain() for process in self.processes], consumeErrors=True)
-        # The workers go on to accept for that long. They have the last hold on the sockets: what waits is theirs.
-        await self._pauses.wait(max(0.0, timeouts.drainDelay - QUEUED))
-        self._turnAway()
-        await self._pauses.wait(min(timeouts.drainDelay, QUEUED))
+        # The workers go on to accept for that long, and close their ports then: what waits to be accepted is theirs.
+        delay = timeouts.drainDelay
+        drained = self._drainWorkers() if delay else None
+        await self._pauses.wait(max(0.0, delay - QUEUED))
+        if self._turnAway():
+            await self._pauses.wait(QUEUED)
+        drained = drained or self._drainWorkers()
         await DeferredList(self.openings.close())
         if self._pauses.over:
             self._cut()
@@ -329,6 +331,10 @@ class Supervisor(LifeCycle):
             drained.addTimeout(timeouts.drain + GRACE + MARGIN, self._reactor)
             drained.addErrback(lambda _: None)
         await drained
+
+    def _drainWorkers(self) -> Any:
+        self._log.info("draining {count} workers", count=len(self.processes))
+        return DeferredList([process.drain() for process in self.processes], consumeErrors=True)
 
     def _cut(self) -> None:
         for process in self.processes:

@@ -117,6 +117,14 @@ def test_theSupervisorCountsReloads() -> None:
     assert result(WorkersView(supervisor).counts()).of("reloads", "done") == 1
 
 
+def test_theSupervisorCountsWorkersThatDie() -> None:
+    supervisor = Supervisor()
+    supervisor.aggregate.died()
+    supervisor.aggregate.provide(supervisor.configuration)
+    supervisor.aggregate.died()
+    assert result(WorkersView(supervisor).counts()).of("worker_deaths") == 1
+
+
 def test_connectionsAreMergedAndTheGoneHaveLeftTheirStories() -> None:
     first = Worker(1, connections={"open": [story(1, 1, 5)], "closed": [story(2, 1, 5, second=9)]})
     second = Worker(2, connections={"open": [story(1, 2, 9)], "closed": [story(2, 2, 1, second=20)]})

@@ -231,6 +231,16 @@ def test_whatDiesAgainAndAgainIsReplacedLaterEachTime(supervised: Supervised) ->
     assert not supervised.workers[-1].gone
 
 
+def test_whoDiesIsCountedAndWhoWasToldToEndIsNot(supervised: Supervised) -> None:
+    died: list[None] = []
+    supervised.service.aggregate.died = lambda: died.append(None)  # type: ignore[method-assign]
+    supervised.workers[0].end()
+    assert len(died) == 1
+    supervised.service.drain()
+    supervised.workers[1].end()
+    assert len(died) == 1
+
+
 def test_oneThatDiesBeforeItIsReadyIsReplacedTheSameWay(log: list[Any]) -> None:
     made = Supervised(workers=1)
     made.workers[0].end()
@@ -377,9 +387,9 @@ def test_theSocketsStayOpenWhileTheDrainIsAnnounced() -> None:
     made = Supervised(drainDelay=5)
     made.allReady()
     made.service.drain()
-    made.reactor.advance(4.75)
+    made.reactor.advance(4.7)
     assert made.endpoints["one"].ports[0].open
-    made.reactor.advance(0.25)
+    made.reactor.advance(0.3)
     assert not made.endpoints["one"].ports[0].open
 
 
