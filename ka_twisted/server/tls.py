@@ -8,7 +8,7 @@ broke.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -75,6 +75,7 @@ class TlsContexts:
     def __init__(self, tls: Tls, protocols: Sequence[bytes] = (b"http/1.1",)) -> None:
         self._tls = tls
         self._protocols = tuple(protocols)
+        self._said: set[str] = set()
         self._read()
 
     def reload(self) -> None:
@@ -84,6 +85,7 @@ class TlsContexts:
         :raises TlsError: as at the beginning; what was read before stays.
         """
         self._read()
+        self._sayExpired()
 
     def changed(self) -> bool:
         """Whether the files are others than those that were read, or gone."""
@@ -103,6 +105,7 @@ class TlsContexts:
         :param seconds: for the handshake; 0: as long as it takes.
         :param failed: called once for each handshake that fails, with a word that says why.
         """
+        self._sayExpired()
         wrapped = TLSMemoryBIOFactory(self, False, _Handshakes(factory, seconds, reactor, failed), reactor)
         wrapped.protocol = _Transport
         wrapped.noisy = False
@@ -114,28 +117,46 @@ class TlsContexts:
 
     def _read(self) -> None:
         stamps = self._stamps()
-        try:
-            contexts = [(self._context(certificate), certificate) for certificate in self._tls.certificates]
-        except MemoryError:
-            raise TlsError("TLS needs memory that can be executed: systemd's MemoryDenyWriteExecute=no") from None
+        expired = set()
+        contexts: list[SSL.Context] = []
         byName: dict[str, SSL.Context] = {}
-        for context, certificate in contexts:
-            for name in _names(certificate):
+        now = datetime.now(timezone.utc)
+        for files in self._tls.certificates:
+            first, *further = _certificates(files.chain)
+            for path in files.intermediates:
+                further += _certificates(path)
+            try:
+                context = self._context(files, first, further)
+            except MemoryError:
+                raise TlsError("TLS needs memory that can be executed: systemd's MemoryDenyWriteExecute=no") from None
+            contexts.append(context)
+            for name in _names(files.chain, first):
                 byName.setdefault(name, context)
-        self._default, self._byName, self._read_stamps = contexts[0][0], byName, stamps
+            if first.not_valid_after_utc < now:
+                expired.add(files.chain)
+        self._default, self._byName, self._read_stamps, self._expired = contexts[0], byName, stamps, expired
 
-    def _context(self, certificate: Certificate) -> SSL.Context:
+    def _sayExpired(self) -> None:
+        """Say once of each certificate that is shown to clients that they will not have it."""
+        for path in sorted(self._expired - self._said):
+            _log.warn("the certificate {path} has expired", path=path)
+        self._said = self._expired
+
+    def _context(
+        self, files: Certificate, first: x509.Certificate, further: Iterable[x509.Certificate]
+    ) -> SSL.Context:
         tls = self._tls
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_min_proto_version(_VERSIONS[tls.minimum])
         context.set_options(_OPTIONS)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
         context.set_session_id(b"ka_twisted")
-        _try(certificate.chain, "holds no certificate", context.use_certificate_chain_file, certificate.chain)
-        for further in certificate.intermediates:
-            for found in _certificates(further):
-                context.add_extra_chain_cert(found)
-        _try(certificate.key, f"is not the key of {certificate.chain}", context.use_privatekey, _key(certificate.key))
+        _try(f"{files.chain} holds a certificate that OpenSSL does not take", context.use_certificate, first)
+        for authority in further:
+            context.add_extra_chain_cert(authority)
+        mismatch = f"{files.key} is not the key of {files.chain}"
+        _try(mismatch, context.use_privatekey, _key(files.key))
+        _try(mismatch, context.check_privatekey)  # a key of another kind is taken for one of another certificate
         if tls.ciphers is None:
             context.set_cipher_list(CIPHERS.encode())
         else:
@@ -143,9 +164,10 @@ class TlsContexts:
                 context.set_cipher_list(tls.ciphers.encode())
             except SSL.Error:
                 raise TlsError(f"OpenSSL knows none of the ciphers {tls.ciphers}") from None
-        if tls.clientAuthorities is not None:
-            _try(tls.clientAuthorities, "holds no certificate", context.load_verify_locations, tls.clientAuthorities)
-            _try(tls.clientAuthorities, "holds no certificate", context.load_client_ca, tls.clientAuthorities.encode())
+        if (path := tls.clientAuthorities) is not None:
+            _octets(path)
+            _try(f"{path} holds no certificate", context.load_verify_locations, path)
+            _try(f"{path} holds no certificate", context.load_client_ca, path.encode())
             required = SSL.VERIFY_FAIL_IF_NO_PEER_CERT if tls.clientRequired else 0
             context.set_verify(SSL.VERIFY_PEER | required)
         context.set_alpn_select_callback(self._choose)
@@ -181,17 +203,16 @@ def _stamp(path: str) -> tuple[int, int, int] | None:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def _try(path: str, trouble: str, use: Callable[..., object], *arguments: object) -> None:
+def _try(trouble: str, use: Callable[..., object], *arguments: object) -> None:
     """
-    Have OpenSSL use a file.
+    Have OpenSSL use something.
 
-    :raises TlsError: when it cannot be read, and when it is not what it should be.
+    :raises TlsError: with the trouble, when it does not.
     """
-    _octets(path)
     try:
         use(*arguments)
-    except SSL.Error as error:
-        raise TlsError(f"{path} {trouble}") from error
+    except (SSL.Error, TypeError) as error:  # TypeError: a key of a kind that TLS has no use for
+        raise TlsError(trouble) from error
 
 
 def _octets(path: str) -> bytes:
@@ -218,15 +239,18 @@ def _key(path: str) -> Any:
         raise TlsError(f"{path} holds no private key") from error
 
 
-def _names(certificate: Certificate) -> list[str]:
-    """The names that a certificate is for; whether it is out of date is said, and no more."""
-    first = _certificates(certificate.chain)[0]
-    if first.not_valid_after_utc < datetime.now(timezone.utc):
-        _log.warn("the certificate {path} has expired", path=certificate.chain)
+def _names(path: str, certificate: x509.Certificate) -> list[str]:
+    """
+    The names that a certificate is for.
+
+    :raises TlsError: when they cannot be read.
+    """
     try:
-        names = first.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return []
+    except (ValueError, x509.DuplicateExtension) as error:
+        raise TlsError(f"{path} holds a certificate whose extensions cannot be read") from error
     return [name.lower() for name in names.get_values_for_type(x509.DNSName)]
 
 

@@ -32,6 +32,13 @@ class Authority:
         self.path = self.directory / f"{self.name}.pem"
         self.path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
+    def subordinate(self, name: str) -> Authority:
+        """An authority that this one vouches for."""
+        other = Authority(self.directory, name)
+        certificate = _certificate(other._subject, self._subject, other._key, self._key, authority=True)
+        other.path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        return other
+
     def certify(self, *names: str, days: int = 30, file: str = "") -> Certificate:
         """A certificate for these names, in files called after the first of them."""
         key = ec.generate_private_key(ec.SECP256R1())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import ssl
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet import reactor
@@ -187,16 +188,27 @@ def test_the_certificate_is_that_of_the_name_and_else_the_first(authority: Autho
     assert client.certificate == der(certificates[index])
 
 
-def test_the_rest_of_the_chain_may_be_in_files_of_its_own(authority: Authority, tmp_path: Path) -> None:
-    other = Authority(tmp_path, "other")
-    certificate = authority.certify("chained.example")
-    tls = Tls(certificates=(Certificate(certificate.chain, certificate.key, (str(other.path),)),))
-    client = Client(Server(tls), client_context(authority), "chained.example")
+@pytest.mark.parametrize("behind", [0, 1, 2])
+def test_the_rest_of_the_chain_is_shown_from_behind_the_certificate_and_from_files_of_its_own(
+    tmp_path: Path, behind: int
+) -> None:
+    root = Authority(tmp_path, "root")
+    upper = root.subordinate("upper")
+    lower = upper.subordinate("lower")
+    further = [lower.path, upper.path]
+    certificate = lower.certify("chained.example")
+    with open(certificate.chain, "ab") as chain:
+        chain.writelines(path.read_bytes() for path in further[:behind])
+    paths = tuple(str(path) for path in further[behind:])
+    tls = Tls(certificates=(Certificate(certificate.chain, certificate.key, paths),))
+    server = Server(tls)
+    client = Client(server, client_context(root), "chained.example")
     client.shake()
-    contexts = TlsContexts(tls)
-    assert not contexts.changed()
-    other.path.write_bytes(other.path.read_bytes() + b"\n")
-    assert contexts.changed()
+    assert b" 200 " in client.get()
+    assert not server.contexts.changed()
+    for path in paths[:1]:
+        os.utime(path, (0, 0))
+        assert server.contexts.changed()
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
@@ -391,11 +403,25 @@ def test_what_is_wrong_with_a_file_is_one_sentence_and_a_reload_keeps_what_was_r
     assert b" 200 " in client.get()
 
 
-def test_a_key_of_another_certificate_is_named(authority: Authority) -> None:
-    one, other = authority.certify("one.example"), authority.certify("other.example")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ec.generate_private_key(ec.SECP256R1()),
+        lambda: rsa.generate_private_key(65537, 2048),
+        x25519.X25519PrivateKey.generate,
+    ],
+    ids=["of the same kind", "of another kind", "of a kind that signs nothing"],
+)
+def test_a_key_of_another_certificate_is_named(tmp_path: Path, make: Callable[[], Any]) -> None:
+    certificate = Authority(tmp_path).certify("shop.example")
+    Path(certificate.key).write_bytes(
+        make().private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
     with pytest.raises(TlsError) as caught:
-        TlsContexts(Tls(certificates=(Certificate(one.chain, other.key),)))
-    assert str(caught.value) == f"{other.key} is not the key of {one.chain}"
+        TlsContexts(Tls(certificates=(certificate,)))
+    assert str(caught.value) == f"{certificate.key} is not the key of {certificate.chain}"
 
 
 def test_ciphers_that_nobody_knows_are_named(certificate: Certificate) -> None:
@@ -410,10 +436,16 @@ def test_authorities_that_are_none_are_named(certificate: Certificate, tmp_path:
         TlsContexts(Tls(certificates=(certificate,), clientAuthorities=str(path)))
 
 
-def test_a_certificate_that_has_expired_is_served_and_said(authority: Authority, logged: Logged) -> None:
+def test_a_certificate_that_has_expired_is_served_and_said_once(authority: Authority, logged: Logged) -> None:
     certificate = authority.certify("old.example", days=-1)
-    TlsContexts(Tls(certificates=(certificate,)))
+    server = Server(Tls(certificates=(certificate,)))
+    TlsContexts(Tls(certificates=(certificate,)))  # as whoever only checks them
+    server.contexts.wrap(server.factory, seconds=1, reactor=server.clock)
+    server.contexts.reload()
     assert logged.messages(LogLevel.warn) == [f"the certificate {certificate.chain} has expired"]
+    client = Client(server, client_context(authority, check_hostname=False, verify_mode=ssl.CERT_NONE), "old.example")
+    client.shake()
+    assert client.certificate == der(certificate)
 
 
 def test_new_files_are_for_new_connections(tmp_path: Path) -> None:
