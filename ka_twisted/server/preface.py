@@ -76,10 +76,15 @@ class Preface(Protocol):
             self._late.cancel()
             self._late = None
 
+    @property
+    def timed(self) -> bool:
+        """Whether the connection will be ended if nothing else ends it."""
+        return self._late is not None
+
     def refuse(self, problem: str) -> None:
-        """End the connection."""
+        """End the connection, for this reason unless another is known."""
         self.over()
-        self.problem = problem
+        self.problem = self.problem or problem
         self.transport.abortConnection()
 
     def _expired(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from twisted.internet.interfaces import (
     IAddress,
+    IHalfCloseableDescriptor,
     IHandshakeListener,
     IOpenSSLServerConnectionCreator,
     IProtocolFactory,
@@ -37,6 +38,8 @@ except ImportError as error:
 _log = Logger()
 #: Suites of TLS 1.2 with forward secrecy and authenticated encryption (RFC 9325 4.2).
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+#: HTTP/1.1 and what it includes, as registered for RFC 7301.
+HTTP1 = (b"http/1.1", b"http/1.0")
 _VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 _OPTIONS = SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE
 #: The type of the record that a client begins with (RFC 8446 5.1).
@@ -50,6 +53,7 @@ _WORDS = (
     ("protocol version", "protocol version"),
     ("unsupported protocol", "protocol version"),
     ("no shared cipher", "no shared cipher"),
+    ("no application protocol", "no shared protocol"),
     ("unknown ca", "unknown authority"),
     ("did not return a certificate", "no client certificate"),
     ("certificate verify failed", "client certificate"),
@@ -68,11 +72,12 @@ class TlsContexts:
     """
     The certificates of a listener, as they were read last.
 
-    :param protocols: what is spoken within, in the order of preference (RFC 7301).
+    :param protocols: what is spoken within, in the order of preference (RFC 7301). A client that offers others only is
+        refused.
     :raises TlsError: when a file is missing, is none, or does not belong to the other.
     """
 
-    def __init__(self, tls: Tls, protocols: Sequence[bytes] = (b"http/1.1",)) -> None:
+    def __init__(self, tls: Tls, protocols: Sequence[bytes] = HTTP1) -> None:
         self._tls = tls
         self._protocols = tuple(protocols)
         self._said: set[str] = set()
@@ -174,14 +179,22 @@ class TlsContexts:
         context.set_tlsext_servername_callback(self._named)
         return context
 
-    def _choose(self, connection: SSL.Connection, offered: list[bytes]) -> Any:
-        """The protocol that is spoken; one that knows none of ours is served all the same."""
-        return next((protocol for protocol in self._protocols if protocol in offered), SSL.NO_OVERLAPPING_PROTOCOLS)
+    def _choose(self, connection: SSL.Connection, offered: list[bytes]) -> bytes:
+        """
+        The protocol that is spoken, when the client offers some.
+
+        :raises SSL.Error: which OpenSSL tells the client as an alert, when there is none in common (RFC 7301 3.2).
+        """
+        for protocol in self._protocols:
+            if protocol in offered:
+                return protocol
+        raise SSL.Error([("", "", "no application protocol")])
 
     def _named(self, connection: SSL.Connection) -> None:
         """Show the certificate of the name that the client asks for (RFC 6066 3, RFC 9525 6.3)."""
         name = (connection.get_servername() or b"").decode("ascii", "replace").lower().rstrip(".")
-        context = self._byName.get(name) or self._byName.get(f"*.{name.partition('.')[2]}")
+        first, _, rest = name.partition(".")
+        context = self._byName.get(name) or (self._byName.get(f"*.{rest}") if first else None)
         if context is not None:
             connection.set_context(context)
 
@@ -301,16 +314,22 @@ class _Transport(BufferingTLSTransport):
         if data[0] == _HANDSHAKE:
             self.dataReceived(data)
             return
-        self.wrappedProtocol.problem = "not TLS"
-        if data[:1].isalpha():
-            self.transport.write(_PLAIN)
-        self.transport.loseConnection()
         self.dataReceived = lambda data: None  # type: ignore[method-assign]
+        self.wrappedProtocol.problem = "not TLS"
+        transport = self.transport
+        if data[:1].isalpha():
+            transport.write(_PLAIN)
+            halfCloses = bool(IHalfCloseableDescriptor.providedBy(transport))
+            if halfCloses and self.wrappedProtocol.timed:
+                # The client may still be sending, and a reset would take the answer from it (RFC 9112 9.6).
+                transport.loseWriteConnection()
+                return
+        transport.loseConnection()
 
 
 def _word(error: BaseException | None) -> str:
     """What a handshake that failed with this is counted under."""
     if not isinstance(error, SSL.Error):
         return "reset"
-    said = " ".join(part for parts in error.args for one in parts for part in one if isinstance(part, str)).lower()
+    said = str(error).lower()
     return next((word for phrase, word in _WORDS if phrase in said), "other")

@@ -25,7 +25,7 @@ from twisted.logger import LogLevel
 
 from ka_twisted import KeepAliveFactory, Request, Response
 from ka_twisted.config import Certificate, Tls
-from ka_twisted.server.tls import TlsContexts, TlsError
+from ka_twisted.server.tls import HTTP1, TlsContexts, TlsError
 from ka_twisted.testing import MemoryTransport
 from tests.integration.driving import until
 from tests.logs import Logged
@@ -66,7 +66,7 @@ class Server:
     :ivar failed: the words of the handshakes that failed.
     """
 
-    def __init__(self, tls: Tls, seconds: float = 10, protocols: tuple[bytes, ...] = (b"http/1.1",)) -> None:
+    def __init__(self, tls: Tls, seconds: float = 10, protocols: tuple[bytes, ...] = HTTP1) -> None:
         self.clock = Clock()
         self.failed: list[str] = []
         self.factory = KeepAliveFactory(hello, reactor=self.clock)
@@ -159,10 +159,10 @@ def test_a_connection_whose_handshake_is_over_leaves_no_timer_but_its_own(
 @pytest.mark.parametrize(
     ("ours", "offered", "chosen"),
     [
-        ((b"http/1.1",), ["h2", "http/1.1"], "http/1.1"),
-        ((b"h2", b"http/1.1"), ["http/1.1", "h2"], "h2"),
-        ((b"http/1.1",), ["spdy/3"], None),
-        ((b"http/1.1",), [], None),
+        (HTTP1, ["h2", "http/1.1"], "http/1.1"),
+        (HTTP1, ["http/1.0"], "http/1.0"),
+        ((b"h2", *HTTP1), ["http/1.1", "h2"], "h2"),
+        (HTTP1, [], None),
     ],
 )
 def test_a_protocol_is_chosen_by_our_preference(
@@ -178,10 +178,19 @@ def test_a_protocol_is_chosen_by_our_preference(
 
 @pytest.mark.parametrize(
     ("name", "index"),
-    [("a.example", 0), ("B.Example", 1), ("x.c.example", 2), ("c.example", 0), ("y.x.c.example", 0), ("other.test", 0)],
+    [
+        ("a.example", 0),
+        ("B.Example", 1),
+        ("x.c.example", 2),
+        ("own.c.example", 3),
+        ("c.example", 0),
+        ("y.x.c.example", 0),
+        ("other.test", 0),
+        ("localhost", 0),
+    ],
 )
 def test_the_certificate_is_that_of_the_name_and_else_the_first(authority: Authority, name: str, index: int) -> None:
-    certificates = tuple(authority.certify(of) for of in ("a.example", "b.example", "*.c.example"))
+    certificates = tuple(authority.certify(of) for of in ("a.example", "b.example", "*.c.example", "own.c.example"))
     context = client_context(authority, check_hostname=False)
     client = Client(Server(Tls(certificates=certificates)), context, name)
     client.shake()
@@ -296,6 +305,19 @@ def test_clients_can_be_asked_for_a_certificate(
     assert server.factory.connectionCount == before
 
 
+def test_a_client_that_speaks_other_protocols_is_refused(authority: Authority, certificate: Certificate) -> None:
+    server = Server(Tls(certificates=(certificate,)))
+    context = client_context(authority)
+    context.set_alpn_protocols(["h2", "spdy/3"])
+    client = Client(server, context)
+    with pytest.raises(ssl.SSLError, match=r"(?i)no.application.protocol"):
+        client.shake()
+    client.pump()
+    assert server.failed == ["no shared protocol"]
+    assert server.factory.connectionCount == 0
+    assert client.transport.ended
+
+
 def test_plain_http_is_told_where_it_is(certificate: Certificate) -> None:
     server = Server(Tls(certificates=(certificate,)))
     transport = server.accept()
@@ -305,6 +327,23 @@ def test_plain_http_is_told_where_it_is(certificate: Certificate) -> None:
     assert head.startswith(b"HTTP/1.1 400 ")
     assert b"Content-Length: %d\r\n" % len(body) in head + b"\r\n"
     assert transport.ended
+    transport.arrive(b"what was on its way")
+    transport.arrive(None)
+    assert not transport.connected
+    assert server.failed == ["not TLS"]
+    assert server.clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize("seconds", [10, 0])
+def test_plain_http_that_never_ends_is_cut(certificate: Certificate, seconds: float) -> None:
+    server = Server(Tls(certificates=(certificate,)), seconds=seconds)
+    transport = server.accept()
+    transport.arrive(GET)
+    server.settle()
+    assert transport.connected is bool(seconds)
+    server.clock.advance(seconds)
+    server.settle()
+    assert not transport.connected
     assert server.failed == ["not TLS"]
 
 
