@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Any
 
+from twisted.internet.address import IPv4Address as Ip4
+from twisted.internet.address import IPv6Address as Ip6
 from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
 from twisted.internet.protocol import connectionDone
@@ -28,6 +31,7 @@ _V1, _V2 = b"PROXY ", V2Parser.PREFIX
 _UNKNOWN = b"PROXY UNKNOWN\r\n"
 #: Octets before which a header of version 2 does not say how long it is.
 _V2_FIXED = 16
+_LAST_PORT = 65535
 
 
 class ProxiedFactory(PrefaceFactory):
@@ -135,10 +139,22 @@ def _parse(data: bytes) -> tuple[IAddress | None, IAddress | None, bytes] | None
     info, rest = parser.feed(data)
     if info is None:
         return None
-    for address in (info.source, info.destination):
-        if address is not None and not isinstance(address, UNIXAddress) and _host(address) is None:
-            raise ValueError("no address")
-    return info.source, info.destination, rest or b""
+    return _checked(info.source), _checked(info.destination), rest or b""
+
+
+def _checked(address: Any) -> IAddress | None:
+    """
+    An address of a header, written as the kernel writes those of connections: limits and logs compare the text.
+
+    :raises Exception: when it is none.
+    """
+    if isinstance(address, (Ip4, Ip6)):
+        family = AF_INET6 if isinstance(address, Ip6) else AF_INET
+        if not 0 <= address.port <= _LAST_PORT:
+            raise ValueError("no port")
+        host = inet_ntop(family, inet_pton(family, address.host))
+        return type(address)(address.type, host, address.port)
+    return address  # type: ignore[no-any-return]
 
 
 def _host(address: object) -> IPv4Address | IPv6Address | None:

@@ -25,7 +25,7 @@ from ka_twisted.server.tls import TlsContexts
 from ka_twisted.server.transport import DirectOutlet
 from ka_twisted.testing import MemoryTransport
 from tests.server.certificates import Authority
-from tests.server.test_tls import client_context
+from tests.server.test_tls import Client, client_context
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 BALANCER, HOST = IPv4Address("TCP", "10.0.0.7", 50000), IPv4Address("TCP", "10.0.0.8", 80)
@@ -96,8 +96,11 @@ class Server:
         pytest.param(b"PROXY UNKNOWN what ever follows\r\n", b"10.0.0.7 80", id="1, unknown with more"),
         pytest.param(V2, b"192.0.2.1 443", id="2"),
         pytest.param(V2_TLV, b"192.0.2.1 443", id="2 with more"),
-        pytest.param(V2_6, b"2001:db8:0:0:0:0:0:1 443", id="2, IPv6"),
+        pytest.param(V1_6.replace(b"2001:db8::1", b"2001:DB8:0::0001"), b"2001:db8::1 443", id="1, IPv6 in full"),
+        pytest.param(V2_6, b"2001:db8::1 443", id="2, IPv6"),
+        pytest.param(v2(1, 0x12, INET), b"192.0.2.1 443", id="2, datagrams"),
         pytest.param(v2(0, 0, b""), b"10.0.0.7 80", id="2, local"),
+        pytest.param(v2(0, 0x11, INET), b"10.0.0.7 80", id="2, local with addresses"),
         pytest.param(v2(1, 0, b""), b"10.0.0.7 80", id="2, unspecified"),
         pytest.param(v2(1, 0x31, bytes(216)), b"unix ", id="2, UNIX"),
     ],
@@ -153,6 +156,10 @@ def test_those_who_are_trusted_are(peer: IAddress) -> None:
         b"PROXY TCP4 192.0.2.1\r\n",
         b"PROXY TCP4 nobody 198.51.100.9 40000 443\r\n",
         b"PROXY TCP4 192.0.2.1 198.51.100.9 many 443\r\n",
+        b"PROXY TCP4 192.0.2.1 198.51.100.9 65536 443\r\n",
+        b"PROXY TCP4 192.0.2.1 198.51.100.9 40000 -1\r\n",
+        b"PROXY TCP4 2001:db8::1 2001:db8::2 40000 443\r\n",
+        b"PROXY TCP6 192.0.2.1 198.51.100.9 40000 443\r\n",
         b"PROXY TCP5 192.0.2.1 198.51.100.9 40000 443\r\n",
         b"PROXY TCP4 " + b"9" * 200,
         b"PROXY \xff\xfe\r\n",
@@ -187,19 +194,20 @@ def test_no_octets_raise_anything_or_leave_anything(octets: bytes, start: bytes)
     assert len(server.failed) == (server.factory.connectionCount == 0)
 
 
-@pytest.mark.parametrize("begun", [0, 1, 8, 15, 20])
-@pytest.mark.parametrize("header", [V1, V2])
-def test_a_header_that_stalls_is_cut_at_its_time(header: bytes, begun: int) -> None:
+@pytest.mark.parametrize("header", [V1, V1_6, b"PROXY UNKNOWN\r\n", V2, V2_TLV], ids=["1", "1, 6", "none", "2", "TLV"])
+def test_a_header_that_stalls_at_any_octet_is_cut_at_its_time(header: bytes) -> None:
     server = Server(seconds=10)
-    transport = server.accept()
-    if begun:
-        transport.arrive(header[:begun])
+    transports = [server.accept() for _ in header]
+    for begun, transport in enumerate(transports):
+        if begun:
+            transport.arrive(header[:begun])
     server.clock.advance(9.9)
-    assert not transport.ended
+    assert not any(transport.ended for transport in transports)
     server.clock.advance(0.1)
     server.settle()
-    assert transport.ended
-    assert server.failed == ["timeout"]
+    assert all(transport.ended for transport in transports)
+    assert server.failed == ["timeout"] * len(header)
+    assert server.clock.getDelayedCalls() == []
 
 
 def test_without_a_time_a_header_may_take_for_ever() -> None:
@@ -222,6 +230,38 @@ def test_no_timer_is_left_but_those_of_http() -> None:
     server.answer(server.accept(), V1 + GET)
     (call,) = server.clock.getDelayedCalls()
     assert call.getTime() > 60
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@given(header=st.sampled_from([V1, V2, V2_TLV]), cuts=st.lists(st.integers(0, 400), max_size=6))
+@settings(max_examples=50, deadline=None)
+def test_tls_begins_at_the_octet_behind_the_header_in_every_split(
+    authority: Authority, header: bytes, cuts: list[int]
+) -> None:
+    below = Server()
+    contexts = TlsContexts(Tls(certificates=(authority.certify("shop.example"),)))
+    below.listening.following = contexts.wrap(
+        below.factory, seconds=10, reactor=below.clock, failed=below.failed.append
+    )
+    client = Client(below, client_context(authority))
+    arrive = client.transport.arrive
+    first = [header]
+
+    def split(data: bytes | None) -> None:
+        octets = (first.pop() if first else b"") + (data or b"")
+        for start, end in pairwise([0, *sorted(cut for cut in cuts if cut < len(octets)), len(octets)]):
+            if start < end:
+                arrive(octets[start:end])
+
+    client.transport.arrive = split  # type: ignore[method-assign]
+    assert below.factory.connectionCount == 0
+    client.shake()
+    assert client.get().endswith(b"192.0.2.1 443")
+    assert below.failed == []
 
 
 def test_connections_are_counted_by_the_address_of_the_header() -> None:

@@ -9,7 +9,7 @@ import ssl
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import pytest_twisted
@@ -59,6 +59,16 @@ def hello(request: Request) -> Response:
     return Response(200, f"{request.connection.peer.host} {request.connection.secure}".encode())  # type: ignore[attr-defined]
 
 
+class Accepting(Protocol):
+    """A listener in memory."""
+
+    def accept(self) -> MemoryTransport:
+        """A new connection."""
+
+    def settle(self) -> None:
+        """Let what is due happen."""
+
+
 class Server:
     """
     A listener with TLS, in memory.
@@ -89,7 +99,7 @@ class Server:
 class Client:
     """A client of such a server, with Python's own TLS."""
 
-    def __init__(self, server: Server, context: ssl.SSLContext, name: str = "shop.example") -> None:
+    def __init__(self, server: Accepting, context: ssl.SSLContext, name: str = "shop.example") -> None:
         self.server = server
         self.transport = server.accept()
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
