@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import socket
 import ssl
 import subprocess
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,14 +21,18 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from OpenSSL import SSL
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
-from twisted.internet.task import Clock
-from twisted.internet.threads import deferToThread
+from twisted.internet.task import Clock, deferLater
+from twisted.internet.threads import deferToThread, deferToThreadPool
 from twisted.logger import LogLevel
+from twisted.protocols.tls import BufferingTLSTransport
 
-from ka_twisted import KeepAliveFactory, Request, Response
+from ka_twisted import KeepAliveFactory, KeepAliveProtocol, Request, Response
 from ka_twisted.config import Certificate, Tls
+from ka_twisted.server.preface import Preface
+from ka_twisted.server.proxied import ProxiedFactory
 from ka_twisted.server.tls import HTTP1, TlsContexts, TlsError
 from ka_twisted.testing import MemoryTransport
 from tests.integration.driving import until
@@ -35,6 +43,11 @@ GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 LOCKED = ec.generate_private_key(ec.SECP256R1()).private_bytes(
     serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"secret")
 )
+LAST = GET.replace(b"Host: a", b"Host: a\r\nConnection: close")
+PROXY = b"PROXY TCP4 192.0.2.1 198.51.100.9 40000 443\r\n"
+#: All that the command openssl can be made to offer.
+WEAK = ("-cipher", "ALL:@SECLEVEL=0")
+VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 PEER, HOST = IPv4Address("TCP", "192.0.2.1", 50000), IPv4Address("TCP", "192.0.2.2", 443)
 
 
@@ -128,6 +141,7 @@ class Client:
         raise AssertionError("the handshake does not end")
 
     def get(self) -> bytes:
+        self.shake()
         self.tls.write(GET)
         self.pump()
         return self.tls.read()
@@ -274,29 +288,32 @@ def test_a_client_without_a_suite_of_ours_is_refused(authority: Authority, certi
     assert server.failed == ["no shared cipher"]
 
 
-def test_a_client_that_does_not_know_our_authority_is_counted(certificate: Certificate) -> None:
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
+def test_a_client_that_does_not_know_our_authority_is_counted(
+    certificate: Certificate, version: ssl.TLSVersion
+) -> None:
     server = Server(Tls(certificates=(certificate,)))
     context = ssl.create_default_context()
-    context.maximum_version = ssl.TLSVersion.TLSv1_2  # later, our side has finished before the client complains
+    context.maximum_version = version
     client = Client(server, context)
     fails(server, client.shake)
     client.pump()
     assert server.failed == ["unknown authority"]
 
 
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
 @pytest.mark.parametrize("required", [True, False])
 def test_clients_can_be_asked_for_a_certificate(
-    authority: Authority, certificate: Certificate, tmp_path: Path, required: bool
+    authority: Authority, certificate: Certificate, tmp_path: Path, required: bool, version: ssl.TLSVersion
 ) -> None:
     clients = Authority(tmp_path, "clients")
     known, unknown = clients.certify("someone"), authority.certify("stranger.example")
     tls = Tls(certificates=(certificate,), clientAuthorities=str(clients.path), clientRequired=required)
     server = Server(tls)
-    context = client_context(authority, maximum_version=ssl.TLSVersion.TLSv1_2)
+    context = client_context(authority, maximum_version=version)
     client = Client(server, context)
     if required:
-        fails(server, client.shake)
-        client.pump()
+        fails(server, client.get)
         assert server.failed == ["no client certificate"]
     else:
         client.shake()
@@ -306,12 +323,12 @@ def test_clients_can_be_asked_for_a_certificate(
     client.shake()
     assert b" 200 " in client.get()
     before = server.factory.connectionCount
-    context.load_cert_chain(unknown.chain, unknown.key)
-    stranger = Client(server, context)
-    with pytest.raises(ssl.SSLError):
-        stranger.shake()
-    stranger.pump()
-    assert server.failed[-1] == "client certificate"
+    for refused in (unknown, clients.certify("late", days=-1)):
+        context.load_cert_chain(refused.chain, refused.key)
+        stranger = Client(server, context)
+        with pytest.raises(ssl.SSLError):
+            stranger.get()
+        assert server.failed[-1] == "client certificate"
     assert server.factory.connectionCount == before
 
 
@@ -387,18 +404,43 @@ def test_whatever_a_client_does_in_the_handshake_is_counted_once_and_raises_noth
     assert server.clock.getDelayedCalls() == []
 
 
-@pytest.mark.parametrize("octets", [b"", b"\x16", b"\x16\x03\x01\x02\x00\x01"])
-def test_a_handshake_that_stalls_is_cut_at_its_time(certificate: Certificate, octets: bytes) -> None:
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
+def test_a_handshake_that_stalls_at_any_octet_is_cut_at_its_time(
+    authority: Authority, certificate: Certificate, version: ssl.TLSVersion
+) -> None:
     server = Server(Tls(certificates=(certificate,)), seconds=10)
-    transport = server.accept()
-    if octets:
-        transport.arrive(octets)
-    server.clock.advance(9.9)
-    assert not transport.ended
-    server.clock.advance(0.1)
-    server.settle()
-    assert transport.ended
-    assert server.failed == ["timeout"]
+    context = client_context(authority, maximum_version=version)
+    stalled = 0
+    while stalls(client := Client(server, context), stalled):
+        server.clock.advance(9.9)
+        assert not client.transport.ended
+        server.clock.advance(0.1)
+        server.settle()
+        assert client.transport.ended
+        stalled += 1
+    assert stalled > 250  # the first flight and the second
+    assert server.failed == ["timeout"] * stalled
+    assert server.factory.connectionCount == 1
+    assert len(server.clock.getDelayedCalls()) == 1
+
+
+def stalls(client: Client, allowed: int) -> bool:
+    """Let a client shake hands with so many octets; whether it needs more."""
+    arrive = client.transport.arrive
+    left = [allowed]
+
+    def some(data: bytes | None) -> None:
+        octets = (data or b"")[: left[0]]
+        left[0] -= len(data or b"")
+        if octets:
+            arrive(octets)
+
+    client.transport.arrive = some  # type: ignore[method-assign]
+    try:
+        client.shake()
+    except AssertionError:
+        return True
+    return left[0] < 0
 
 
 def test_without_a_time_a_handshake_may_take_for_ever(certificate: Certificate) -> None:
@@ -497,6 +539,28 @@ def test_a_certificate_that_has_expired_is_served_and_said_once(authority: Autho
     assert client.certificate == der(certificate)
 
 
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
+def test_a_session_can_be_resumed_until_the_files_are_read_anew(
+    authority: Authority, certificate: Certificate, version: ssl.TLSVersion
+) -> None:
+    server = Server(Tls(certificates=(authority.certify("other.example"), certificate)))
+    context = client_context(authority, maximum_version=version)
+    first = Client(server, context)
+    first.get()  # brings the tickets of TLS 1.3
+
+    def resumed() -> bool | None:
+        client = Client(server, context)
+        client.tls.session = first.tls.session
+        assert b" 200 " in client.get()
+        return client.tls.session_reused
+
+    assert resumed()
+    server.contexts.reload()
+    assert not resumed()
+    assert b" 200 " in first.get()
+    assert server.failed == []
+
+
 def test_new_files_are_for_new_connections(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     first = authority.certify("shop.example")
@@ -518,64 +582,197 @@ def test_new_files_are_for_new_connections(tmp_path: Path) -> None:
 # -- on sockets --------------------------------------------------------------------------------------------------------
 
 
-def openssl(port: int, *arguments: str) -> str:
+@asynccontextmanager
+async def listening(
+    tls: Tls, failed: Callable[[str], object] = lambda word: None
+) -> AsyncIterator[int]:
+    """A listener with TLS: its port; afterwards its connections have ended."""
+    factory = KeepAliveFactory(hello)
+    wrapped: Any = TlsContexts(tls).wrap(factory, seconds=5, reactor=reactor, failed=failed)
+    port: Any = reactor.listenTCP(0, wrapped, interface="127.0.0.1")
+    try:
+        yield port.getHost().port
+        await factory.drain(5)
+        await until(lambda: not wrapped.protocols)
+    finally:
+        await port.stopListening()
+
+
+def openssl(port: int, *arguments: str, said: bytes = LAST) -> str:
     run = subprocess.run(
         ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-servername", "shop.example", *arguments],
-        input=GET.replace(b"Host: a", b"Host: a\r\nConnection: close"), capture_output=True, timeout=20, check=False,
+        input=said, capture_output=True, timeout=20, check=False,
     )  # fmt: skip
     return run.stdout.decode("utf-8", "replace") + run.stderr.decode("utf-8", "replace")
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="the command openssl is not installed")
+needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="the command openssl is not installed")
+
+
+@needs_openssl
 @pytest_twisted.ensureDeferred
 async def test_protocols_and_ciphers_as_openssl_sees_them(certificate: Certificate) -> None:
     failed: list[str] = []
-    factory = KeepAliveFactory(lambda request: Response(200, b"ok"))
-    contexts = TlsContexts(Tls(certificates=(certificate,)))
-    listening: Any = contexts.wrap(factory, seconds=5, reactor=reactor, failed=failed.append)
-    port: Any = reactor.listenTCP(0, listening, interface="127.0.0.1")
-    number = port.getHost().port
-    try:
-        weak = ("-cipher", "ALL:@SECLEVEL=0")
+    async with listening(Tls(certificates=(certificate,)), failed.append) as port:
         for arguments, accepted in (
             (("-tls1_3", "-ign_eof"), True),
             (("-tls1_2", "-ign_eof"), True),
-            (("-tls1_1", *weak), False),
-            (("-tls1", *weak), False),
+            (("-tls1_2", "-ign_eof", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"), True),
+            (("-tls1_1", *WEAK), False),
+            (("-tls1", *WEAK), False),
             (("-tls1_2", "-cipher", "AES128-SHA:@SECLEVEL=0"), False),
+            (("-tls1_2", "-cipher", "AES128-GCM-SHA256:@SECLEVEL=0"), False),
             (("-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-SHA:@SECLEVEL=0"), False),
+            (("-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-SHA384:@SECLEVEL=0"), False),
+            (("-tls1_2", "-cipher", "AECDH-AES256-SHA:NULL:@SECLEVEL=0"), False),
         ):
-            said = await deferToThread(openssl, number, *arguments)
+            said = await deferToThread(openssl, port, *arguments)
             assert ("HTTP/1.1 200" in said) is accepted, (arguments, said)
-        said = await deferToThread(openssl, number, "-tls1_2", "-ign_eof")
+        said = await deferToThread(openssl, port, "-tls1_2", "-ign_eof")
         assert "Compression: NONE" in said
-    finally:
+    assert failed == ["protocol version"] * 2 + ["no shared cipher"] * 5
+
+
+@needs_openssl
+@pytest_twisted.ensureDeferred
+async def test_a_client_cannot_negotiate_anew(certificate: Certificate) -> None:
+    async with listening(Tls(certificates=(certificate,))) as port:
+        said = await deferToThread(openssl, port, "-tls1_2", said=b"R\n")
+    assert "RENEGOTIATING" in said
+    assert "no renegotiation" in said
+
+
+class Visitor:
+    """
+    A client on a socket, which blocks: its methods are for a thread.
+
+    :param before: what it sends ahead of TLS, in the same segment as the beginning of that.
+    """
+
+    def __init__(self, port: int, context: ssl.SSLContext, before: bytes = b"") -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._before = before
+        self.tls = context.wrap_bio(self._in, self._out, server_hostname="shop.example")
+        self._do(self.tls.do_handshake)
+
+    def get(self) -> bytes:
+        self.tls.write(GET)
+        received: bytes = self._do(lambda: self.tls.read(1000))
+        return received
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _do(self, what: Callable[[], Any]) -> Any:
+        while True:
+            try:
+                return what()
+            except ssl.SSLWantReadError:
+                self._send()
+                self._in.write(self._socket.recv(65536) or b"")
+            finally:
+                self._send()
+
+    def _send(self) -> None:
+        octets, self._before = self._before + self._out.read(), b""
+        self._socket.sendall(octets)
+
+
+def answered(port: int, octets: bytes) -> bytes:
+    """The end of what comes back for octets which are not TLS."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
+        plain.sendall(octets)
+        received = b""
+        try:
+            while some := plain.recv(65536):
+                received += some
+        except ConnectionResetError:
+            return b"reset"
+        return received[-10:]
+
+
+async def tour(on: Any, folder: Path) -> None:
+    """TLS and PROXY headers on sockets of a reactor: what succeeds, what fails, what stalls, and new files."""
+    authority = Authority(folder)
+    certificate = authority.certify("shop.example")
+    context = client_context(authority)
+    failed: list[str] = []
+    factory = KeepAliveFactory(hello, reactor=on)
+    contexts = TlsContexts(Tls(certificates=(certificate,)))
+    secured: Any = contexts.wrap(factory, seconds=0.5, reactor=on, failed=failed.append)
+    proxied: Any = ProxiedFactory(
+        secured, [ip_network("127.0.0.0/8")], seconds=0.5, reactor=on, failed=failed.append
+    )
+    ports = [on.listenTCP(0, factory, interface="127.0.0.1") for factory in (secured, proxied)]
+    direct, behind = (port.getHost().port for port in ports)
+
+    def aside(what: Callable[..., Any], *arguments: Any) -> Any:
+        return deferToThreadPool(on, on.getThreadPool(), what, *arguments)
+
+    first: Visitor = await aside(Visitor, direct, context)
+    other: Visitor = await aside(Visitor, behind, context, PROXY)
+    old = first.tls.getpeercert(binary_form=True)
+    assert (await aside(first.get)).endswith(b"127.0.0.1 True")
+    assert (await aside(other.get)).endswith(b"192.0.2.1 True")
+    authority.certify("shop.example")
+    assert contexts.changed()
+    contexts.reload()
+    new: Visitor = await aside(Visitor, direct, context)
+    assert new.tls.getpeercert(binary_form=True) == der(certificate) != old
+    for visitor, peer in ((first, b"127.0.0.1"), (other, b"192.0.2.1"), (new, b"127.0.0.1")):
+        assert (await aside(visitor.get)).endswith(peer + b" True")
+    assert failed == []
+    post = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n" + bytes(300_000)
+    for octets, answer in ((GET, b"over TLS.\n"), (post, b"over TLS.\n"), (b"\0\0", b""), (b"\x16\x03", b"reset")):
+        assert await aside(answered, direct, octets) == answer
+        assert await aside(answered, behind, PROXY + octets) == answer
+    assert failed == ["not TLS"] * 6 + ["timeout"] * 2
+    assert factory.connectionCount == 3
+    for visitor in (first, other, new):
+        visitor.close()
+    while factory.connectionCount or secured.protocols:
+        await deferLater(on, 0.002)
+    for port in ports:
         await port.stopListening()
-    assert failed == ["protocol version", "protocol version", "no shared cipher", "no shared cipher"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_on_sockets_of_twisteds_reactor(tmp_path: Path) -> None:
+    await tour(reactor, tmp_path)
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_thousand_handshakes_leave_nothing(authority: Authority, certificate: Certificate) -> None:
     failed: list[str] = []
-    factory = KeepAliveFactory(lambda request: Response(200, b"ok"))
-    contexts = TlsContexts(Tls(certificates=(certificate,)))
-    listening: Any = contexts.wrap(factory, seconds=5, reactor=reactor, failed=failed.append)
-    port: Any = reactor.listenTCP(0, listening, interface="127.0.0.1")
+    before = alive()
+    async with listening(Tls(certificates=(certificate,)), failed.append) as port:
 
-    def visit() -> None:
-        context = client_context(authority)
-        for number in range(1000):
-            with socket.create_connection(("127.0.0.1", port.getHost().port), timeout=10) as plain:
-                if number % 4:
-                    plain.sendall(b"\x16\x03\x01" if number % 2 else GET)
-                    continue
-                with context.wrap_socket(plain, server_hostname="shop.example") as tls:
+        def visit() -> None:
+            context = client_context(authority)
+            strict = client_context(authority, maximum_version=ssl.TLSVersion.TLSv1_2)
+            strict.set_ciphers("ECDHE-ECDSA-AES128-SHA256")
+            for number in range(1000):
+                address = ("127.0.0.1", port)
+                plain = socket.create_connection(address, timeout=10)
+                with plain, context.wrap_socket(plain, server_hostname="shop.example") as tls:
                     tls.sendall(GET)
                     assert tls.recv(1000).startswith(b"HTTP/1.1 200 ")
+                if number % 10:
+                    continue
+                for octets in (b"", GET, b"\x16\x03\x01"):
+                    with socket.create_connection(address, timeout=10) as plain:
+                        plain.sendall(octets)
+                with socket.create_connection(address, timeout=10) as plain, pytest.raises(ssl.SSLError):
+                    strict.wrap_socket(plain, server_hostname="shop.example")
 
-    try:
         await deferToThread(visit)
-        await factory.drain(5)
-        await until(lambda: len(failed) == 750 and not listening.protocols)
-    finally:
-        await port.stopListening()
+    assert Counter(failed) == {"reset": 200, "not TLS": 100, "no shared cipher": 100}
+    assert alive() <= before
+
+
+def alive() -> Counter[str]:
+    """What there is of connections and of what they are made of."""
+    gc.collect()
+    kinds = (SSL.Connection, BufferingTLSTransport, Preface, KeepAliveProtocol)
+    return Counter(type(one).__name__ for one in gc.get_objects() if issubclass(type(one), kinds))

@@ -1,0 +1,18 @@
+"""What comes ahead of HTTP, on the reactor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ka_twisted.reactors.uvloop import UvloopReactor
+from tests.reactors.driving import run
+
+pytest.importorskip("OpenSSL", reason="pyOpenSSL, of the extra tls, is not installed")
+
+from tests.server.test_tls import tour
+
+
+def test_tlsAndProxyHeaders(reactor: UvloopReactor, tmp_path: Path) -> None:
+    run(reactor, lambda: tour(reactor, tmp_path))
