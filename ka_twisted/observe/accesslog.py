@@ -99,10 +99,11 @@ class AccessLog:
         visit = self._visits.get(connection)
         if visit is None:
             visit = self._visits[connection] = _visit(connection)
+        wallClock = self._wallClock
         duration = 0.0
         if self._format.timed and (exchange.started or exchange.error is None):  # what was refused never started
             duration = self._seconds() - exchange.started
-        self._file.write(self._format.exchange(visit, exchange, self._wallClock(), duration))
+        self._file.write(self._format.exchange(visit, exchange, wallClock(), duration))
 
     def connectionClosed(self, connection: _Connection, reason: CloseReason) -> None:
         """See `IConnectionObserver`."""

@@ -110,14 +110,11 @@ class Combined:
         head = exchange.head
         if head is not visit.head:
             self._remember(visit, head)
-        line = b"%b - - %b%b%b %b%b" % (
-            visit.peer,
-            self._date,
-            visit.request,
-            _STATUS[exchange.status],
-            b"%d" % exchange.bytes_sent if exchange.bytes_sent else b"-",
-            visit.tail,
-        )
+        status = _STATUS[exchange.status]
+        if sent := exchange.bytes_sent:
+            line = b"%b - - %b%b%b %d%b" % (visit.peer, self._date, visit.request, status, sent, visit.tail)
+        else:
+            line = b"%b - - %b%b%b -%b" % (visit.peer, self._date, visit.request, status, visit.tail)
         if visit.head is None:
             visit.forget()
         return line

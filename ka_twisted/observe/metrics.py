@@ -37,6 +37,8 @@ EXPECTATION = Deadline.EXPECTATION.name.lower()
 DONE, FAILED = "done", "failed"
 #: What a connection does that may be ended without a word, while a request is on its way.
 _AT_REST = frozenset(("unused", "idle"))
+#: Seconds to the first byte, at most, that most responses take: they are not looked for among the ranges.
+_FAST = 0.001
 
 
 @implementer(IConnectionObserver)
@@ -64,7 +66,7 @@ class Metrics:
         #: By method and status; a method that is not registered is `OTHER`.
         self._requests: dict[tuple[bytes, int | None], int] = {}
         self._perConnection = Histogram(0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10000)
-        self._firstByte = Histogram(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+        self._firstByte = Histogram(_FAST, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
         #: Of requests that had company; the others are all of depth 1.
         self._depth = Histogram(1, 2, 4, 8, 16, 32, 64)
         self._handshakes: dict[str, int] = {}
@@ -97,16 +99,17 @@ class Metrics:
             self._requests[head.method, status] += 1
         except KeyError:
             self._countAnother(head.method, status)
-        if status is not None and exchange.error is None:
-            wait = (exchange.responded or connection.factory.now()) - exchange.started
+        if status is not None and (status < 400 or exchange.error is None):
+            now = connection.factory.now
+            wait = (exchange.responded or now()) - exchange.started
             histogram = self._firstByte
-            histogram.counts[bisect_left(histogram.bounds, wait)] += 1
+            histogram.counts[0 if wait <= _FAST else bisect_left(histogram.bounds, wait)] += 1
             histogram.sum += wait
         if exchange.depth != 1:
             depths = self._depth
             depths.counts[bisect_left(depths.bounds, exchange.depth)] += 1
             depths.sum += exchange.depth
-        if exchange.overdue:
+        if not head.light and exchange.overdue:
             self._expired += 1
 
     def connectionClosed(self, connection: Connection, reason: CloseReason) -> None:

@@ -233,7 +233,7 @@ def test_whatDiesAgainAndAgainIsReplacedLaterEachTime(supervised: Supervised) ->
 
 def test_whoDiesIsCountedAndWhoWasToldToEndIsNot(supervised: Supervised) -> None:
     died: list[None] = []
-    supervised.service.aggregate.died = lambda: died.append(None)  # type: ignore[method-assign]
+    supervised.service.aggregate.died = lambda: died.append(None)
     supervised.workers[0].end()
     assert len(died) == 1
     supervised.service.drain()
