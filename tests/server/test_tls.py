@@ -583,17 +583,14 @@ def test_new_files_are_for_new_connections(tmp_path: Path) -> None:
 
 
 @asynccontextmanager
-async def listening(
-    tls: Tls, failed: Callable[[str], object] = lambda word: None
-) -> AsyncIterator[int]:
-    """A listener with TLS: its port; afterwards its connections have ended."""
+async def listening(tls: Tls, failed: Callable[[str], object] = lambda word: None) -> AsyncIterator[tuple[int, Any]]:
+    """A listener with TLS: its port and its factory."""
     factory = KeepAliveFactory(hello)
     wrapped: Any = TlsContexts(tls).wrap(factory, seconds=5, reactor=reactor, failed=failed)
     port: Any = reactor.listenTCP(0, wrapped, interface="127.0.0.1")
     try:
-        yield port.getHost().port
+        yield port.getHost().port, wrapped
         await factory.drain(5)
-        await until(lambda: not wrapped.protocols)
     finally:
         await port.stopListening()
 
@@ -613,7 +610,7 @@ needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="the 
 @pytest_twisted.ensureDeferred
 async def test_protocols_and_ciphers_as_openssl_sees_them(certificate: Certificate) -> None:
     failed: list[str] = []
-    async with listening(Tls(certificates=(certificate,)), failed.append) as port:
+    async with listening(Tls(certificates=(certificate,)), failed.append) as (port, _):
         for arguments, accepted in (
             (("-tls1_3", "-ign_eof"), True),
             (("-tls1_2", "-ign_eof"), True),
@@ -636,7 +633,7 @@ async def test_protocols_and_ciphers_as_openssl_sees_them(certificate: Certifica
 @needs_openssl
 @pytest_twisted.ensureDeferred
 async def test_a_client_cannot_negotiate_anew(certificate: Certificate) -> None:
-    async with listening(Tls(certificates=(certificate,))) as port:
+    async with listening(Tls(certificates=(certificate,))) as (port, _):
         said = await deferToThread(openssl, port, "-tls1_2", said=b"R\n")
     assert "RENEGOTIATING" in said
     assert "no renegotiation" in said
@@ -745,8 +742,8 @@ async def test_on_sockets_of_twisteds_reactor(tmp_path: Path) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_thousand_handshakes_leave_nothing(authority: Authority, certificate: Certificate) -> None:
     failed: list[str] = []
-    before = alive()
-    async with listening(Tls(certificates=(certificate,)), failed.append) as port:
+    async with listening(Tls(certificates=(certificate,)), failed.append) as (port, wrapped):
+        before = alive()
 
         def visit() -> None:
             context = client_context(authority)
@@ -767,8 +764,9 @@ async def test_a_thousand_handshakes_leave_nothing(authority: Authority, certifi
                     strict.wrap_socket(plain, server_hostname="shop.example")
 
         await deferToThread(visit)
-    assert Counter(failed) == {"reset": 200, "not TLS": 100, "no shared cipher": 100}
-    assert alive() <= before
+        await until(lambda: not wrapped.protocols)
+        assert Counter(failed) == {"reset": 200, "not TLS": 100, "no shared cipher": 100}
+        assert alive() <= before
 
 
 def alive() -> Counter[str]:
