@@ -39,8 +39,8 @@ setup(
     zip_safe=False,
     install_requires=["tomli; python_version < '3.11'", "twisted>=24.7", "zope.interface"],
     extras_require={
-        # Certificates are those of the package cryptography since 24.3.
-        "tls": ["pyopenssl>=24.3", "twisted[tls]>=24.7"],
+        # pyOpenSSL takes certificates of the package cryptography since 24.3; that tells times with their zone since 42.
+        "tls": ["cryptography>=42", "pyopenssl>=24.3", "twisted[tls]>=24.7"],
         # Young, hence pinned below its next minor.
         "http2": ["ngh2>=0.3,<0.4"],
         "uvloop": ["uvloop; platform_system != 'Windows'"],
