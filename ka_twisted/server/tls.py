@@ -7,9 +7,7 @@ broke.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime, timezone
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from twisted.internet.interfaces import (
@@ -23,23 +21,29 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ..config import Certificate, Tls
+from ..config import Tls
 from .preface import Preface, PrefaceFactory
 
 try:
-    from cryptography import x509
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from cryptography.x509 import Certificate
     from OpenSSL import SSL
+    from OpenSSL.crypto import X509
     from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
+
+    from .credentials import Credentials, TlsError, readCertificates, stamps
 except ImportError as error:
     raise ImportError("TLS needs the extra ka_twisted[tls]") from error
+
+__all__ = ["CIPHERS", "HTTP1", "TICKET_KEYS", "TlsContexts", "TlsError"]
 
 _log = Logger()
 #: Suites of TLS 1.2 with forward secrecy and authenticated encryption (RFC 9325 4.2).
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 #: HTTP/1.1 and what it includes, as registered for RFC 7301.
 HTTP1 = (b"http/1.1", b"http/1.0")
+#: Seconds after which tickets are sealed with other keys, or who comes by them could read what was said with them
+#: (RFC 9325 3.4).
+TICKET_KEYS = 86400.0
 _VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 _OPTIONS = SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE
 #: The type of the record that a client begins with (RFC 8446 5.1).
@@ -59,15 +63,11 @@ _WORDS = (
     ("certificate verify failed", "client certificate"),
     ("alert", "refused by the client"),
     ("wrong version number", "not TLS"),
+    ("length too long", "not TLS"),
     ("unexpected eof", "reset"),
 )
 
 
-class TlsError(Exception):
-    """The files of TLS cannot be used; the text is one sentence that says why."""
-
-
-@implementer(IOpenSSLServerConnectionCreator)
 class TlsContexts:
     """
     The certificates of a listener, as they were read last.
@@ -81,6 +81,8 @@ class TlsContexts:
         self._tls = tls
         self._protocols = tuple(protocols)
         self._said: set[str] = set()
+        #: When the contexts were used first.
+        self._since: float | None = None
         self._read()
 
     def reload(self) -> None:
@@ -94,7 +96,7 @@ class TlsContexts:
 
     def changed(self) -> bool:
         """Whether the files are others than those that were read, or gone."""
-        return self._stamps() != self._read_stamps
+        return stamps(self._paths()) != self._stamps
 
     def wrap(
         self,
@@ -111,68 +113,73 @@ class TlsContexts:
         :param failed: called once for each handshake that fails, with a word that says why.
         """
         self._sayExpired()
-        wrapped = TLSMemoryBIOFactory(self, False, _Handshakes(factory, seconds, reactor, failed), reactor)
+        handshakes = _Handshakes(factory, seconds, reactor, failed)
+        wrapped = TLSMemoryBIOFactory(_Creator(self, reactor), False, handshakes, reactor)
         wrapped.protocol = _Transport
         wrapped.noisy = False
         return wrapped
 
-    def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
-        """See `IOpenSSLServerConnectionCreator`."""
+    def connection(self, now: float) -> SSL.Connection:
+        """
+        OpenSSL's side of a new connection.
+
+        :param now: by the reactor's clock.
+        """
+        if self._since is None:
+            self._since = now
+        elif now - self._since >= TICKET_KEYS:
+            self._make(self._credentials, self._authorities)
+            self._since = now
         return SSL.Connection(self._default, None)
 
     def _read(self) -> None:
-        stamps = self._stamps()
-        expired = set()
-        contexts: list[SSL.Context] = []
+        tls = self._tls
+        before = stamps(self._paths())
+        credentials = [Credentials.read(files) for files in tls.certificates]
+        authorities = [] if tls.clientAuthorities is None else readCertificates(tls.clientAuthorities)
+        self._make(credentials, authorities)
+        self._credentials, self._authorities, self._stamps = credentials, authorities, before
+
+    def _make(self, credentials: Sequence[Credentials], authorities: Sequence[Certificate]) -> None:
+        """Have other contexts from now on: keys of tickets are made with a context, and live as long."""
         byName: dict[str, SSL.Context] = {}
-        now = datetime.now(timezone.utc)
-        for files in self._tls.certificates:
-            first, *further = _certificates(files.chain)
-            for path in files.intermediates:
-                further += _certificates(path)
-            try:
-                context = self._context(files, first, further)
-            except MemoryError:
-                raise TlsError("TLS needs memory that can be executed: systemd's MemoryDenyWriteExecute=no") from None
-            contexts.append(context)
-            for name in _names(files.chain, first):
+        try:
+            contexts = [self._context(one, authorities) for one in credentials]
+        except MemoryError:
+            raise TlsError("TLS needs memory that can be executed: systemd's MemoryDenyWriteExecute=no") from None
+        for one, context in zip(credentials, contexts, strict=True):
+            for name in one.names:
                 byName.setdefault(name, context)
-            if first.not_valid_after_utc < now:
-                expired.add(files.chain)
-        self._default, self._byName, self._read_stamps, self._expired = contexts[0], byName, stamps, expired
+        self._default, self._byName = contexts[0], byName
+        self._since = None
 
     def _sayExpired(self) -> None:
         """Say once of each certificate that is shown to clients that they will not have it."""
-        for path in sorted(self._expired - self._said):
+        expired = {one.files.chain for one in self._credentials if one.expired}
+        for path in sorted(expired - self._said):
             _log.warn("the certificate {path} has expired", path=path)
-        self._said = self._expired
+        self._said = expired
 
-    def _context(
-        self, files: Certificate, first: x509.Certificate, further: Iterable[x509.Certificate]
-    ) -> SSL.Context:
-        tls = self._tls
+    def _context(self, credentials: Credentials, authorities: Sequence[Certificate]) -> SSL.Context:
+        tls, files = self._tls, credentials.files
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_min_proto_version(_VERSIONS[tls.minimum])
         context.set_options(_OPTIONS)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
         context.set_session_id(b"ka_twisted")
-        _try(f"{files.chain} holds a certificate that OpenSSL does not take", context.use_certificate, first)
-        for authority in further:
-            context.add_extra_chain_cert(authority)
+        unusable = f"{files.chain} holds a certificate that OpenSSL does not take"
+        _try(unusable, context.use_certificate, credentials.certificate)
+        for certificate in credentials.further:
+            context.add_extra_chain_cert(certificate)
         mismatch = f"{files.key} is not the key of {files.chain}"
-        _try(mismatch, context.use_privatekey, _key(files.key))
+        _try(mismatch, context.use_privatekey, credentials.key)
         _try(mismatch, context.check_privatekey)  # a key of another kind is taken for one of another certificate
-        if tls.ciphers is None:
-            context.set_cipher_list(CIPHERS.encode())
-        else:
-            try:
-                context.set_cipher_list(tls.ciphers.encode())
-            except SSL.Error:
-                raise TlsError(f"OpenSSL knows none of the ciphers {tls.ciphers}") from None
-        if (path := tls.clientAuthorities) is not None:
-            _octets(path)
-            _try(f"{path} holds no certificate", context.load_verify_locations, path)
-            _try(f"{path} holds no certificate", context.load_client_ca, path.encode())
+        ciphers = CIPHERS if tls.ciphers is None else tls.ciphers
+        _try(f"OpenSSL knows none of the ciphers {ciphers}", context.set_cipher_list, ciphers.encode())
+        if tls.clientAuthorities is not None:
+            for authority in authorities:
+                context.get_cert_store().add_cert(X509.from_cryptography(authority))  # type: ignore[union-attr]
+                context.add_client_ca(authority)
             required = SSL.VERIFY_FAIL_IF_NO_PEER_CERT if tls.clientRequired else 0
             context.set_verify(SSL.VERIFY_PEER | required)
         context.set_alpn_select_callback(self._choose)
@@ -198,9 +205,6 @@ class TlsContexts:
         if context is not None:
             connection.set_context(context)
 
-    def _stamps(self) -> list[tuple[int, int, int] | None]:
-        return [_stamp(path) for path in self._paths()]
-
     def _paths(self) -> Iterator[str]:
         for certificate in self._tls.certificates:
             yield from (certificate.chain, certificate.key, *certificate.intermediates)
@@ -208,12 +212,17 @@ class TlsContexts:
             yield self._tls.clientAuthorities
 
 
-def _stamp(path: str) -> tuple[int, int, int] | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+@implementer(IOpenSSLServerConnectionCreator)
+class _Creator:
+    """Gives Twisted what the contexts make, by the reactor's clock."""
+
+    def __init__(self, contexts: TlsContexts, reactor: IReactorTime) -> None:
+        self._contexts = contexts
+        self._now = reactor.seconds
+
+    def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        """See `IOpenSSLServerConnectionCreator`."""
+        return self._contexts.connection(self._now())
 
 
 def _try(trouble: str, use: Callable[..., object], *arguments: object) -> None:
@@ -226,45 +235,6 @@ def _try(trouble: str, use: Callable[..., object], *arguments: object) -> None:
         use(*arguments)
     except (SSL.Error, TypeError) as error:  # TypeError: a key of a kind that TLS has no use for
         raise TlsError(trouble) from error
-
-
-def _octets(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise TlsError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _certificates(path: str) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(_octets(path))
-    except ValueError as error:
-        raise TlsError(f"{path} holds no certificate") from error
-
-
-def _key(path: str) -> Any:
-    try:
-        return load_pem_private_key(_octets(path), None)
-    except TypeError as error:
-        raise TlsError(f"{path} holds a key that needs a passphrase") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise TlsError(f"{path} holds no private key") from error
-
-
-def _names(path: str, certificate: x509.Certificate) -> list[str]:
-    """
-    The names that a certificate is for.
-
-    :raises TlsError: when they cannot be read.
-    """
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return []
-    except (ValueError, x509.DuplicateExtension) as error:
-        raise TlsError(f"{path} holds a certificate whose extensions cannot be read") from error
-    return [name.lower() for name in names.get_values_for_type(x509.DNSName)]
 
 
 class _Handshakes(PrefaceFactory):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import shutil
 import socket
 import ssl
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -33,7 +35,7 @@ from ka_twisted import KeepAliveFactory, KeepAliveProtocol, Request, Response
 from ka_twisted.config import Certificate, Tls
 from ka_twisted.server.preface import Preface
 from ka_twisted.server.proxied import ProxiedFactory
-from ka_twisted.server.tls import HTTP1, TlsContexts, TlsError
+from ka_twisted.server.tls import HTTP1, TICKET_KEYS, TlsContexts, TlsError
 from ka_twisted.testing import MemoryTransport
 from tests.integration.driving import until
 from tests.logs import Logged
@@ -374,7 +376,9 @@ def test_plain_http_that_never_ends_is_cut(certificate: Certificate, seconds: fl
     assert server.failed == ["not TLS"]
 
 
-@pytest.mark.parametrize("octets", [b"\x00\x01\x02", b"\x16garbage that is none", b"\x80\x2e\x01\x03\x01"])
+@pytest.mark.parametrize(
+    "octets", [b"\x00\x01\x02", b"\x16garbage that is none", b"\x16\x03garbage", b"\x80\x2e\x01\x03\x01"]
+)
 def test_garbage_is_refused(certificate: Certificate, octets: bytes) -> None:
     server = Server(Tls(certificates=(certificate,)))
     transport = server.accept()
@@ -561,6 +565,31 @@ def test_a_session_can_be_resumed_until_the_files_are_read_anew(
     assert server.failed == []
 
 
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
+def test_the_keys_of_tickets_are_used_for_a_day(tmp_path: Path, version: ssl.TLSVersion) -> None:
+    authority = Authority(tmp_path)
+    certificate = authority.certify("shop.example")
+    server = Server(Tls(certificates=(certificate,), clientAuthorities=str(authority.path)))
+    context = client_context(authority, maximum_version=version)
+    context.load_cert_chain(certificate.chain, certificate.key)
+    for path in (certificate.chain, certificate.key):
+        Path(path).unlink()  # they are not needed again
+    first = Client(server, context)
+    first.get()
+
+    def resumed() -> bool | None:
+        client = Client(server, context)
+        client.tls.session = first.tls.session
+        assert b" 200 " in client.get()
+        return client.tls.session_reused
+
+    server.clock.advance(TICKET_KEYS - 100)
+    assert resumed()
+    server.clock.advance(100)
+    assert not resumed()
+    assert server.failed == []
+
+
 def test_new_files_are_for_new_connections(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     first = authority.certify("shop.example")
@@ -577,6 +606,17 @@ def test_new_files_are_for_new_connections(tmp_path: Path) -> None:
     assert after.certificate == der(first) != old
     assert b" 200 " in before.get()
     assert b" 200 " in after.get()
+
+
+@pytest.mark.parametrize("package", ["OpenSSL", "cryptography"])
+def test_without_the_packages_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    for name in [name for name in sys.modules if name.startswith(("ka_twisted.server.tls", "ka_twisted.server.cred"))]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError) as caught:
+        importlib.import_module("ka_twisted.server.tls")
+    assert str(caught.value) == "TLS needs the extra ka_twisted[tls]"
 
 
 # -- on sockets --------------------------------------------------------------------------------------------------------
