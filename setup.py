@@ -39,7 +39,7 @@ setup(
     zip_safe=False,
     install_requires=["tomli; python_version < '3.11'", "twisted>=24.7", "zope.interface"],
     extras_require={
-        # pyOpenSSL takes certificates of the package cryptography since 24.3; that tells times with their zone since 42.
+        # pyOpenSSL takes certificates of cryptography since 24.3, which tells times with their zone since 42.
         "tls": ["cryptography>=42", "pyopenssl>=24.3", "twisted[tls]>=24.7"],
         # Young, hence pinned below its next minor.
         "http2": ["ngh2>=0.3,<0.4"],
