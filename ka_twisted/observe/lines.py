@@ -98,14 +98,15 @@ class Combined:
     timed = False
 
     def __init__(self) -> None:
-        self._second = -1
+        #: The second that `_date` names, and the next.
+        self._second = self._next = 0.0
         self._date = b""
 
     def exchange(self, visit: Visit, exchange: Exchange, now: float, duration: float) -> bytes:
         """See `Format.exchange`."""
-        second = int(now)
-        if second != self._second:
-            self._second = second
+        if not self._second <= now < self._next:
+            self._second = second = float(int(now))
+            self._next = second + 1.0
             self._date = _apache(time.gmtime(second))
         head = exchange.head
         if head is not visit.head:

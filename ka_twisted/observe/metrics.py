@@ -64,7 +64,7 @@ class Metrics:
         self._races = 0
         self._expired = 0
         #: By method and status; a method that is not registered is `OTHER`.
-        self._requests: dict[tuple[bytes, int | None], int] = {}
+        self._requests: dict[bytes, dict[int | None, int]] = {}
         self._perConnection = Histogram(0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10000)
         self._firstByte = Histogram(_FAST, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
         #: Of requests that had company; the others are all of depth 1.
@@ -96,7 +96,7 @@ class Metrics:
         head = exchange.head
         status = exchange.status
         try:
-            self._requests[head.method, status] += 1
+            self._requests[head.method][status] += 1
         except KeyError:
             self._countAnother(head.method, status)
         if status is not None and (status < 400 or exchange.error is None):
@@ -129,8 +129,8 @@ class Metrics:
 
     def _countAnother(self, method: bytes, status: int | None) -> None:
         """A request of a kind that was not met before, or that has no count of its own."""
-        key = (method if method in METHODS else OTHER, status)
-        self._requests[key] = self._requests.get(key, 0) + 1
+        counts = self._requests.setdefault(method if method in METHODS else OTHER, {})
+        counts[status] = counts.get(status, 0) + 1
 
     # What others tell.
 
@@ -201,9 +201,10 @@ class Metrics:
 
     def _byClass(self) -> dict[Labels, float]:
         classes: dict[Labels, float] = {}
-        for (method, status), count in self._requests.items():
-            key = (method.decode("ascii"), "none" if status is None else f"{status // 100}xx")
-            classes[key] = classes.get(key, 0) + count
+        for method, counts in self._requests.items():
+            for status, count in counts.items():
+                key = (method.decode("ascii"), "none" if status is None else f"{status // 100}xx")
+                classes[key] = classes.get(key, 0) + count
         return classes
 
     def _depths(self, requests: float) -> dict[Labels, float]:
