@@ -31,7 +31,8 @@ class IConnectionObserver(Interface):
         Nothing more will be written for this request.
 
         ``exchange.status`` is None when it ended without a response, ``exchange.error`` tells why the connection
-        answered by itself, ``exchange.persistence`` what became of the connection and by which clause.
+        answered by itself, ``exchange.persistence`` what became of the connection and by which clause, and
+        ``exchange.started``, ``responded`` and ``ended`` when, by the factory's clock.
         """
 
     def connectionClosed(connection: KeepAliveProtocol, reason: CloseReason) -> None:

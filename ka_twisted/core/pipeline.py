@@ -27,7 +27,7 @@ class Exchange:
     """
     A request and what becomes of it.
 
-    Written to by its `server.ServerConnection` alone, but for `owner`, `started`, `responded` and `flowing`.
+    Written to by its `server.ServerConnection` alone, but for `owner`, `started`, `responded`, `ended` and `flowing`.
     """
 
     # Class attributes are the initial values: an ordinary exchange sets few of them. Those that every exchange is asked
@@ -64,9 +64,11 @@ class Exchange:
     #: When the owner saw it, by the owner's clock.
     started: float = 0.0
     #: When the head of its response was made, by the same clock; 0 for a response that was handed over whole.
-    responded: float = 0.0
+    responded: float
+    #: When nothing more was to be written for it, by the same clock.
+    ended: float = 0.0
     #: Requests of its connection that were in service when it was taken up, itself included.
-    depth: int = 1
+    depth: int
 
     def __init__(self, number: int, head: RequestHead) -> None:
         #: 1 for the first request of its connection.
@@ -74,6 +76,8 @@ class Exchange:
         self.head = head
         self.answer = _AWAITED
         self.held = self.owner = None
+        self.responded = 0.0
+        self.depth = 1
 
     @property
     def method(self) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from math import inf
 from typing import Protocol, cast
 
 from twisted.internet.address import UNIXAddress
@@ -16,6 +17,9 @@ from ..core.reasons import CloseReason
 from ..interfaces import IConnectionObserver
 from .linefile import LineFile
 from .lines import FORMATS, Format, Visit
+
+#: Seconds for which the clocks are taken to go alike.
+_TRUSTED = 1.0
 
 
 class _Connection(Protocol):
@@ -67,6 +71,9 @@ class AccessLog:
         self._format: Format = FORMATS[format]()
         self._file = LineFile(os.fspath(path), reactor, self._format.lost, wallClock)
         self._visits: dict[_Connection, Visit] = {}
+        #: What the wall clock is ahead of the other, and when that is to be looked at again.
+        self._ahead = 0.0
+        self._look = -inf
 
     def start(self) -> None:
         """
@@ -99,11 +106,11 @@ class AccessLog:
         visit = self._visits.get(connection)
         if visit is None:
             visit = self._visits[connection] = _visit(connection)
-        wallClock = self._wallClock
-        duration = 0.0
-        if self._format.timed and (exchange.started or exchange.error is None):  # what was refused never started
-            duration = self._seconds() - exchange.started
-        self._file.write(self._format.exchange(visit, exchange, wallClock(), duration))
+        ended = exchange.ended
+        if ended >= self._look:
+            self._look = ended + _TRUSTED
+            self._ahead = self._wallClock() - self._seconds()
+        self._file.write(self._format.exchange(visit, exchange, ended + self._ahead))
 
     def connectionClosed(self, connection: _Connection, reason: CloseReason) -> None:
         """See `IConnectionObserver`."""

@@ -194,9 +194,7 @@ class ConnectionLog:
         # Nothing that the application says of a decision comes without a framing.
         if exchange.response_framing is not None or exchange.error is not None:
             decision, remarks = _remarks(exchange)
-        # What was refused while it was read never started.
-        started = exchange.started
-        seconds = connection.factory.now() - started if started or exchange.error is None else 0.0
+        seconds = exchange.ended - exchange.started
         records.append((exchange.number, line, exchange.status, exchange.bytes_sent, seconds, decision, remarks))
 
     def connectionClosed(self, connection: Connection, reason: CloseReason) -> None:

@@ -45,8 +45,7 @@ class LineFile:
         self._descriptor: int | None = None
         #: Whether lines are taken.
         self.isOpen = False
-        self._lines: list[bytes] = []
-        self._size = 0
+        self._waiting = bytearray()
         self._call: IDelayedCall | None = None
         #: Lines lost since the last that was written, and why.
         self._lost = 0
@@ -86,9 +85,8 @@ class LineFile:
 
     def write(self, line: bytes) -> None:
         """Take a line, with its line feed; it is written soon."""
-        self._lines.append(line)
-        self._size += len(line)
-        if self._size >= BLOCK:
+        self._waiting += line
+        if len(self._waiting) >= BLOCK:
             self.flush()
         elif self._call is None:
             self._call = self._reactor.callLater(DELAY, self._due)
@@ -98,19 +96,19 @@ class LineFile:
         if self._call is not None:
             self._call.cancel()
             self._call = None
-        if not self._lines:
+        if not self._waiting:
             return
-        lines, self._lines, self._size = self._lines, [], 0
+        lines, self._waiting = self._waiting, bytearray()
         if self._descriptor is not None:
-            self._append(b"".join(lines))
+            self._append(lines)
 
-    def _append(self, lines: bytes) -> None:
+    def _append(self, lines: bytearray) -> None:
         apology = b""
         if self._lost:
             apology = self._epitaph(self._lost, self._trouble, self._wallClock())
             if self._torn:
                 apology = b"\n" + apology
-        data = apology + lines
+        data = apology + lines if apology else lines
         assert self._descriptor is not None
         written, error = _write(self._descriptor, data)
         if written:
@@ -140,7 +138,7 @@ class LineFile:
         return os.open(self._path, flags, 0o644)
 
 
-def _write(descriptor: int, data: bytes) -> tuple[int, OSError | None]:
+def _write(descriptor: int, data: bytes | bytearray) -> tuple[int, OSError | None]:
     """Write all of the octets; or how many were written, and why not more."""
     written = 0
     try:

@@ -26,7 +26,8 @@ _LENGTHS = frozenset(map(len, _QUOTED))
 _REMEMBERED = 64
 #: Octets of a target that is worth keeping.
 _SHORT = 512
-_STATUS: dict[int | None, bytes] = {None: b"-"} | {code: b"%d" % code for code in range(100, 600)}
+#: As the combined format has them, with the blank behind.
+_STATUS: dict[int | None, bytes] = {None: b"- "} | {code: b"%d " % code for code in range(100, 600)}
 
 
 class Visit:
@@ -62,20 +63,13 @@ class Visit:
 
 
 class Format(Protocol):
-    """
-    How an access log says what it says. Every line ends in a line feed.
+    """How an access log says what it says. Every line ends in a line feed."""
 
-    :ivar timed: whether it says how long requests took.
-    """
-
-    timed: bool
-
-    def exchange(self, visit: Visit, exchange: Exchange, now: float, duration: float) -> bytes:
+    def exchange(self, visit: Visit, exchange: Exchange, now: float) -> bytes:
         """
         The line of a request.
 
         :param now: seconds since the epoch.
-        :param duration: seconds since the head of the request was complete.
         """
 
     def closed(
@@ -95,27 +89,24 @@ class Combined:
     status: ``-``. An empty body is ``-`` as well.
     """
 
-    timed = False
-
     def __init__(self) -> None:
-        #: The second that `_date` names, and the next.
+        #: The second that `_between` names, and the next.
         self._second = self._next = 0.0
-        self._date = b""
+        #: What stands between the client's address and its request.
+        self._between = b""
 
-    def exchange(self, visit: Visit, exchange: Exchange, now: float, duration: float) -> bytes:
+    def exchange(self, visit: Visit, exchange: Exchange, now: float) -> bytes:
         """See `Format.exchange`."""
         if not self._second <= now < self._next:
             self._second = second = float(int(now))
             self._next = second + 1.0
-            self._date = _apache(time.gmtime(second))
+            self._between = _whoAndWhen(time.gmtime(second))
         head = exchange.head
         if head is not visit.head:
             self._remember(visit, head)
-        status = _STATUS[exchange.status]
-        if sent := exchange.bytes_sent:
-            line = b"%b - - %b%b%b %d%b" % (visit.peer, self._date, visit.request, status, sent, visit.tail)
-        else:
-            line = b"%b - - %b%b%b -%b" % (visit.peer, self._date, visit.request, status, visit.tail)
+        sent = exchange.bytes_sent
+        octets = b"%d" % sent if sent else b"-"
+        line = b"".join((visit.peer, self._between, visit.request, _STATUS[exchange.status], octets, visit.tail))
         if visit.head is None:
             visit.forget()
         return line
@@ -148,14 +139,12 @@ class Combined:
 class JsonLines:
     """An object a line: what the combined format cannot say about requests, and the ends of connections."""
 
-    timed = True
-
     def __init__(self) -> None:
         self._second = -1
         self._date = b""
         self._decisions: dict[int, tuple[Persistence, bytes]] = {}
 
-    def exchange(self, visit: Visit, exchange: Exchange, now: float, duration: float) -> bytes:
+    def exchange(self, visit: Visit, exchange: Exchange, now: float) -> bytes:
         """See `Format.exchange`."""
         head = exchange.head
         if head is not visit.head:
@@ -168,7 +157,7 @@ class JsonLines:
             exchange.number,
             b"null" if status is None else b"%d" % status,
             exchange.bytes_sent,
-            duration,
+            exchange.ended - exchange.started,
             b'"persistence":null' if decision is None else self._decided(decision),
         )
         if visit.head is None:
@@ -242,10 +231,10 @@ class JsonLines:
 FORMATS: dict[str, type[Combined] | type[JsonLines]] = {"combined": Combined, "json": JsonLines}
 
 
-def _apache(moment: time.struct_time) -> bytes:
-    """A date as Apache writes it, whatever the locale."""
+def _whoAndWhen(moment: time.struct_time) -> bytes:
+    """A user who is unknown, and a date, as Apache writes them, whatever the locale."""
     clock = time.strftime("%Y:%H:%M:%S", moment)
-    return f"[{moment.tm_mday:02}/{_MONTHS[moment.tm_mon - 1]}/{clock} +0000]".encode()
+    return f" - - [{moment.tm_mday:02}/{_MONTHS[moment.tm_mon - 1]}/{clock} +0000]".encode()
 
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

@@ -100,8 +100,7 @@ class Metrics:
         except KeyError:
             self._countAnother(head.method, status)
         if status is not None and (status < 400 or exchange.error is None):
-            now = connection.factory.now
-            wait = (exchange.responded or now()) - exchange.started
+            wait = (exchange.responded or exchange.ended) - exchange.started
             histogram = self._firstByte
             histogram.counts[0 if wait <= _FAST else bisect_left(histogram.bounds, wait)] += 1
             histogram.sum += wait

@@ -159,6 +159,7 @@ class KeepAliveFactory(Factory):
 
     def finished(self, connection: KeepAliveProtocol, exchange: Exchange) -> None:
         """Nothing more will be written for a request."""
+        exchange.ended = self.now()
         for observer in self.observers:  # `_observe`, written out: every request comes this way
             try:
                 observer.exchangeFinished(connection, exchange)
