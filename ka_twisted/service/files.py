@@ -27,6 +27,8 @@ from .settings import ALL_SETTINGS, ARRAYS, Given, Setting, shown
 _toml: Any = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 _Path = tuple[str | int, ...]
+#: Keys of a table that fit into a sentence.
+_FEW = 6
 
 
 @dataclass
@@ -209,7 +211,8 @@ def _suggestion(table: str, key: str, settings: Iterable[str], inner: Iterable[s
         return f"; did you mean {table}.{here[0]}?" if table else f"; did you mean {here[0]}?"
     close = [key] if key in elsewhere else difflib.get_close_matches(key, elsewhere, 1, 0.8)
     if not close:
-        return ""
+        names = sorted((*settings, *inner))
+        return f"; {table} has {', '.join(names[:-1])} and {names[-1]}" if table and len(names) <= _FEW else ""
     meant = elsewhere[close[0]]
     if meant.table:
         return f"; did you mean {meant.table}.{meant.key}?"

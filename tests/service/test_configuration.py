@@ -274,6 +274,8 @@ WRONG = {
     "[timeouts]\napp = 'shop:handler'": "2: timeouts.app is unknown; did you mean app, which stands above all tables?",
     "admin-token-file = 'x'": "1: admin-token-file is unknown; did you mean admin.token-file?",
     "[timeout]\nidle = 1": "1: timeout is unknown; did you mean timeouts?",
+    "[[site]]\npath = '/api'": "2: site.path is unknown; site has app, host and prefix",
+    "[timeouts]\nzzz = 1": "2: timeouts.zzz is unknown",
     "[[sites]]\napp = 'x'": "1: sites is unknown; did you mean site?",
     "[[listen]]\nendpoint = 'tcp:1'\n[[listen]]\nendpoint = 'tcp:2'\n[listen.tls]\n# a remark\ncertificate = 1":
         "7: listen.tls.certificate is unknown; did you mean listen.tls.certificates?",
