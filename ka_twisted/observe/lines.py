@@ -8,6 +8,7 @@ head for each connection; what it says of the time, for as long as the second la
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from typing import Protocol
@@ -169,6 +170,7 @@ class JsonLines:
     ) -> bytes:
         """See `Format.closed`."""
         members = _members(
+            pid=os.getpid(),
             connection=visit.number,
             peer=visit.peer.decode(),
             requests=requests,
@@ -214,7 +216,7 @@ class JsonLines:
 
     @staticmethod
     def _remember(visit: Visit, head: RequestHead) -> None:
-        about = b'"connection":%d,"peer":"%b",' % (visit.number, visit.peer)
+        about = b'"pid":%d,"connection":%d,"peer":"%b",' % (os.getpid(), visit.number, visit.peer)
         if head.method:
             target = head.target.replace(b"\\", b"\\\\").replace(b'"', b'\\"')  # visible ASCII
             about += b'"method":"%b","target":"%b","version":"1.%b"' % (

@@ -184,6 +184,7 @@ def test_aJsonLineCarriesTheDecision(logged: Callable[..., Logged]) -> None:
     assert first == {
         "time": "2026-11-01T12:00:00.250Z",
         "event": "request",
+        "pid": os.getpid(),
         "connection": 1,
         "request": 1,
         "peer": "192.0.2.7",
@@ -213,6 +214,7 @@ def test_theEndOfAConnectionIsALine(logged: Callable[..., Logged]) -> None:
     assert it.records()[-1] == {
         "time": "2026-11-01T12:00:20.250Z",
         "event": "close",
+        "pid": os.getpid(),
         "connection": 1,
         "peer": "192.0.2.7",
         "requests": 1,
