@@ -67,6 +67,7 @@ class Configuration:
     :ivar accessLog: a path, or ``-`` for standard output; None: no log.
     :ivar logFormat: ``combined`` or ``json``.
     :ivar workers: processes that share the listeners; 0: this process serves by itself.
+    :ivar workerTimeout: seconds within which the reactor of each has to turn; 0: it need not.
     """
 
     listeners: tuple[Listener, ...]
@@ -78,3 +79,4 @@ class Configuration:
     logFormat: str = "combined"
     admin: Admin | None = None
     workers: int = 0
+    workerTimeout: float = 30.0

@@ -37,6 +37,7 @@ from .settings import (
     SITE_HOST,
     SITE_PREFIX,
     TCP_KEEPALIVE,
+    WORKER_TIMEOUT,
     WORKERS,
     Given,
     Setting,
@@ -99,6 +100,7 @@ class Draft:
             logFormat=self.value(LOG_FORMAT),
             admin=self._admin(reactor),
             workers=self.value(WORKERS),
+            workerTimeout=self.value(WORKER_TIMEOUT),
         )
 
     def _numbers(self, owner: type[Any]) -> Any:

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import pickle
+import signal
 import socket
 import sys
 from collections.abc import Callable, Iterable
@@ -69,6 +70,8 @@ class WorkerProcess(ProcessProtocol):
         self.openConnections = self.accepted = 0
         self.counts: Any = None
         self.stories: list[dict[str, Any]] = []
+        #: How often in a row somebody has looked and nothing was heard in between.
+        self.silence = 0
         self._reactor = reactor
         self._sockets = list(sockets)
         self._board = board
@@ -149,11 +152,18 @@ class WorkerProcess(ProcessProtocol):
         """Go on in a new access log of the same name."""
         self._channel.send(do="reopen")
 
+    def abort(self) -> None:
+        """End, and say where it was: in lines on the standard error, which need no turn of the reactor."""
+        self._signal(signal.SIGABRT)
+
     def kill(self) -> None:
         """End at once, also when it hears nothing."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
         try:
             if self.transport is not None:
-                self.transport.signalProcess("KILL")
+                self.transport.signalProcess(number)
         except ProcessExitedAlready:
             pass
 
@@ -199,6 +209,7 @@ class WorkerProcess(ProcessProtocol):
     # What it says.
 
     def _told(self, message: Message) -> None:
+        self.silence = 0
         getattr(self, f"_told_{message['tell']}")(message)
 
     def _told_ready(self, message: Message) -> None:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_network
+from math import inf
 from typing import Any
 
 from twisted.python import usage
@@ -189,6 +190,18 @@ class Count(Setting):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Duration(Setting):
+    """A time in seconds."""
+
+    kind: Kind = field(default=NUMBER)
+
+    def accept(self, value: Any) -> Any:
+        if not 0 <= value < inf:
+            raise ValueError(f" must not be negative or infinite: {value}")
+        return value
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Probes(Setting):
     """The kernel's probes."""
 
@@ -274,6 +287,9 @@ APP = Setting(key="app", option="app", kind=TEXT, default=PLAYGROUND,
               doc="The application, a callable handler(request), as module:attribute.")  # fmt: skip
 WORKERS = Count(key="workers", option="workers", default=0,
                 doc="Processes that share the listeners; 0: this process serves by itself.")  # fmt: skip
+WORKER_TIMEOUT = Duration(key="worker-timeout", option="worker-timeout", default=30,
+                          doc="Seconds within which the reactor of a worker has to turn, or it is killed and "
+                              "replaced.")  # fmt: skip
 BEHIND = Word(key="behind", option="behind", kind=TEXT, example="nginx", words=tuple(PROFILES),
               doc="The balancer in front, whose timers ours are made to fit: nginx, haproxy, alb or "
                   "envoy.")  # fmt: skip
@@ -317,7 +333,7 @@ SITE_PREFIX = Setting(table="site", key="prefix", kind=TEXT, default="/", exampl
 
 #: What stands in the file, in the order of the example.
 ALL_SETTINGS: tuple[Setting, ...] = (
-    APP, WORKERS, BEHIND, TCP_KEEPALIVE, ACCESS_LOG, LOG_FORMAT, *SETTINGS,
+    APP, WORKERS, WORKER_TIMEOUT, BEHIND, TCP_KEEPALIVE, ACCESS_LOG, LOG_FORMAT, *SETTINGS,
     ENDPOINT, PROXIES, CLIENT_AUTHORITIES, CLIENT_REQUIRED, MINIMUM, CIPHERS, CHAIN, KEY,
     SITE_APP, SITE_HOST, SITE_PREFIX, ADMIN, ADMIN_TOKEN,
 )  # fmt: skip

@@ -8,6 +8,7 @@ Started as ``python -m ka_twisted.service.worker REACTOR``, with descriptors as 
 from __future__ import annotations
 
 import base64
+import faulthandler
 import json
 import os
 import pickle
@@ -32,8 +33,10 @@ from .reload import PROBLEMS
 
 #: The descriptors of a worker; those of the listeners follow.
 STDERR, CHANNEL, LOG, BOARD, LISTENERS = 2, 3, 4, 5, 6
-#: Seconds between two words on how much there is to do.
+#: Seconds between two words on how much there is to do, at most. They also tell that the reactor turns.
 _LOAD = 1.0
+#: Such words within the time in which it has to turn, at least.
+LOOKS = 5
 #: Seconds for the last words to leave.
 _FAREWELL = 2.0
 #: Seconds for the connections of a worker without a supervisor, where a drain has no deadline.
@@ -56,7 +59,6 @@ class Worker:
         self._channel = Channel(self._told, self._orphaned)
         self._service: Any = None
         self._share: Share | None = None
-        self._load: tuple[int, int] | None = None
         self._loop = LoopingCall(self._tellLoad)
         self._loop.clock = reactor
         #: Whether it was told to end.
@@ -118,7 +120,7 @@ class Worker:
         else:
             self._service = service
             self._channel.send(tell="ready")
-            self._loop.start(_LOAD)
+            self._loop.start(min(_LOAD, configuration.workerTimeout / LOOKS or _LOAD))
 
     def _fail(self, problem: str) -> None:
         self._channel.send(tell="failed", problem=problem)
@@ -164,10 +166,7 @@ class Worker:
             self._share.note()
         else:
             self._share.leave()
-        load = (self._service.connectionCount, self._service.instruments.accepted)
-        if load != self._load:
-            self._load = load
-            self._channel.send(tell="load", open=load[0], accepted=load[1])
+        self._channel.send(tell="load", open=self._service.connectionCount, accepted=self._service.instruments.accepted)
 
     # The end.
 
@@ -223,6 +222,7 @@ def main(arguments: list[str]) -> None:
     # The terminal's and the operator's signals are for the supervisor, which passes on what they mean.
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, lambda number, frame: None)
+    faulthandler.enable()  # a supervisor that finds this worker stuck has it say where
     import_module(arguments[0]).install()
     from twisted.internet import reactor
 

@@ -24,6 +24,7 @@ from .ports import Openings, Ports
 from .process import READY_WITHIN, WorkerFailed, WorkerProcess
 from .reload import PROBLEMS
 from .systemd import Notifier
+from .worker import LOOKS
 
 if TYPE_CHECKING:
     from ..interfaces import IServerView
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 SOON, LATE = 0.1, 30.0
 #: Seconds of service after which a worker's death is not held against its successor.
 STEADY = 10.0
+#: Seconds between two looks where no such time is set.
+_SELDOM = 10.0
 #: Seconds that workers get beyond their deadlines before they are killed.
 MARGIN = 5.0
 
@@ -91,6 +94,7 @@ class Supervisor(LifeCycle):
         self._process = process
         self._board: Board | None = None
         self._hasBegun = False
+        self._watch: IDelayedCall | None = None
 
     def status(self) -> str:
         """See `LifeCycle`."""
@@ -122,6 +126,7 @@ class Supervisor(LifeCycle):
         self.slots = [Slot(self.configuration, self.openings.open) for _ in range(self.configuration.workers)]
         for slot in self.slots:
             self._fill(slot)
+        self._lookAtWorkers()
 
     # Workers come and go.
 
@@ -207,6 +212,25 @@ class Supervisor(LifeCycle):
         if slot is not None and self.state != DRAINING:
             self._log.info("worker {pid} was told to end; it is replaced", pid=worker.pid)
             self._fill(slot)
+
+    def _lookAtWorkers(self) -> None:
+        """
+        See whether all of them turn, now and from now on; kill one that does not, whose end has it replaced.
+
+        Looks are counted, not seconds: those pass without a turn also where the machine was asleep.
+        """
+        seconds = self.configuration.workerTimeout
+        self._watch = self._reactor.callLater(seconds / LOOKS or _SELDOM, self._lookAtWorkers)
+        for worker in self.processes:
+            if worker.isReady and seconds:
+                worker.silence += 1
+                if worker.silence == LOOKS + 1:
+                    self._log.error(
+                        "worker {pid} has not turned for {seconds} s; it is killed", pid=worker.pid, seconds=seconds
+                    )
+                    worker.abort()
+                elif worker.silence > LOOKS + 1:
+                    worker.kill()
 
     def _slotOf(self, worker: WorkerProcess) -> Slot | None:
         return next((slot for slot in self.slots if slot.worker is worker), None)
@@ -342,6 +366,9 @@ class Supervisor(LifeCycle):
         self._reactor.callLater(MARGIN, self._kill)
 
     async def _finish(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
         for process in self.processes:
             process.stop()
         ended = DeferredList([process.when("ended") for process in self.processes])

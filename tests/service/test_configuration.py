@@ -106,6 +106,7 @@ def test_eachNumberOfTheCommandLineHasItsKey(setting: Any) -> None:
     [
         ('app = "shop:other"', ["--app", "shop:other"]),
         ("workers = 3", ["--workers", "3"]),
+        ("worker-timeout = 2.5", ["--worker-timeout", "2.5"]),
         ('behind = "envoy"', ["--behind", "envoy"]),
         ('tcp-keepalive = "60:10:3"', ["--tcp-keepalive", "60:10:3"]),
         ('access-log = "../requests.log"', ["--access-log", "requests.log"]),
@@ -289,6 +290,8 @@ WRONG = {
     "[limits]\nmax-line = 0":
         "2: limits.max-line must be at least 1: it bounds what a peer can make us hold",
     "workers = false": "1: workers wants a whole number, not false",
+    "worker-timeout = -1": "1: worker-timeout must not be negative or infinite: -1",
+    "worker-timeout = nan": "1: worker-timeout must not be negative or infinite: nan",
     "workers = -1": "1: workers must not be negative: -1",
     "timeouts = 75": "1: timeouts wants a table, not 75",
     "admin = 1979-05-27": "1: admin wants a table, not a date or time",
@@ -520,7 +523,8 @@ def test_eachPlaceInTheFileFollowsFromItsOption(setting: Any) -> None:
 def written(configuration: Configuration) -> str:
     """A configuration as a file."""
     it = configuration
-    lines = [f"workers = {it.workers}", f"log-format = {files.literal(it.logFormat)}"]
+    lines = [f"workers = {it.workers}", f"worker-timeout = {it.workerTimeout}"]
+    lines.append(f"log-format = {files.literal(it.logFormat)}")
     if it.accessLog is not None:
         lines.append(f"access-log = {files.literal(it.accessLog)}")
     if it.tcpKeepAlive is not None:
@@ -585,6 +589,7 @@ configurations = st.builds(
     accessLog=st.sampled_from([None, "-", "/tmp/log"]),
     logFormat=st.sampled_from(["combined", "json"]),
     workers=st.integers(0, 9),
+    workerTimeout=st.floats(0, 1e9),
 )
 
 

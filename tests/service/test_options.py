@@ -134,6 +134,7 @@ def test_aCheckOfSomethingWrongDoesNotEndWell() -> None:
         (["--max-requests", "1.5"], "--max-requests wants a whole number, not '1.5'"),
         (["--max-body-bytes", "-5"], "--max-body-bytes must not be negative or infinite: -5"),
         (["--workers", "-1"], "--workers must not be negative: -1"),
+        (["--worker-timeout", "inf"], "--worker-timeout must not be negative or infinite: inf"),
         (["--workers", "two"], "--workers wants a whole number, not 'two'"),
         (["--drain-delay", "-1"], "--drain-delay must not be negative or infinite: -1"),
         (["--handshake-timeout", "x"], "--handshake-timeout wants a number, not 'x'"),

@@ -33,6 +33,7 @@ class Worker:
         self.openConnections = self.accepted = 0
         self.counts = None
         self.stories: list[Any] = []
+        self.silence = 0
         self.told: list[str] = []
         self.gone = False
         self.waiting: dict[str, list[Deferred[None]]] = {"ready": [], "drained": [], "ended": []}
@@ -63,6 +64,9 @@ class Worker:
 
     def reopenLog(self) -> None:
         self.told.append("reopen")
+
+    def abort(self) -> None:
+        self.told.append("abort")
 
     def kill(self) -> None:
         self.told.append("kill")
@@ -130,8 +134,12 @@ class Reactor(MemoryReactorClock):
 class Supervised:
     """A supervisor, its workers in the order in which they were started, and the configuration that it reads next."""
 
-    def __init__(self, workers: int = 2, **timeouts: float) -> None:
+    #: Seconds within which a worker has to turn.
+    patience: float = 0
+
+    def __init__(self, workers: int = 2, *, patience: float = 0, **timeouts: float) -> None:
         self.reactor: Any = Reactor()
+        self.patience = patience
         self.workers: list[Worker] = []
         self.endpoints = {text: Endpoint() for text in ("one", "two")}
         self.next: Any = self.configuration("one", workers=workers, **timeouts)
@@ -150,6 +158,7 @@ class Supervised:
             timeouts=Timeouts(**timeouts),
             limits=Limits(),
             workers=workers,
+            workerTimeout=self.patience,
         )
 
     def read(self) -> Configuration:
@@ -251,6 +260,72 @@ def test_oneThatDiesBeforeItIsReadyIsReplacedTheSameWay(log: list[Any]) -> None:
     assert made.service.ready
 
 
+def test_oneThatDoesNotTurnIsKilledAndReplaced(log: list[Any]) -> None:
+    made = Supervised(patience=10)
+    made.allReady()
+    stuck, sound = made.workers
+    for second in range(10):
+        made.reactor.advance(1)
+        sound.silence = 0
+        assert stuck.told == [], second
+    made.reactor.advance(2)
+    sound.silence = 0
+    assert (stuck.told, sound.told) == (["abort"], [])
+    assert errors(log) == ["worker 1 has not turned for 10 s; it is killed"]
+    stuck.end("by signal 6")
+    made.reactor.advance(SOON)
+    assert len(made.workers) == 3
+    made.service.stopService()
+
+
+def test_oneThatDoesNotEvenEndIsKilledForGood(log: list[Any]) -> None:
+    made = Supervised(workers=1, patience=10)
+    made.allReady()
+    made.reactor.pump([2] * 7)
+    assert made.workers[0].told == ["abort", "kill"]
+    assert errors(log)[1:] == ["worker 1 has ended by signal 9; it is replaced in 0.1 s"]
+    made.service.stopService()
+
+
+def test_timeThatPassesAtOnceIsHeldAgainstNobody() -> None:
+    made = Supervised(patience=10)
+    made.allReady()
+    made.reactor.advance(86400)  # the machine was asleep
+    assert made.told == [[], []]
+    made.service.stopService()
+
+
+def test_oneThatIsNotReadyNeedNotTurnNorAnybodyWhereThatIsSaid() -> None:
+    made = Supervised(patience=10)
+    made.reactor.pump([2] * 9)
+    assert made.told == [[], []]
+    made.allReady()
+    made.patience = 0
+    made.reload()
+    for worker in made.workers[2:]:
+        worker.getReady()
+    made.reactor.pump([2] * 3)
+    made.allReady()
+    assert made.service.configuration.workerTimeout == 0
+    made.reactor.pump([10] * 9)
+    assert made.told[2:] == [[], []]
+    made.service.stopService()
+
+
+def test_oneThatIsLeavingHasToTurnToo() -> None:
+    made = Supervised(workers=1, patience=10)
+    made.allReady()
+    made.reload(workers=1)
+    made.workers[1].getReady()
+    made.reactor.advance(1)
+    made.workers[0].told.clear()
+    for _ in range(7):
+        made.reactor.advance(2)
+        made.workers[1].silence = 0
+    assert made.told == [["abort", "kill"], []]
+    made.service.stopService()
+
+
 def test_oneThatIsNeverReadyIsKilled() -> None:
     made = Supervised(workers=1)
     made.reactor.advance(READY_WITHIN)
@@ -328,7 +403,7 @@ def test_aReloadCanChangeTheNumberOfWorkersAndWhatIsListenedOn(supervised: Super
     ("change", "sentence"),
     [
         (usage.UsageError("shop.toml:3: no"), "shop.toml:3: no"),
-        (Supervised.configuration(None, "one", workers=0), "serving without workers takes a restart"),  # type: ignore[arg-type]
+        (Supervised.configuration(Supervised, "one", workers=0), "serving without workers takes a restart"),  # type: ignore[arg-type]
     ],
 )
 def test_aWrongConfigurationStartsNobody(

@@ -24,6 +24,16 @@ def handler(request):
 async def posted(request):
     return await request.read(limit=1000)
 """
+STUCK = """
+import sys
+import time
+
+def handler(request):
+    if request.path == "/stuck":
+        print("this may take a while", file=sys.stderr, flush=True)
+        time.sleep(1000)
+    return "fine"
+"""
 GET = b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n"
 GET_ALONE = b"GET / HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n"
 
@@ -119,6 +129,22 @@ def test_aWorkerThatIsKilledTakesOnlyItsOwnRequestsAndIsReplaced(shop: Path) -> 
                 connection.sendall(b"milk")
                 assert connection.recv(1000).endswith(b"milk")
             connection.close()
+        assert server.end(signal.SIGTERM) == 0
+
+
+def test_aWorkerThatIsStuckSaysWhereAndIsReplaced(shop: Path) -> None:
+    (shop / "shop.py").write_text(STUCK)
+    with serving(shop, *ARGUMENTS("--worker-timeout", "0.5")) as server:
+        workers(server, 2)
+        with server.connect() as connection:
+            connection.sendall(b"GET /stuck HTTP/1.1\r\nHost: shop\r\n\r\n")
+            stuck = int(server.waitFor(r"worker (\d+): this may take a while")[1])
+            assert b"fine" in ask(server), "the other one serves"
+            server.waitFor(rf"worker {stuck} has not turned for 0\.5 s; it is killed")
+            server.waitFor(rf'worker {stuck}: .*shop\.py", line 8 in handler')
+            server.waitFor(f"worker {stuck} has ended by signal 6; it is replaced in 0.1 s")
+        workers(server, 1)
+        assert b"fine" in ask(server)
         assert server.end(signal.SIGTERM) == 0
 
 
