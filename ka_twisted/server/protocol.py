@@ -217,7 +217,8 @@ class KeepAliveProtocol(Protocol):
             return
         if self._pace is not None:
             self._pace.received(len(data))
-            self.watch.await_(None, inf)  # progress: due anew
+            if self.watch.deadline is Deadline.BODY:
+                self.watch.await_(None, inf)  # progress: due anew
         self.octetsReceived += len(data)
         self.core.receive(data)
         self.turn()
@@ -331,6 +332,8 @@ class KeepAliveProtocol(Protocol):
         if core.ending is not None:
             self._end()
             return
+        if self._paused:
+            self._regulate()
         if core.reading is _BETWEEN and not core.exchanges and not way.pending and not self._paused:
             # The next request is all that is awaited: this is every request's way. The clock is there already, and
             # looks again when it wakes.
@@ -342,7 +345,7 @@ class KeepAliveProtocol(Protocol):
                 if watch.due < watch.wakeup:
                     watch.await_(_IDLE, watch.due)
             return
-        if self._paused or core.backlog:
+        if core.backlog:
             self._regulate()
         self._await(None if self._paused else core.deadline, now)  # who is not read owes nothing
 

@@ -547,6 +547,45 @@ def test_dripping_does_not_extend_the_time_for_an_unread_rest() -> None:
     assert client.closeReason == CloseReason.UNREAD_TIMEOUT
 
 
+async def take_some(request: Request) -> bytes:
+    async for _ in request.body:
+        break
+    return b"enough"
+
+
+@pytest.mark.ledger("D1-22")
+def test_dripping_does_not_extend_it_where_some_of_the_body_was_read_either() -> None:
+    server, client = connect(take_some)
+    client.send(HEAD)
+    server.advance(1)
+    client.send(b"x")
+    assert statuses(client) == [200]
+    assert drip(server, client, b"x" * 900, 1) == pytest.approx(5, abs=1)
+    assert client.closeReason == CloseReason.UNREAD_TIMEOUT
+
+
+@pytest.mark.ledger("P-17")
+def test_dripping_a_head_behind_a_body_that_was_read_in_part_does_not_extend_its_time() -> None:
+    server, client = connect(take_some)
+    client.send(HEAD)
+    server.advance(1)
+    client.send(b"x" * 1000)
+    assert (statuses(client), client.protocol.state) == ([200], "idle")
+    assert drip(server, client, b"GET / HTTP/1.1\r\nHost: " + b"a" * 900, 1) == pytest.approx(10, abs=1)
+    assert client.closeReason == CloseReason.HEADER_TIMEOUT
+
+
+@pytest.mark.ledger("P-10", "P-16")
+def test_who_was_held_back_behind_an_unread_body_has_the_time_of_anybody_between_two_requests() -> None:
+    held = Held()
+    server, client = connect(held, limits=Limits(readAhead=20))
+    client.send(post(b"x" * 100))
+    assert client.paused
+    held.answer(1)
+    assert (statuses(client), client.paused) == ([200], False)
+    passes(server, client, 50, CloseReason.IDLE_TIMEOUT)
+
+
 # -- expectations ------------------------------------------------------------------------------------------------------
 
 

@@ -9,9 +9,11 @@ left waiting for somebody who is gone; and when all are gone, nothing of them is
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from io import BytesIO
+from math import inf
 from typing import Any
 
 from hypothesis import note
@@ -27,6 +29,7 @@ from hypothesis.stateful import (
 from twisted.internet.defer import CancelledError, Deferred
 
 from ka_twisted import CloseReason, KeepAliveProtocol, Limits, Persistence, Policy, Request, Response, Timeouts
+from ka_twisted.core.deadlines import Deadline
 from ka_twisted.testing import MemoryClient, MemoryServer, ParsedResponse, parseResponses
 from tests import logs
 from tests.core.driving import chunked, get
@@ -412,6 +415,13 @@ class Walk(RuleBasedStateMachine):
             assert call.connection in self.server.factory.connections, f"{call} was not cancelled"
 
     @invariant()
+    def nobody_may_stay_for_ever(self) -> None:
+        for connection in self.server.factory.connections:
+            owes = connection.state in ("unused", "idle", "reading a head")
+            waits = connection.watch.due < inf or connection.watch.armed(Deadline.WRITE)
+            assert waits or not owes, f"{connection.state}, and no deadline"
+
+    @invariant()
     def answered_in_order(self) -> None:
         for peer in self.all:
             client = peer.client
@@ -460,7 +470,7 @@ class Walk(RuleBasedStateMachine):
             self.told_once()
             self.answered_in_order()
         finally:
-            self.watching.__exit__(None, None, None)
+            self.watching.__exit__(*sys.exc_info())
 
     def _end_by_reset(self) -> None:
         for peer in self.present:
