@@ -244,8 +244,14 @@ def requests(draw: st.DrawFn) -> bytes:
 LIGHT = st.sampled_from(["held", "held", "stream", "stream", "now", "large", "pieces", "deaf"]).map(
     lambda kind: get("/" + kind)
 )
+#: A body, which may be read or not, and a request behind it.
+UPLOADS = st.sampled_from(["early", "early", "read", "echo", "now", "held"]).map(
+    lambda kind: get("/" + kind, "Content-Length: 100", method="POST", body=b"x" * 100) + get("/now")
+)
 PIPELINES = st.one_of(
-    st.lists(requests(), min_size=1, max_size=4).map(b"".join), st.lists(LIGHT, min_size=2, max_size=6).map(b"".join)
+    st.lists(requests(), min_size=1, max_size=4).map(b"".join),
+    st.lists(LIGHT, min_size=2, max_size=6).map(b"".join),
+    UPLOADS,
 )
 #: What the application comes to: the size of a body, or for a stream of its next piece, where 0 ends it; and a status.
 RESULTS = st.sampled_from(
@@ -275,6 +281,8 @@ class Walk(RuleBasedStateMachine):
         #: Every drain, and how many connections there were when one was told that it is over.
         self.drains: list[Deferred[None]] = []
         self.left: list[int] = []
+        #: When those deadlines pass that nothing extends.
+        self.due: dict[object, float] = {}
         self.server = MemoryServer(
             self.application, observers=[self.observer], protocol=protocol, limits=limits, policy=policy,
             timeouts=TIMEOUTS,
@@ -318,6 +326,17 @@ class Walk(RuleBasedStateMachine):
     def go_on(self, which: int, count: int) -> None:
         """More of the requests that were begun."""
         self._send(self.some(which), count)
+
+    @rule(which=WHICH, octets=PIPELINES, size=st.sampled_from([1, 20, 60]), seconds=st.sampled_from([0.3, 1]))
+    def drip(self, which: int, octets: bytes, size: int, seconds: float) -> None:
+        """A head, and what is behind it a little at a time."""
+        peer = self.some(which)
+        peer.unsent += octets
+        self._send(peer, peer.unsent.find(b"\r\n\r\n") + 4)
+        for _ in range(6):
+            self._send(peer, size)
+            self.no_octet_puts_off_a_deadline()
+            self.server.advance(seconds)
 
     @precondition(lambda self: len(self.observer.exchanges) % 5 == 4)
     @rule(which=WHICH, noise=st.one_of(NOISE, broken_pipelines()))
@@ -420,6 +439,16 @@ class Walk(RuleBasedStateMachine):
             owes = connection.state in ("unused", "idle", "reading a head")
             waits = connection.watch.due < inf or connection.watch.armed(Deadline.WRITE)
             assert waits or not owes, f"{connection.state}, and no deadline"
+
+    @invariant()
+    def no_octet_puts_off_a_deadline(self) -> None:
+        due = {
+            (connection.id, connection.requestCount, connection.watch.deadline): connection.watch.due
+            for connection in self.server.factory.connections
+            if connection.watch.deadline in (Deadline.HEADER, Deadline.UNREAD, Deadline.FIRST_REQUEST)
+        }
+        assert all(self.due.get(what, inf) >= when for what, when in due.items())
+        self.due = due
 
     @invariant()
     def answered_in_order(self) -> None:
