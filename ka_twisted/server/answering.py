@@ -315,6 +315,7 @@ def _logFailure(connection: KeepAliveProtocol, request: Request, failure: Failur
         method=request.method,
         target=request.target,
         id=connection.id,
+        peer=connection.peer,
         number=request.number,
     )
 

@@ -23,7 +23,7 @@ from zope.interface import implementer
 
 from .systemd import sendDatagram
 
-__all__ = ["JournalObserver", "PrefixObserver", "isJournal", "observer", "prefixed"]
+__all__ = ["JournalObserver", "PrefixObserver", "details", "isJournal", "observer", "prefixed"]
 
 SOCKET = "/run/systemd/journal/socket"
 #: The name of the program in the journal, beside the unit's.
@@ -136,19 +136,22 @@ def _fields(event: LogEvent) -> Iterator[tuple[str, str]]:
     if isinstance(failure, Failure) and failure.frames:
         function, file, line = failure.frames[-1][:3]
         yield from (("CODE_FILE", file), ("CODE_LINE", str(line)), ("CODE_FUNC", function))
-    for key, value in event.items():
-        if key.startswith("log_") or key in _LEGACY or value is None:
-            continue
+    for key, text in details(event):
         name = _HUMP.sub("_", key).upper()
-        if not _NAME.fullmatch(name) or name in _OURS:
-            continue
-        if isinstance(value, IPv4Address | IPv6Address):
-            yield name, value.host
-        else:
-            yield name, _text(value)
+        if _NAME.fullmatch(name) and name not in _OURS:
+            yield name, text
+
+
+def details(event: LogEvent) -> Iterator[tuple[str, str]]:
+    """What an event is about, as texts, by the names that the event has for it."""
+    for key, value in event.items():
+        if not key.startswith("log_") and key not in _LEGACY and value is not None:
+            yield key, _text(value)
 
 
 def _text(value: object) -> str:
+    if isinstance(value, IPv4Address | IPv6Address):
+        return value.host
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
     try:

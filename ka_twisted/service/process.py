@@ -31,6 +31,8 @@ ANSWER_WITHIN = 2.0
 _NOT_INHERITED = (
     "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "FDSTORE",
 )  # fmt: skip
+#: Names that an event of a worker cannot have once more.
+_TAKEN = frozenset(("level", "format", "pid", "text"))
 
 
 class WorkerFailed(Exception):
@@ -264,11 +266,13 @@ class WorkerProcess(ProcessProtocol):
     def _pass(self, descriptor: int, line: bytes) -> None:
         """Log a line in the supervisor's log."""
         log, level, text = self._log, LogLevel.error, line.decode("utf-8", "replace")
+        about: dict[str, str] = {}
         if descriptor == LOG:
             event = json.loads(line)
             log = Logger(event["namespace"])
             level, text = LogLevel.lookupByName(event["level"]), event["text"]
-        log.emit(level, "worker {pid}: {text}", pid=self.pid, text=text)
+            about = {name: value for name, value in event["about"].items() if name not in _TAKEN}
+        log.emit(level, "worker {pid}: {text}", pid=self.pid, text=text, **about)
 
     def processEnded(self, reason: Failure) -> None:
         """See `IProcessProtocol`."""

@@ -28,6 +28,7 @@ from zope.interface import provider
 from .balance import Board, Share
 from .channel import Channel, Message, attach
 from .configuration import Configuration
+from .journal import details
 from .loading import oneLine
 from .reload import PROBLEMS
 
@@ -205,8 +206,9 @@ def logTo(descriptor: int) -> ILogObserver:
         if isinstance(failure, Failure):
             text = "\n".join(filter(None, (text, failure.getTraceback().rstrip())))
         level = event.get("log_level", LogLevel.info).name
-        line = json.dumps({"level": level, "namespace": event.get("log_namespace", "-"), "text": text}).encode()
-        os.write(descriptor, line + b"\n")
+        namespace = event.get("log_namespace", "-")
+        line = json.dumps({"level": level, "namespace": namespace, "text": text, "about": dict(details(event))})
+        os.write(descriptor, line.encode() + b"\n")
 
     return observe  # type: ignore[no-any-return]
 

@@ -11,7 +11,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.task import deferLater
-from twisted.logger import LogLevel
+from twisted.logger import LogLevel, globalLogPublisher
 
 from ka_twisted import CloseReason, KeepAliveProtocol, Limits, Request, Response
 from ka_twisted.core.errors import IncompleteBody, LocalProtocolError, ProtocolError
@@ -189,6 +189,18 @@ def test_a_handler_that_fails_is_logged_once_and_answered_500_and_the_connection
     assert [response.status for response in client.responses] == [500, 200]
     assert said(client) is None
     assert b"Trouble" not in client.received
+
+
+def test_what_is_logged_of_a_failure_can_be_searched_for(logged: Logged) -> None:
+    events: list[Any] = []
+    observer: Any = events.append
+    globalLogPublisher.addObserver(observer)
+    MemoryServer(raising).connect("192.0.2.7").send(get("/x"))
+    globalLogPublisher.removeObserver(observer)
+    (event,) = events
+    assert (event["method"], event["target"], event["id"], event["number"]) == ("GET", "/x", 1, 1)
+    assert event["peer"].host == "192.0.2.7"
+    assert len(logged.failures(Trouble)) == 1
 
 
 @pytest.mark.parametrize("result", [None, 7, {"a": 1}, object(), [b"x"], bytearray(b"x"), Response])

@@ -442,7 +442,7 @@ class Walk(RuleBasedStateMachine):
 
     @invariant()
     def no_octet_puts_off_a_deadline(self) -> None:
-        due = {
+        due: dict[object, float] = {
             (connection.id, connection.requestCount, connection.watch.deadline): connection.watch.due
             for connection in self.server.factory.connections
             if connection.watch.deadline in (Deadline.HEADER, Deadline.UNREAD, Deadline.FIRST_REQUEST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,8 @@ from twisted.python import usage
 
 from ka_twisted.config import Limits, Timeouts
 from ka_twisted.service.configuration import Configuration, Listener
-from ka_twisted.service.process import READY_WITHIN, WorkerFailed
+from ka_twisted.service.process import READY_WITHIN, WorkerFailed, WorkerProcess
+from ka_twisted.service.worker import LOG, logTo
 from ka_twisted.service.workers import LATE, MARGIN, SOON, STEADY, Supervisor
 
 
@@ -324,6 +326,21 @@ def test_oneThatIsLeavingHasToTurnToo() -> None:
         made.workers[1].silence = 0
     assert made.told == [["abort", "kill"], []]
     made.service.stopService()
+
+
+def test_whatAWorkerLogsIsLoggedWithAllThatItIsAbout(log: list[Any]) -> None:
+    theirs, ours = os.pipe()
+    observe = logTo(ours)
+    about = {"peer": IPv4Address("TCP", "192.0.2.1", 40000), "status": 500, "level": "none", "nothing": None}
+    observe({"log_level": LogLevel.warn, "log_namespace": "shop", "log_format": "no {milk}", "milk": "{milk}", **about})
+    worker: Any = WorkerProcess(MemoryReactorClock(), None, [], None, ended=None, leaving=None)  # type: ignore[arg-type]
+    worker.pid = 4711
+    worker.childDataReceived(LOG, os.read(theirs, 65536))
+    (event,) = log
+    assert (formatEvent(event), event["log_level"]) == ("worker 4711: no {milk}", LogLevel.warn)
+    assert (event["log_namespace"], event["peer"], event["status"]) == ("shop", "192.0.2.1", "500")
+    os.close(theirs)
+    os.close(ours)
 
 
 def test_oneThatIsNeverReadyIsKilled() -> None:
