@@ -310,15 +310,16 @@ class Supervisor(LifeCycle):
         return worker
 
     async def _rollBack(self, rolled: list[Slot], configuration: Configuration, openings: Openings) -> None:
-        if self.state == DRAINING:
-            return
         self._shrink(configuration.workers)
         for slot in rolled:
+            if self.state == DRAINING:
+                return  # there is nothing more to listen on
             if slot in self.slots and slot.configuration is not configuration:
                 try:
                     await self._replace(slot, configuration, openings)
                 except WorkerFailed as error:
                     self._log.error("a worker stays with the new configuration: {problem}", problem=str(error))
+                    slot.configuration, slot.openings = configuration, openings  # for whoever comes after it
 
     def _shrink(self, number: int) -> None:
         """Give up the slots beyond a number."""
