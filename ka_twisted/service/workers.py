@@ -328,6 +328,7 @@ class Supervisor(LifeCycle):
             slot.cancel()
             if slot.worker is not None:
                 slot.worker.leave()
+        self._look()  # those that are left may all be ready
 
     def _count(self, well: bool) -> None:
         self.aggregate.reloaded(well)

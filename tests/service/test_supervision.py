@@ -314,6 +314,30 @@ def test_oneThatIsNotReadyNeedNotTurnNorAnybodyWhereThatIsSaid() -> None:
     made.service.stopService()
 
 
+def test_aReloadThatGivesUpTheLastSlotThatIsNotReadyMakesTheServerReady() -> None:
+    made = Supervised(workers=2)
+    made.workers[0].getReady()
+    made.reload(workers=1)
+    made.workers[2].getReady()
+    assert made.service.ready
+    made.service.stopService()
+
+
+def test_whoStaysBehindAFailedReloadIsReplacedOnTheOldPorts(log: list[Any]) -> None:
+    made = Supervised(workers=2)
+    made.allReady()
+    made.reload("two")
+    made.workers[2].getReady()
+    made.workers[3].end()  # the reload is given up
+    made.workers[4].end()  # and the first cannot be replaced once more
+    assert "a worker stays with the new configuration" in "".join(filter(None, errors(log)))
+    made.workers[2].end()
+    made.reactor.advance(SOON)
+    assert [name for name, _ in made.workers[5].sockets] == [name for name, _ in made.workers[0].sockets]
+    assert not [event for event in log if event.get("log_failure") is not None]
+    made.service.stopService()
+
+
 def test_oneThatIsLeavingHasToTurnToo() -> None:
     made = Supervised(workers=1, patience=10)
     made.allReady()
