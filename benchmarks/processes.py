@@ -82,7 +82,7 @@ class Server:
         return [self.pid, *_children(self.pid)]
 
     def memory(self) -> int:
-        """Octets of memory, what is shared with other processes counted in part (proportional set size)."""
+        """Bytes of memory, what is shared with other processes counted in part (proportional set size)."""
         total = 0
         for process in self.processes():
             for line in _told(process, "smaps_rollup").splitlines():

@@ -1,9 +1,9 @@
 """
-A load of large messages: how many octets a second go through.
+A load of large messages: how many bytes a second go through.
 
 Each of a few connections asks again when it has the whole response; a request with a body has been sent whole by then.
-What is counted are octets of messages, heads included, while the clock runs.
-Prints its figures as JSON: ``python -m benchmarks.transfer PORT PID PATH --upload OCTETS --connections C --seconds S``.
+What is counted are bytes of messages, heads included, while the clock runs.
+Prints its figures as JSON: ``python -m benchmarks.transfer PORT PID PATH --upload SIZE --connections C --seconds S``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Exchange:
     def _begin(self) -> None:
         self._unsent = memoryview(self._request)
         self._head = b""
-        self._awaited: int | None = None  # octets of the response's body; None: its head is not whole
+        self._awaited: int | None = None  # bytes of the response's body; None: its head is not whole
 
     @property
     def sending(self) -> bool:
@@ -50,7 +50,7 @@ class Exchange:
         return bool(self._unsent)
 
     def send(self) -> int:
-        """Send what can be sent; returns how many octets."""
+        """Send what can be sent; returns how many bytes."""
         try:
             sent = self.socket.send(self._unsent)
         except BlockingIOError:
@@ -61,7 +61,7 @@ class Exchange:
 
     def receive(self, buffer: bytearray) -> int:
         """
-        Receive what has arrived; returns how many octets.
+        Receive what has arrived; returns how many bytes.
 
         :raises Refused: when that is no good.
         """
@@ -113,7 +113,7 @@ class Transfers:
         """
         Go on for so long.
 
-        :return: octets sent, octets received, and in how many seconds.
+        :return: bytes sent, bytes received, and in how many seconds.
         :raises Refused: when the server does not play along.
         """
         sent = received = 0
@@ -139,7 +139,7 @@ class Transfers:
 
 
 def request(path: str, upload: int) -> bytes:
-    """A request for a path; with a body of so many octets, or without when that is 0."""
+    """A request for a path; with a body of so many bytes, or without when that is 0."""
     if not upload:
         return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain\r\nContent-Length: {upload}\r\n\r\n"

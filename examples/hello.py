@@ -15,9 +15,7 @@ from ka_twisted import Request, Response, serve
 
 
 def hello(request: Request) -> Response:
-    return Response.text(
-        f"Hello! This is request {request.number} on connection {request.connection.id}.\n"
-    )
+    return Response.text(f"Hello! This is request {request.number} on connection {request.connection.id}.\n")
 
 
 async def main(reactor: Any, *endpoints: str) -> None:

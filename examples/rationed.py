@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from ka_twisted import CloseReason, KeepAliveProtocol, Persistence, Request, Response, Timeouts, serve
 
 REQUESTS = 3
-OCTETS = 1_000_000
+MAX_BYTES = 1_000_000
 
 
 class Rationed(KeepAliveProtocol):
@@ -33,8 +33,8 @@ class Rationed(KeepAliveProtocol):
         length = request.contentLength
         if length is None:
             return None  # the handler counts
-        if length > OCTETS:
-            return Response.text(f"{length} octets are too many\n", 413)
+        if length > MAX_BYTES:
+            return Response.text(f"{length} bytes are too many\n", 413)
         return True
 
     def connectionClosed(self, reason: CloseReason) -> None:
@@ -43,14 +43,12 @@ class Rationed(KeepAliveProtocol):
 
 
 async def size(request: Request) -> Response:
-    body = await request.read(limit=OCTETS)  # a larger one is answered 413
-    return Response.text(f"request {request.number}: {len(body)} octets\n")
+    body = await request.read(limit=MAX_BYTES)  # a larger one is answered 413
+    return Response.text(f"request {request.number}: {len(body)} bytes\n")
 
 
 async def main(reactor: Any, *endpoints: str) -> None:
-    serving = await serve(
-        size, *endpoints, reactor=reactor, protocol=Rationed, timeouts=Timeouts(idle=15)
-    )
+    serving = await serve(size, *endpoints, reactor=reactor, protocol=Rationed, timeouts=Timeouts(idle=15))
     for port in serving.ports:
         print(f"listening on {port.getHost()}", flush=True)
     reactor.addSystemEventTrigger("before", "shutdown", serving.stop)

@@ -42,20 +42,20 @@ class Shelf:
         """Until the whole body is there, the file is what it was."""
         announced = request.contentLength
         if announced is not None and announced > LIMIT:
-            return Response.text(f"at most {LIMIT} octets\n", 413)  # instead of 100 Continue
+            return Response.text(f"at most {LIMIT} bytes\n", 413)  # instead of 100 Continue
         count = 0
         with NamedTemporaryFile(dir=self.folder, delete=False) as temporary:
             try:
                 async for data in request.body:  # the first turn invites a withheld body
                     count += len(data)
                     if count > LIMIT:
-                        return Response.text(f"at most {LIMIT} octets\n", 413)
+                        return Response.text(f"at most {LIMIT} bytes\n", 413)
                     temporary.write(data)
                 temporary.flush()
                 Path(temporary.name).replace(file)
             finally:  # also when the client has gone: then the loop raises
                 Path(temporary.name).unlink(missing_ok=True)
-        return Response.text(f"{count} octets\n", 201, {"Location": request.path})
+        return Response.text(f"{count} bytes\n", 201, {"Location": request.path})
 
 
 async def main(reactor: Any, folder: str, *endpoints: str) -> None:

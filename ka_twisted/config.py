@@ -1,5 +1,5 @@
 """
-What can be set: seconds (`Timeouts`), octets and counts (`Limits`), behaviour (`Policy`), and the sockets beneath
+What can be set: seconds (`Timeouts`), bytes and counts (`Limits`), behaviour (`Policy`), and the sockets beneath
 (`TcpKeepAlive`, `Tls`).
 
 Frozen values, checked once when they are made. Standard library only; every layer reads them, none changes them.
@@ -29,14 +29,14 @@ class Timeouts:
         shorter than the idle time-out it belongs to.
     """
 
-    #: From the accepted connection to the first octet of a request; None: the same as `idle`.
+    #: From the accepted connection to the first byte of a request; None: the same as `idle`.
     firstRequest: float | None = None
     #: Between requests. 75 s is what nginx and Apache's neighbours settled on, and longer than the
     #: 60 s after which common balancers drop a connection of their own accord.
     idle: float = 75.0
     #: By how much the advertised time is shorter than the enforced one; None: 5 s, at most idle / 5.
     idleGrace: float | None = None
-    #: From the first octet of a request to the end of its header section; dripping does not extend it.
+    #: From the first byte of a request to the end of its header section; dripping does not extend it.
     header: float = 10.0
     #: Longest silence while a request body is awaited.
     body: float = 30.0
@@ -64,9 +64,7 @@ class Timeouts:
             if value is not None or field.name not in ("firstRequest", "idleGrace"):
                 _number(self, field.name, value)
         if self.idleGrace is not None and self.idle and self.idleGrace >= self.idle:
-            raise ValueError(
-                f"Timeouts.idleGrace ({self.idleGrace}) must be shorter than Timeouts.idle ({self.idle})"
-            )
+            raise ValueError(f"Timeouts.idleGrace ({self.idleGrace}) must be shorter than Timeouts.idle ({self.idle})")
 
     @property
     def first(self) -> float:
@@ -85,7 +83,7 @@ class Timeouts:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """
-    Bounds on what a peer can make the server hold, in octets unless said otherwise; 0: no limit.
+    Bounds on what a peer can make the server hold, in bytes unless said otherwise; 0: no limit.
 
     :raises ValueError: for a negative or non-numeric value, and for a limit that has to exist but is 0.
     """
@@ -102,7 +100,7 @@ class Limits:
     maxBodyBytes: int = 0
     #: Seconds for Retry-After on a 413 by `maxBodyBytes`; 0: the limit is permanent (ledger L-32).
     bodyRetryAfter: int = 0
-    #: Octets per second that a body has to average once `Timeouts.bodyGrace` has passed.
+    #: Bytes per second that a body has to average once `Timeouts.bodyGrace` has passed.
     minBodyRate: float = 240.0
     #: One chunk-size line with its extensions.
     maxChunkLine: int = 1024
@@ -138,8 +136,17 @@ class Limits:
         for field in fields(self):
             fraction = field.name in ("minBodyRate", "maxAge")
             _number(self, field.name, getattr(self, field.name), whole=not fraction)
-        for name in ("maxLine", "maxMethod", "maxHeaderBytes", "maxHeaderFields", "readAhead", "maxHeldBytes",
-                     "maxChunkLine", "maxTrailerBytes", "pipelineDepth"):
+        for name in (
+            "maxLine",
+            "maxMethod",
+            "maxHeaderBytes",
+            "maxHeaderFields",
+            "readAhead",
+            "maxHeldBytes",
+            "maxChunkLine",
+            "maxTrailerBytes",
+            "pipelineDepth",
+        ):
             if not getattr(self, name):
                 raise ValueError(f"Limits.{name} must be at least 1: it bounds what a peer can make us hold")
 

@@ -9,8 +9,8 @@ from zope.interface import Attribute, Interface
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
-    from .core.pipeline import Exchange
     from .core.reasons import CloseReason
+    from .http1.pipeline import Exchange
     from .observe.counts import Counts
     from .server.protocol import KeepAliveProtocol
 

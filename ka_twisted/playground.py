@@ -28,7 +28,7 @@ Answer = Response | Deferred[Response] | Coroutine[Any, Any, Response]
 
 #: Longest delay of /slow, in seconds.
 MAX_DELAY = 300.0
-#: Largest /stream: pieces, octets of one piece, octets of all.
+#: Largest /stream: pieces, bytes of one piece, bytes of all.
 MAX_CHUNKS, MAX_CHUNK, MAX_STREAM = 2**24, 2**24, 2**34
 #: The limit of an /upload that states none.
 MAX_UPLOAD = 10**18
@@ -97,13 +97,13 @@ def whoami(request: Request) -> Response:
 
 async def echo(request: Request) -> Response:
     """``/echo``: the body comes back while it still arrives, no faster than it is taken."""
-    first = await request.body.some()  # invites a withheld body; answering without would refuse it
+    first = await request.body.readChunk()  # invites a withheld body; answering without would refuse it
 
     async def again() -> AsyncIterator[bytes]:
         data = first
         while data:
             yield data
-            data = await request.body.some()
+            data = await request.body.readChunk()
 
     contentType = request.headers.get("content-type") or "application/octet-stream"
     headers = {"Content-Type": contentType, "X-Content-Type-Options": "nosniff"}
@@ -122,7 +122,7 @@ def stream(request: Request) -> Response:
     chunks = whole(request, "chunks", 10, MAX_CHUNKS)
     size = whole(request, "size", 1024, MAX_CHUNK)
     if chunks * size > MAX_STREAM:
-        raise BadQuery(f"chunks times size is at most {MAX_STREAM} octets")
+        raise BadQuery(f"chunks times size is at most {MAX_STREAM} bytes")
     piece = (b"." * (size - 1) + b"\n")[:size]
     pieces: Iterator[bytes] = (piece for _ in range(chunks))
     return Response.stream(pieces, headers={"Content-Type": "text/plain; charset=utf-8"})
@@ -145,19 +145,19 @@ def upload(request: Request) -> Answer:
     limit = whole(request, "limit", MAX_UPLOAD, MAX_UPLOAD)
     announced = request.contentLength
     if announced is not None and announced > limit:
-        return refusal(413, f"{announced} octets are more than the limit of {limit}")
+        return refusal(413, f"{announced} bytes are more than the limit of {limit}")
     return digest(request, limit)
 
 
 async def digest(request: Request, limit: int) -> Response:
-    """How many octets came, and their digest; none of them is kept."""
+    """How many bytes came, and their digest; none of them is kept."""
     count, sha = 0, sha256()
     async for data in request.body:
         count += len(data)
         if count > limit:
-            return refusal(413, f"the body is larger than the limit of {limit} octets")
+            return refusal(413, f"the body is larger than the limit of {limit} bytes")
         sha.update(data)
-    return Response.json({"octets": count, "sha256": sha.hexdigest()})
+    return Response.json({"bytes": count, "sha256": sha.hexdigest()})
 
 
 def nowhere(request: Request) -> Response:
@@ -269,7 +269,7 @@ def render(request: Request) -> str:
     connection = request.connection
     kept = request.persistence
     length = request.framing.length
-    size = f", {length} octets" if length else ""
+    size = f", {length} bytes" if length else ""
     cards = [
         card("Framing", request.framing.delimiter.value + size, request.framing),
         card("Expectation", expected(request), request.expectation),
@@ -303,10 +303,7 @@ def expected(request: Request) -> str:
 def card(title: str, text: str, decision: Any) -> str:
     """One decision, with the clause and the row of the ledger that it rests on."""
     rule = f"{decision.clause}; {decision.row}"
-    return (
-        f"<article><h3>{escape(title)}</h3><p>{escape(text)}</p>"
-        f"<p><small>{escape(rule)}</small></p></article>"
-    )
+    return f"<article><h3>{escape(title)}</h3><p>{escape(text)}</p><p><small>{escape(rule)}</small></p></article>"
 
 
 def facts(request: Request) -> str:

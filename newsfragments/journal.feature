@@ -1,1 +1,1 @@
-Logs go to systemd's journal by its own protocol with `twistd --logger=ka_twisted.service.journal.observer`: with priorities, a traceback as one entry, and the fields of each event to search for.
+Logs go to systemd's journal by its own protocol with `twistd --logger=ka_twisted.service.systemd.journal.observer`: with priorities, a traceback as one entry, and the fields of each event to search for.

@@ -51,7 +51,7 @@ class Failure(NamedTuple):
     :ivar at: when that was seen, in seconds since the epoch.
     :ivar sent: when the request was sent, likewise; when it was refused, the same as `at`.
     :ivar number: how many the connection had carried with this one; 0: there was no connection.
-    :ivar detail: the first octets that came, or the system's word.
+    :ivar detail: the first bytes that came, or the system's word.
     """
 
     kind: str
@@ -240,7 +240,7 @@ class _Client:
 
     def expire(self) -> None:
         """Nobody answers."""
-        self._fail(TIMEOUT, f"after {len(self._received)} octets")
+        self._fail(TIMEOUT, f"after {len(self._received)} bytes")
 
     def leave(self) -> None:
         """Have nothing open."""

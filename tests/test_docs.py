@@ -17,9 +17,9 @@ import pytest
 
 import ka_twisted
 from ka_twisted import CloseReason, KeepAliveProtocol, config, interfaces, playground
-from ka_twisted.core.states import MACHINES
-from ka_twisted.service import explain
-from ka_twisted.service.options import SETTINGS
+from ka_twisted.explain import command as explain
+from ka_twisted.http1.states import MACHINES
+from ka_twisted.service.configuration.options import SETTINGS
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = {page.stem: page.read_text("utf-8") for page in DOCS.glob("*.md")}
@@ -34,12 +34,12 @@ def blocks(page: str, language: str) -> list[str]:
 # -- nothing is missing ------------------------------------------------------------------------------
 
 
-def test_everyPageIsInATableOfContents() -> None:
+def test_every_page_is_in_a_table_of_contents() -> None:
     listed = re.findall(r"^[\w-]+$", "".join(re.findall(r"```{toctree}(.*?)```", PAGES["index"], re.DOTALL)), re.M)
     assert sorted(listed) == sorted(set(PAGES) - {"index"})
 
 
-def test_everyLinkBetweenPagesLeadsSomewhere() -> None:
+def test_every_link_between_pages_leads_somewhere() -> None:
     for page, text in PAGES.items():
         for name, anchor in re.findall(r"\]\(([\w-]+)\.md(#[^)]*)?\)", text):
             assert name in PAGES, f"{page}.md links to {name}.md"
@@ -47,23 +47,23 @@ def test_everyLinkBetweenPagesLeadsSomewhere() -> None:
 
 
 @pytest.mark.parametrize("owner", [config.Timeouts, config.Limits, config.Policy, config.TcpKeepAlive])
-def test_everySettingIsDescribedOnce(owner: type) -> None:
+def test_every_setting_is_described_once(owner: type) -> None:
     described = Counter(re.findall(rf"```{{setting}} {owner.__name__}\.(\w+)", PAGES["timers-and-limits"]))
     assert described == Counter(field.name for field in fields(owner))
     assert f"```{{settings}} {owner.__name__}\n" in PAGES["timers-and-limits"]
 
 
-def test_everyDescriptionOfASettingSaysSomething() -> None:
+def test_every_description_of_a_setting_says_something() -> None:
     for name, text in re.findall(r"```{setting} (\S+)\n(.*?)```", PAGES["timers-and-limits"], re.DOTALL):
         assert len(text.split()) >= 3, name
 
 
-def test_noOptionSetsWhatIsNotDescribed() -> None:
+def test_no_option_sets_what_is_not_described() -> None:
     for setting in SETTINGS:
         assert f"```{{setting}} {setting.owner.__name__}.{setting.field}\n" in PAGES["timers-and-limits"]
 
 
-def test_linksToSettingsLeadToSettings() -> None:
+def test_links_to_settings_lead_to_settings() -> None:
     known = {
         f"{owner.__name__}-{field.name}".lower()
         for owner in (config.Timeouts, config.Limits, config.Policy, config.TcpKeepAlive)
@@ -73,19 +73,19 @@ def test_linksToSettingsLeadToSettings() -> None:
         assert set(re.findall(r"{ref}`[^`]*<([^>]*)>`", text)) <= known, page
 
 
-def test_reasonsThatAreNamedExist() -> None:
+def test_reasons_that_are_named_exist() -> None:
     known = {reason.name for reason in CloseReason.all()}
     for name in re.findall(r"`([A-Z]+(?:_[A-Z0-9]+)+)`", PAGES["timers-and-limits"]):
         assert name in known, name
 
 
-def test_reasonsAndStatesAreMadeFromTheCode() -> None:
+def test_reasons_and_states_are_made_from_the_code() -> None:
     for directive in ("close-reasons", "keep-reasons"):
         assert f"```{{{directive}}}\n" in PAGES["decisions"]
     assert re.findall(r"```{state-machine} (\w+)", PAGES["architecture"]) == list(MACHINES)
 
 
-def test_everyPublicNameIsInTheReference() -> None:
+def test_every_public_name_is_in_the_reference() -> None:
     named = set(re.findall(r"\.\. auto\w+:: (\w+)\n", PAGES["reference"]))
     assert named == set(ka_twisted.__all__)
     for name in vars(interfaces):
@@ -93,7 +93,7 @@ def test_everyPublicNameIsInTheReference() -> None:
             assert f".. interface:: ka_twisted.interfaces.{name}\n" in PAGES["reference"]
 
 
-def test_whatTheReferenceNamesExists() -> None:
+def test_what_the_reference_names_exists() -> None:
     entry = r"\.\. autoclass:: (\S+)\n(?:   :members: ((?:.+\n)(?:      .+\n)*))?"
     for name, members in re.findall(entry, PAGES["reference"]):
         path, _, last = name.rpartition(".")
@@ -104,13 +104,13 @@ def test_whatTheReferenceNamesExists() -> None:
             assert hasattr(documented, member) or f"self.{member}" in source, f"{name}.{member}"
 
 
-def test_everyHookIsExplained() -> None:
+def test_every_hook_is_explained() -> None:
     for hook in HOOKS:
         assert hasattr(KeepAliveProtocol, hook)
         assert f"## {hook}(" in PAGES["subclassing"]
 
 
-def test_everyRouteOfThePlaygroundIsShown() -> None:
+def test_every_route_of_the_playground_is_shown() -> None:
     for path in playground.ROUTES:
         assert path in PAGES["quickstart"]
 
@@ -119,7 +119,7 @@ def test_everyRouteOfThePlaygroundIsShown() -> None:
 
 
 @pytest.mark.parametrize("page", sorted(PAGES))
-def test_theProgramsOfAPageRun(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_programs_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": page}
     for number, text in enumerate(blocks(page, "python"), 1):
@@ -129,7 +129,7 @@ def test_theProgramsOfAPageRun(page: str, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("transcript", [text for text in blocks("quickstart", "console") if "explain" in text])
-def test_whatExplainIsShownToSayItSays(transcript: str) -> None:
+def test_what_explain_is_shown_to_say_it_says(transcript: str) -> None:
     command, _, printed = transcript.partition("\n")
     found = re.fullmatch(r"\$ printf '(.*)' \| python -m ka_twisted explain", command)
     assert found is not None
@@ -157,7 +157,7 @@ def drawing() -> ModuleType:
 
 
 @pytest.mark.parametrize("name", MACHINES)
-def test_aDrawingHasEveryStateAndEveryTransition(drawing: ModuleType, name: str) -> None:
+def test_a_drawing_has_every_state_and_every_transition(drawing: ModuleType, name: str) -> None:
     table = MACHINES[name]
     svg = ElementTree.fromstring(drawing.draw(name, table))
     labels = [element.text for element in svg.iter("{http://www.w3.org/2000/svg}text")]
@@ -172,7 +172,7 @@ def test_aDrawingHasEveryStateAndEveryTransition(drawing: ModuleType, name: str)
 
 
 @pytest.mark.parametrize("name", MACHINES)
-def test_noLineOfADrawingLiesOnAnother(drawing: ModuleType, name: str) -> None:
+def test_no_line_of_a_drawing_lies_on_another(drawing: ModuleType, name: str) -> None:
     it = drawing._Drawing(name, MACHINES[name])
     lanes = list(it._lanes.values())
     for lane in lanes:

@@ -95,7 +95,7 @@ def test_rationed(start: Callable[..., Program]) -> None:
     for number in (1, 2, 3):
         connection.request("POST", "/", b"x" * number)
         response = connection.getresponse()
-        assert response.read() == b"request %d: %d octets\n" % (number, number)
+        assert response.read() == b"request %d: %d bytes\n" % (number, number)
         assert response.headers["Connection"] == ("close" if number == 3 else None)
     assert "ended after 3 requests: CLOSE_REQUESTED (by us" in program.sees("(connection 1 .*)")
 
@@ -121,7 +121,7 @@ def test_upload(start: Callable[..., Program], tmp_path: Path) -> None:
         response = connection.getresponse()
         return response.status, response.read()
 
-    assert ask("PUT", "/data.bin", data) == (201, b"3000000 octets\n")
+    assert ask("PUT", "/data.bin", data) == (201, b"3000000 bytes\n")
     assert (tmp_path / "data.bin").read_bytes() == data
     assert ask("GET", "/data.bin") == (200, data)
     assert ask("GET", "/other")[0] == 404

@@ -22,9 +22,9 @@ from zope.interface.verify import verifyClass, verifyObject
 
 from ka_twisted import KeepAliveFactory, KeepAliveProtocol, Response
 from ka_twisted.interfaces import IConnectionObserver
-from ka_twisted.server.transport import DirectOutlet, Outlet
-from ka_twisted.testing import MemoryServer
-from tests.core.driving import GET
+from ka_twisted.net.output import OutputStream, SocketOutput
+from ka_twisted.testing.memory import MemoryServer
+from tests.http1.driving import GET
 from tests.server.driving import Observer
 
 
@@ -50,8 +50,8 @@ class Sender:
         pass
 
 
-@pytest.mark.parametrize("outlet", [Outlet, DirectOutlet])
-def test_an_outlet_is_a_push_producer(outlet: type[Outlet]) -> None:
+@pytest.mark.parametrize("outlet", [OutputStream, SocketOutput])
+def test_an_outlet_is_a_push_producer(outlet: type[OutputStream]) -> None:
     assert verifyObject(IPushProducer, outlet(StringTransport(), Sender()))
 
 

@@ -105,10 +105,12 @@ def silent(connection: socket.socket, number: int) -> None:
         (saying(WELL.replace(b"well", b"what")), "body", "what"),
         (saying(WELL.replace(b"Content-Length: 5\r\n", b"")), "body", "well"),
         (saying(WELL + b"more"), "body", "more"),
-        (silent, "timeout", "after 0 octets"),
+        (silent, "timeout", "after 0 bytes"),
     ],
 )
-def test_aRequestThatIsNotAnsweredHasFailedAndIsNotRepeated(behaviour: Behaviour, kind: str, detail: str) -> None:
+def test_a_request_that_is_not_answered_has_failed_and_is_not_repeated(
+    behaviour: Behaviour, kind: str, detail: str
+) -> None:
     begin = time.time()
     served: list[int] = []
 
@@ -128,7 +130,7 @@ def test_aRequestThatIsNotAnsweredHasFailedAndIsNotRepeated(behaviour: Behaviour
     assert running.result.connections == 2
 
 
-def test_aPortThatIsClosedRefuses() -> None:
+def test_a_port_that_is_closed_refuses() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     with load("127.0.0.1", port, connections=2) as running:
@@ -138,7 +140,7 @@ def test_aPortThatIsClosedRefuses() -> None:
     assert running.result.connections == 0
 
 
-def test_aConnectionThatTheServerAnnouncesToCloseIsReplaced() -> None:
+def test_a_connection_that_the_server_announces_to_close_is_replaced() -> None:
     def behave(connection: socket.socket, number: int) -> None:
         for answer in (WELL, WELL, LAST):
             asked(connection)
@@ -152,7 +154,7 @@ def test_aConnectionThatTheServerAnnouncesToCloseIsReplaced() -> None:
 
 
 @pytest.mark.parametrize("end", [nothing, reset])
-def test_aConnectionThatIsClosedWhileIdleIsNoFailure(end: Behaviour) -> None:
+def test_a_connection_that_is_closed_while_idle_is_no_failure(end: Behaviour) -> None:
     """Each carries one request, and is closed unannounced before its next is due."""
 
     def behave(connection: socket.socket, number: int) -> None:
@@ -168,7 +170,7 @@ def test_aConnectionThatIsClosedWhileIdleIsNoFailure(end: Behaviour) -> None:
     assert result.connections == result.requests
 
 
-def test_paceIsKept() -> None:
+def test_pace_is_kept() -> None:
     with answering(well) as port, load("127.0.0.1", port, connections=10, pace=0.1) as running:
         begin, before = time.time(), running.result.requests
         running.waitFor(50)
@@ -178,7 +180,7 @@ def test_paceIsKept() -> None:
     assert not running.result.failures
 
 
-def test_ourOwnServerAnswers(tmp_path: Path) -> None:
+def test_our_own_server_answers(tmp_path: Path) -> None:
     server: Server
     with serving(tmp_path, "--max-requests", "7") as server:
         with server.connect() as connection:
@@ -194,7 +196,7 @@ def test_ourOwnServerAnswers(tmp_path: Path) -> None:
         assert not running.result.failures
 
 
-def test_aLoadThatStandsStillIsNotWaitedForInVain() -> None:
+def test_a_load_that_stands_still_is_not_waited_for_in_vain() -> None:
     with (
         answering(partial(once, silent)) as port,
         pytest.raises(AssertionError, match="come to a stand"),

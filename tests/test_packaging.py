@@ -62,7 +62,7 @@ def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return programs
 
 
-def test_theWheelHoldsThePackageThePluginAndNothingElse(built: Path) -> None:
+def test_the_wheel_holds_the_package_the_plugin_and_nothing_else(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"ka_twisted/__init__.py", "ka_twisted/py.typed", PLUGIN} <= names
@@ -76,14 +76,14 @@ def test_theWheelHoldsThePackageThePluginAndNothingElse(built: Path) -> None:
     assert modules <= names
 
 
-def test_theSourceDistributionCanBeTested(built: Path) -> None:
+def test_the_source_distribution_can_be_tested(built: Path) -> None:
     (archive,) = built.glob("*.tar.gz")
     with tarfile.open(archive) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}
     assert {"LICENSE", "README.md", "pyproject.toml", "tox.ini", "tests/test_packaging.py"} <= names
 
 
-def test_theMetadataSaysWhatIsNeeded(built: Path) -> None:
+def test_the_metadata_says_what_is_needed(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
@@ -94,12 +94,12 @@ def test_theMetadataSaysWhatIsNeeded(built: Path) -> None:
     assert {"tls", "http2", "uvloop", "metrics", "test", "docs"} <= extras
 
 
-def test_twistdFindsTheCommand(installed: Path, tmp_path: Path) -> None:
+def test_twistd_finds_the_command(installed: Path, tmp_path: Path) -> None:
     assert "\n    keepalive " in call(installed / "twistd", "--help", cwd=tmp_path)
     assert "--idle-timeout=" in call(installed / "twistd", "keepalive", "--help", cwd=tmp_path)
 
 
-def test_theVersionIsThatOfTheDistribution(installed: Path, built: Path, tmp_path: Path) -> None:
+def test_the_version_is_that_of_the_distribution(installed: Path, built: Path, tmp_path: Path) -> None:
     (wheel,) = built.glob("*.whl")
     version = wheel.name.split("-")[1]
     for program, *arguments in (["twistd", "keepalive"], ["python", "-m", "ka_twisted"]):
@@ -107,7 +107,7 @@ def test_theVersionIsThatOfTheDistribution(installed: Path, built: Path, tmp_pat
         assert said == f"ka_twisted {version}\n"
 
 
-def test_itServesThePlayground(installed: Path, tmp_path: Path) -> None:
+def test_it_serves_the_playground(installed: Path, tmp_path: Path) -> None:
     command = (str(installed / "twistd"),)
     with serving(tmp_path, command=command) as server, server.connect() as connection:
         connection.sendall(b"GET /whoami HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")

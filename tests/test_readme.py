@@ -20,9 +20,7 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 @pytest.fixture
 def readmeCommands() -> ModuleType:
     """The module ``.ci/readme_commands.py``."""
-    specification = importlib.util.spec_from_file_location(
-        "readme_commands", PROJECT / ".ci" / "readme_commands.py"
-    )
+    specification = importlib.util.spec_from_file_location("readme_commands", PROJECT / ".ci" / "readme_commands.py")
     assert specification is not None
     assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
@@ -30,14 +28,14 @@ def readmeCommands() -> ModuleType:
     return module
 
 
-def test_theTwoCommandsAreTheOnesThatAreRun(readmeCommands: ModuleType) -> None:
+def test_the_two_commands_are_the_ones_that_are_run(readmeCommands: ModuleType) -> None:
     assert readmeCommands.commands(README) == {
         "serve": "python -m pip install . && twistd -n keepalive",
         "test": "python -m pip install '.[test]' && python -m pytest",
     }
 
 
-def test_theCommandsAreRunAsTheyAreExpectedHere(readmeCommands: ModuleType) -> None:
+def test_the_commands_are_run_as_they_are_expected_here(readmeCommands: ModuleType) -> None:
     script = (PROJECT / ".ci" / "run").read_text(encoding="utf-8")
     for name, command in readmeCommands.commands(README).items():
         assert f'{name}_expected="{command}"\n' in script
@@ -53,19 +51,19 @@ def test_theCommandsAreRunAsTheyAreExpectedHere(readmeCommands: ModuleType) -> N
     ],
     ids=["mark missing", "mark unknown", "third block", "two lines"],
 )
-def test_aReadmeWithOtherCommandsIsAnError(readmeCommands: ModuleType, change: object) -> None:
+def test_a_readme_with_other_commands_is_an_error(readmeCommands: ModuleType, change: object) -> None:
     assert callable(change)
     with pytest.raises(ValueError, match="must"):
         readmeCommands.commands(change(README))
 
 
 @pytest.mark.parametrize("source", BLOCKS, ids=range(len(BLOCKS)))
-def test_thePythonOfTheReadmeIsPython(source: str) -> None:
+def test_the_python_of_the_readme_is_python(source: str) -> None:
     compile(source, "README.md", "exec")
 
 
 @pytest.mark.parametrize("source", BLOCKS, ids=range(len(BLOCKS)))
-def test_theReadmeImportsWhatThereIs(source: str) -> None:
+def test_the_readme_imports_what_there_is(source: str) -> None:
     names = [
         alias.name
         for node in ast.walk(ast.parse(source))

@@ -10,8 +10,8 @@ from zope.interface.verify import verifyObject
 
 from ka_twisted import CloseReason, KeepAliveFactory, Limits, Request, Response, Timeouts
 from ka_twisted.core.errors import RemoteProtocolError
-from ka_twisted.testing import MemoryServer, parseResponses
-from tests.core.driving import GET, get, upload
+from ka_twisted.testing.memory import MemoryServer, parseResponses
+from tests.http1.driving import GET, get, upload
 from tests.server.driving import BIG, Observer, endless, silent, uncounted
 
 
@@ -30,7 +30,7 @@ def test_without_a_handler_everything_is_answered() -> None:
     assert [response.body for response in client.responses] == [b"hello\n"]
 
 
-def test_octets_arrive_in_pieces() -> None:
+def test_bytes_arrive_in_pieces() -> None:
     client = MemoryServer(lambda request: request.target).connect()
     client.send(get("/a") + get("/b"), pieces=1)
     assert [response.body for response in client.responses] == [b"/a", b"/b"]
@@ -95,7 +95,7 @@ def test_interim_responses_are_told_apart() -> None:
     assert [response.status for response in client.allResponses] == [103, 200]
 
 
-def test_take_gives_each_octet_once() -> None:
+def test_take_gives_each_byte_once() -> None:
     client = MemoryServer(lambda request: b"x").connect()
     client.send(GET)
     first = client.take()
@@ -105,17 +105,17 @@ def test_take_gives_each_octet_once() -> None:
     assert client.take() == first
 
 
-@pytest.mark.parametrize("octets", [1, 7, 1000])
-def test_a_stalled_reader_takes_what_it_is_allowed(octets: int) -> None:
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_a_stalled_reader_takes_what_it_is_allowed(size: int) -> None:
     client = MemoryServer(lambda request: Response(200, BIG)).connect()
     client.stall()
     client.send(GET)
     assert client.received == b""
-    client.resume(octets)
-    assert len(client.received) == octets
-    client.resume(octets)
-    assert len(client.received) == 2 * octets
-    assert client.transport.unsentOctets() > 0
+    client.resume(size)
+    assert len(client.received) == size
+    client.resume(size)
+    assert len(client.received) == 2 * size
+    assert client.transport.unsentBytes() > 0
 
 
 def test_a_stalled_reader_holds_the_producer_back() -> None:
@@ -313,17 +313,17 @@ def test_a_waiting_handler_is_cancelled_when_its_client_goes() -> None:
     assert len(cancelled) == 1
 
 
-def test_responses_out_of_octets() -> None:
-    octets = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab" + b"HTTP/1.1 404 Not Found\r\n\r\nrest"
-    first, second = parseResponses(octets, ended=True)
+def test_responses_out_of_bytes() -> None:
+    data = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab" + b"HTTP/1.1 404 Not Found\r\n\r\nrest"
+    first, second = parseResponses(data, ended=True)
     assert (first.status, first.body, first.complete) == (200, b"ab", True)
     assert (second.status, second.body, second.complete) == (404, b"rest", True)
-    assert not parseResponses(octets)[1].complete
-    assert parseResponses(octets[:-20])[0] == first
+    assert not parseResponses(data)[1].complete
+    assert parseResponses(data[:-20])[0] == first
     assert parseResponses(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", [b"HEAD"])[0].complete
 
 
-@pytest.mark.parametrize("octets", [b"no response at all\r\n\r\n", b"HTTP/1.1 20 OK\r\n\r\n"])
-def test_octets_that_are_no_response(octets: bytes) -> None:
+@pytest.mark.parametrize("data", [b"no response at all\r\n\r\n", b"HTTP/1.1 20 OK\r\n\r\n"])
+def test_bytes_that_are_no_response(data: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
-        parseResponses(octets)
+        parseResponses(data)

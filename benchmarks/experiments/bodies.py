@@ -12,14 +12,14 @@ from ..processes import PeerFailed, Server, ask, measured, running
 from ..session import Chart, Experiment, Kind, Settings, Task, Tell
 
 ABOUT = """\
-Octets of messages that go through each second (MB are 10^6 octets): bodies of 64 KiB on 16 connections, of 64 MiB on 2.
+Bytes of messages that go through each second (MB are 10^6 bytes): bodies of 64 KiB on 16 connections, of 64 MiB on 2.
 `benchmarks/transfer.py` is the client; where "processor" says that the server was not busy all the time, the client or
 the kernel was the limit, and the server could do more.
 
 - *Download, from memory*: the application answers with one `bytes` object. nginx has no such thing.
 - *Download, from a file*: `Response.file`, aiohttp's `FileResponse`, and nginx's static files with `sendfile`; the file
   is in the page cache. uvicorn and twisted.web's Request serve no files themselves.
-- *Upload*: the application reads the body piece by piece as it arrives, counts its octets, and answers with their
+- *Upload*: the application reads the body piece by piece as it arrives, counts its bytes, and answers with their
   number. twisted.web has the whole body (in a temporary file when it is large) before the application sees the request.
   nginx answers with `return 200` at once, and reads and discards the body before it looks at the next request."""
 
@@ -27,7 +27,7 @@ the kernel was the limit, and the server could do more.
 @dataclass(frozen=True)
 class _Size:
     name: str
-    octets: int
+    data: int
     connections: int
 
 
@@ -40,7 +40,7 @@ class _Way:
     How a body goes.
 
     :ivar title: with a place for the size.
-    :ivar path: of downloads, with a place for the number of octets; empty: an upload.
+    :ivar path: of downloads, with a place for the number of bytes; empty: an upload.
     """
 
     title: str
@@ -59,11 +59,11 @@ _NGINX = r"""location = / { return 200 "hello world\n"; }
 
 
 def _with_files(peer: Peer) -> Peer:
-    """The same server, whose folder has a file of each size, named after its octets."""
+    """The same server, whose folder has a file of each size, named after its bytes."""
 
     def command(port: int, folder: Path) -> list[str]:
         for size in _SIZES:
-            (folder / str(size.octets)).write_bytes(b"x" * size.octets)
+            (folder / str(size.data)).write_bytes(b"x" * size.data)
         return peer.command(port, folder)
 
     return replace(peer, command=command)
@@ -110,17 +110,17 @@ def _transferred(server: Server, way: _Way, size: _Size, seconds: int) -> Sample
 
     :raises PeerFailed, LoadFailed: when there is no figure to be had.
     """
-    path = way.path.format(size.octets) or "/upload"
+    path = way.path.format(size.data) or "/upload"
     if way.path:
         _, body = ask(server.port, "GET", path)
-        if len(body) != size.octets:
-            raise PeerFailed(f"{len(body)} octets came of {size.octets}")
+        if len(body) != size.data:
+            raise PeerFailed(f"{len(body)} bytes came of {size.data}")
         options = []
     else:
-        _, body = ask(server.port, "POST", path, b"x" * size.octets)
-        if body.strip() != b"%d" % size.octets:
-            raise PeerFailed(f"says {body[:40]!r} of {size.octets} octets")
-        options = ["--upload", str(size.octets)]
+        _, body = ask(server.port, "POST", path, b"x" * size.data)
+        if body.strip() != b"%d" % size.data:
+            raise PeerFailed(f"says {body[:40]!r} of {size.data} bytes")
+        options = ["--upload", str(size.data)]
     options += ["--connections", str(size.connections), "--seconds", str(seconds)]
     found = measured("transfer", str(server.port), str(server.pid), path, *options, seconds=seconds)
     return Sample(found["rate"], busy=found["busy"])

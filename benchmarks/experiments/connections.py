@@ -24,7 +24,7 @@ def experiment(settings: Settings, tell: Tell) -> Experiment:
         count: Case(f"{count} idle", "requests/s", label=f"{count:,} idle", at=float(count))
         for count in settings.crowds
     }
-    memory = Case("memory", "octets", more=False)
+    memory = Case("memory", "bytes", more=False)
 
     def task(peer: Peer) -> Task:
         def measure() -> Mapping[str, Sample]:

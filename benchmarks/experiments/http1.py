@@ -15,7 +15,7 @@ As many requests as a server answers: {connections} kept-alive connections, each
 next sixteen) when it is answered. The application does nothing, so this is what a server itself spends on a request; an
 application with work to do sees less of the difference.
 
-"Constant answer" is no server but a ceiling: a Twisted protocol that answers the same octets for every empty line that
+"Constant answer" is no server but a ceiling: a Twisted protocol that answers the same bytes for every empty line that
 arrives, and looks at nothing else. On the default reactor it sends them at once, without the reactor's queue."""
 
 

@@ -21,7 +21,7 @@ _WARM = 100
 
 def experiment(settings: Settings, tell: Tell) -> Experiment:
     """Every server."""
-    case = Case("idle", "octets", more=False)
+    case = Case("idle", "bytes", more=False)
 
     def task(peer: Peer) -> Task:
         def measure() -> Mapping[str, Sample]:

@@ -39,7 +39,7 @@ async def bodies(scope: dict[str, Any], receive: Receive, send: Send) -> None:
 
 
 async def _count(receive: Receive) -> int:
-    """The octets of a request's body."""
+    """The bytes of a request's body."""
     count, more = 0, True
     while more:
         event = await receive()

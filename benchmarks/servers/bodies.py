@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-MEMORY = {f"/memory/{octets}": b"x" * octets for octets in (1 << 16, 1 << 26)}
+MEMORY = {f"/memory/{data}": b"x" * data for data in (1 << 16, 1 << 26)}

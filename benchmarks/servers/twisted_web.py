@@ -35,7 +35,7 @@ class Bodies(Hello):
         return self._bodies.get(request.path.decode(), hello)
 
     def render_POST(self, request: Request) -> bytes:
-        """Count the octets of a body, a piece at a time."""
+        """Count the bytes of a body, a piece at a time."""
         assert request.content is not None
         request.setHeader(b"content-type", b"text/plain")
         count = 0

@@ -1,7 +1,7 @@
 """
 Directives that write from the code what would go stale if people wrote it.
 
-``state-machine`` draws and lists a table of `ka_twisted.core.states`; ``setting`` heads the description of one field
+``state-machine`` draws and lists a table of `ka_twisted.http1.states`; ``setting`` heads the description of one field
 of `ka_twisted.config` with its default and its option; ``settings`` lists them; ``close-reasons`` and ``keep-reasons``
 list `ka_twisted.core.reasons`; ``interface`` documents one of `ka_twisted.interfaces`.
 """
@@ -24,8 +24,8 @@ from zope.interface.interface import Method
 
 from ka_twisted import config
 from ka_twisted.core.reasons import CloseReason, KeepReason
-from ka_twisted.core.states import MACHINES
-from ka_twisted.service.options import SETTINGS
+from ka_twisted.http1.states import MACHINES
+from ka_twisted.service.configuration.options import SETTINGS
 
 #: What the options of `twistd keepalive` set, by class and field.
 OPTIONS = {(setting.owner.__name__, setting.field): f"--{setting.option}" for setting in SETTINGS}

@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IAddress
 from ..server.request import Request
 from .locality import isLoopback
 
-#: Octets of a form with a token.
+#: Bytes of a form with a token.
 FORM_LIMIT = 4096
 #: A host with or without a port: what stands in brackets, or in front of a colon (RFC 3986 3.2.2).
 _HOST = re.compile(r"(?:\[([^]]*)]|([^:]*))(?::\d*)?")
@@ -68,8 +68,8 @@ class Guard:
                     return True
         return False
 
-    def _isToken(self, octets: bytes) -> bool:
-        return self.asks and _equal(octets, self._token)
+    def _isToken(self, data: bytes) -> bool:
+        return self.asks and _equal(data, self._token)
 
     def isTokenForm(self, form: bytes) -> bool:
         """Whether a form has sent the token."""

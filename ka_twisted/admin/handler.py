@@ -125,8 +125,8 @@ class AdminHandler:
 
     async def _metrics(self, request: Request) -> Response:
         counts = await self._view.counts()
-        octets, kind = counts.exposition(self._view.state, self._view.ready)
-        return Response(200, octets, _fields(kind))
+        data, kind = counts.exposition(self._view.state, self._view.ready)
+        return Response(200, data, _fields(kind))
 
     def _readiness(self, request: Request) -> Response:
         if self._view.ready:

@@ -421,8 +421,8 @@
       `${kept.reason} \u00b7 ${kept.clause} \u00b7 ${kept.row}`));
     const rules = [["body", request.framing], ["expectation", request.expectation], ["response", request.responseFraming]];
     const more = rules.filter(([, row]) => row).map(([what, row]) => `${what} by ${row}`);
-    const octets = busy ? [] : [`HTTP/${request.version || "?"}`, `${plural(request.bytes, "octet")} of body`];
-    item.append(element("p", { class: "soft" }, [...octets, ...more].join(" \u00b7 ")));
+    const bytes = busy ? [] : [`HTTP/${request.version || "?"}`, `${plural(request.bytes, "byte")} of body`];
+    item.append(element("p", { class: "soft" }, [...bytes, ...more].join(" \u00b7 ")));
     return item;
   }
 

@@ -51,9 +51,7 @@ class Sampler:
 
     _log = Logger()
 
-    def __init__(
-        self, view: IServerView, reactor: IReactorTime, wallClock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, view: IServerView, reactor: IReactorTime, wallClock: Callable[[], float] = time.time) -> None:
         self._watchers: set[Watcher] = set()
         self._view = view
         self._reactor = reactor

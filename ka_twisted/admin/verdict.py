@@ -21,11 +21,17 @@ ORDINARY, COSTLY, CLIENTS, OURS = "ordinary", "costly", "clients", "ours"
 _KINDS = {
     COSTLY: ("RESPONSE_UNFRAMED", "BODY_UNREAD", "BODY_TOO_LARGE", "EXPECTATION_REFUSED", "MAX_REQUESTS", "MAX_AGE"),
     CLIENTS: (
-        "HEADER_TIMEOUT", "BODY_TIMEOUT", "UNREAD_TIMEOUT", "WRITE_TIMEOUT", "PEER_CLOSED_MID_REQUEST",
-        "PEER_CLOSED_MID_RESPONSE", "BAD_REQUEST", "TRANSPORT_ERROR",
+        "HEADER_TIMEOUT",
+        "BODY_TIMEOUT",
+        "UNREAD_TIMEOUT",
+        "WRITE_TIMEOUT",
+        "PEER_CLOSED_MID_REQUEST",
+        "PEER_CLOSED_MID_RESPONSE",
+        "BAD_REQUEST",
+        "TRANSPORT_ERROR",
     ),
     OURS: ("TOO_MANY_CONNECTIONS", "APPLICATION_ABORT"),
-}  # fmt: skip
+}
 KINDS = {reason.name: ORDINARY for reason in CloseReason.all()} | {
     name: kind for kind, names in _KINDS.items() for name in names
 }

@@ -48,7 +48,7 @@ class BodyTooLarge(RemoteProtocolError):
     def __init__(self, limit: int, *, row: str = "D2-16", retry_after: int = 0) -> None:
         super().__init__(
             413,
-            f"the request body is larger than {limit} octets",
+            f"the request body is larger than {limit} bytes",
             "RFC 9110 15.5.14",
             row=row,
             reason=CloseReason.BODY_TOO_LARGE,

@@ -1,11 +1,11 @@
-"""Header fields: a received section as an immutable multimap, and the octets of a section to be sent."""
+"""Header fields: a received section as an immutable multimap, and the bytes of a section to be sent."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
-from . import grammar
+from ..http1 import grammar
 from .errors import LocalProtocolError
 
 FieldText = str | bytes
@@ -17,7 +17,7 @@ class Headers:
     """
     The fields of one section as received: in order, with repeats, names compared without case.
 
-    Values are given out as ``str`` decoded from Latin-1, which loses nothing; `raw` has the octets.
+    Values are given out as ``str`` decoded from Latin-1, which loses nothing; `raw` has the bytes.
     """
 
     __slots__ = ("_index", "raw")
@@ -35,7 +35,7 @@ class Headers:
         return self._index
 
     def values(self, name: bytes) -> list[bytes]:
-        """The octets of every line with this lower-case name, in order; not to be changed."""
+        """The bytes of every line with this lower-case name, in order; not to be changed."""
         return self.index.get(name, _NOTHING)
 
     def get(self, name: FieldText, default: str | None = None) -> str | None:
@@ -137,7 +137,7 @@ _OWNED = frozenset(
 
 def encode_text(text: object) -> bytes:
     """
-    Octets of a field name or value.
+    Bytes of a field name or value.
 
     :raises LocalProtocolError: for anything but ``str`` within Latin-1 or ``bytes``.
     """
@@ -159,9 +159,9 @@ def encode_field(name: FieldText, value: FieldText) -> bytes:
     :raises LocalProtocolError: when the name is no token, or the value has CR, LF, NUL or another control but HT, or
         blanks at its ends (RFC 9110 5.5).
     """
-    octets = encode_text(name)
-    line = b"%b: %b\r\n" % (octets, encode_text(value).strip(b" \t"))
-    if grammar.token.fullmatch(octets) is None or grammar.field_line.fullmatch(line) is None:
+    data = encode_text(name)
+    line = b"%b: %b\r\n" % (data, encode_text(value).strip(b" \t"))
+    if grammar.token.fullmatch(data) is None or grammar.field_line.fullmatch(line) is None:
         raise LocalProtocolError(f"not a header field: {name!r}: {value!r}")
     return line
 

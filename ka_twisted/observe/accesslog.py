@@ -12,11 +12,11 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IAddress, IReactorTime
 from zope.interface import implementer
 
-from ..core.pipeline import Exchange
 from ..core.reasons import CloseReason
+from ..http1.pipeline import Exchange
 from ..interfaces import IConnectionObserver
 from .linefile import LineFile
-from .lines import FORMATS, Format, Visit
+from .lines import FORMATS, Format, LogContext
 
 #: Seconds for which the clocks are taken to go alike.
 _TRUSTED = 1.0
@@ -70,7 +70,7 @@ class AccessLog:
         self._wallClock = wallClock
         self._format: Format = FORMATS[format]()
         self._file = LineFile(os.fspath(path), reactor, self._format.lost, wallClock)
-        self._visits: dict[_Connection, Visit] = {}
+        self._visits: dict[_Connection, LogContext] = {}
         #: What the wall clock is ahead of the other, and when that is to be looked at again.
         self._ahead = 0.0
         self._look = -inf
@@ -124,8 +124,8 @@ class AccessLog:
             self._file.write(line)
 
 
-def _visit(connection: _Connection) -> Visit:
+def _visit(connection: _Connection) -> LogContext:
     """Where a connection comes from, without the port; ``-`` where that has no address."""
     peer = connection.peer
     host = "" if isinstance(peer, UNIXAddress) else getattr(peer, "host", "")
-    return Visit(connection.id, str(host) or "-")
+    return LogContext(connection.id, str(host) or "-")

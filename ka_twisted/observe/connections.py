@@ -19,16 +19,16 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IAddress
 from zope.interface import implementer
 
-from ..core.expectation import ABSENT
-from ..core.framing import Delimiter
-from ..core.messages import RequestHead
-from ..core.persistence import Persistence
-from ..core.pipeline import Exchange
 from ..core.reasons import CloseReason
+from ..http1.expectation import ABSENT
+from ..http1.framing import Delimiter
+from ..http1.messages import RequestHead
+from ..http1.persistence import Persistence
+from ..http1.pipeline import Exchange
 from ..interfaces import IConnectionObserver
 from .watched import Connection, OpenConnections
 
-#: Octets that are kept of a target, a method or a detail.
+#: Bytes that are kept of a target, a method or a detail.
 LENGTH = 256
 
 
@@ -60,11 +60,11 @@ class _Remarks(NamedTuple):
     row: str | None
 
 
-#: Number, line, status, octets of the body, seconds, decision, remarks.
+#: Number, line, status, bytes of the body, seconds, decision, remarks.
 _Record = tuple[int, _Line, int | None, int, float, Persistence | None, _Remarks | None]
 
 
-class _Story:
+class _ConnectionRecord:
     """
     What is remembered of one connection.
 
@@ -104,7 +104,7 @@ class ConnectionLog:
         self._held = 0
         self._wallClock = wallClock
         self._open = OpenConnections()
-        self._stories: dict[Connection, _Story] = {}
+        self._stories: dict[Connection, _ConnectionRecord] = {}
         self._closed: deque[tuple[dict[str, Any], list[_Record]]] = deque(maxlen=connections)
 
     def closed(self, limit: int = 0, requests: int | None = None) -> list[dict[str, Any]]:
@@ -170,13 +170,13 @@ class ConnectionLog:
 
     def connectionOpened(self, connection: Connection) -> None:
         """See `IConnectionObserver`: it has a story once it has served a request."""
-        self._open.heardOf(connection)
+        self._open.watch(connection)
 
     def exchangeFinished(self, connection: Connection, exchange: Exchange) -> None:
         """See `IConnectionObserver`. Every request comes this way: no calls that can be spared."""
         story = self._stories.get(connection)
         if story is None:
-            story = self._stories[connection] = _Story()
+            story = self._stories[connection] = _ConnectionRecord()
         head = exchange.head
         if head is story.head:
             line = story.line
@@ -230,8 +230,15 @@ class ConnectionLog:
             "latest": [] if story is None else _requests(story.records, requests),
             "inService": [
                 _request(
-                    (each.number, _line(each.head), each.status, each.bytes_sent, now - each.started,
-                     each.persistence, None)
+                    (
+                        each.number,
+                        _line(each.head),
+                        each.status,
+                        each.bytes_sent,
+                        now - each.started,
+                        each.persistence,
+                        None,
+                    )
                 )
                 for each in connection.core.exchanges
                 if not each.over
@@ -274,14 +281,14 @@ def _requests(records: list[_Record], requests: int | None) -> list[dict[str, An
 
 def _request(record: _Record) -> dict[str, Any]:
     """A request as its line in a JSON access log has it, and what there was beyond the ordinary."""
-    number, line, status, octets, seconds, decision, remarks = record
+    number, line, status, size, seconds, decision, remarks = record
     told: dict[str, Any] = {
         "request": number,
         "method": line.method.decode("ascii") or None,
         "target": _cut(line.target.decode("ascii")) or None,
         "version": ("1.1" if line.http11 else "1.0") if line.method else None,
         "status": status,
-        "bytes": octets,
+        "bytes": size,
         "duration": round(seconds, 6),
         "persistence": None if decision is None else _decision(decision),
     }

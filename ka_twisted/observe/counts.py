@@ -105,7 +105,7 @@ class Counts:
 
         :param state: what the server does, where that is to be told: ``serving``, ``reloading`` or ``draining``.
         :param ready: likewise whether it wants new connections.
-        :return: the octets of the text format, and their Content-Type.
+        :return: the bytes of the text format, and their Content-Type.
         """
         from .exposition import exposed
 

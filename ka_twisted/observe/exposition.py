@@ -42,8 +42,8 @@ FAMILIES = (
         "counter",
         "Connections on which something came after they were closed as idle: most likely a request, lost.",
     ),
-    Family("received_bytes", "counter", "Octets of HTTP received."),
-    Family("sent_bytes", "counter", "Octets of HTTP sent."),
+    Family("received_bytes", "counter", "Bytes of HTTP received."),
+    Family("sent_bytes", "counter", "Bytes of HTTP sent."),
     Family("requests", "counter", "Requests by method and class of the response's status.", ("method", "status")),
     Family("requests_taken", "counter", "Requests taken up, those included that are not over yet."),
     Family(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-#: Octets that are written at once rather than after `DELAY`.
+#: Bytes that are written at once rather than after `DELAY`.
 BLOCK = 65536
 #: Seconds that a line waits for others.
 DELAY = 0.5
@@ -139,7 +139,7 @@ class LineFile:
 
 
 def _write(descriptor: int, data: bytes | bytearray) -> tuple[int, OSError | None]:
-    """Write all of the octets; or how many were written, and why not more."""
+    """Write all of the bytes; or how many were written, and why not more."""
     written = 0
     try:
         while written < len(data):

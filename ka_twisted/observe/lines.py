@@ -1,5 +1,5 @@
 """
-The lines of an access log, one class for each format: octets made of values, no clock and no file.
+The lines of an access log, one class for each format: bytes made of values, no clock and no file.
 
 A kept-alive client repeats itself, and so do its lines. What a line says of a head is remembered, one
 head for each connection; what it says of the time, for as long as the second lasts.
@@ -13,25 +13,25 @@ import re
 import time
 from typing import Protocol
 
-from ..core.messages import RequestFields, RequestHead
-from ..core.persistence import Persistence
-from ..core.pipeline import Exchange
 from ..core.reasons import CloseReason
+from ..http1.messages import RequestFields, RequestHead
+from ..http1.persistence import Persistence
+from ..http1.pipeline import Exchange
 
-#: What a quoted value cannot hold: quotes, backslashes, controls, octets of no stated meaning.
+#: What a quoted value cannot hold: quotes, backslashes, controls, bytes of no stated meaning.
 _UNPRINTABLE = re.compile(rb"[^ !#-\[\]-~]")
 #: The fields that the combined format quotes.
 _QUOTED = (b"referer", b"user-agent")
 _LENGTHS = frozenset(map(len, _QUOTED))
 #: Decisions that are remembered; those with a detail may be made anew each time.
 _REMEMBERED = 64
-#: Octets of a target that is worth keeping.
+#: Bytes of a target that is worth keeping.
 _SHORT = 512
 #: As the combined format has them, with the blank behind.
 _STATUS: dict[int | None, bytes] = {None: b"- "} | {code: b"%d " % code for code in range(100, 600)}
 
 
-class Visit:
+class LogContext:
     """
     What the lines of one connection have in common.
 
@@ -66,16 +66,14 @@ class Visit:
 class Format(Protocol):
     """How an access log says what it says. Every line ends in a line feed."""
 
-    def exchange(self, visit: Visit, exchange: Exchange, now: float) -> bytes:
+    def exchange(self, visit: LogContext, exchange: Exchange, now: float) -> bytes:
         """
         The line of a request.
 
         :param now: seconds since the epoch.
         """
 
-    def closed(
-        self, visit: Visit, reason: CloseReason, requests: int, age: float, now: float
-    ) -> bytes:
+    def closed(self, visit: LogContext, reason: CloseReason, requests: int, age: float, now: float) -> bytes:
         """The line of the end of a connection; empty where the format has none."""
 
     def lost(self, count: int, trouble: str, now: float) -> bytes:
@@ -96,7 +94,7 @@ class Combined:
         #: What stands between the client's address and its request.
         self._between = b""
 
-    def exchange(self, visit: Visit, exchange: Exchange, now: float) -> bytes:
+    def exchange(self, visit: LogContext, exchange: Exchange, now: float) -> bytes:
         """See `Format.exchange`."""
         if not self._second <= now < self._next:
             self._second = second = float(int(now))
@@ -106,15 +104,13 @@ class Combined:
         if head is not visit.head:
             self._remember(visit, head)
         sent = exchange.bytes_sent
-        octets = b"%d" % sent if sent else b"-"
-        line = b"".join((visit.peer, self._between, visit.request, _STATUS[exchange.status], octets, visit.tail))
+        data = b"%d" % sent if sent else b"-"
+        line = b"".join((visit.peer, self._between, visit.request, _STATUS[exchange.status], data, visit.tail))
         if visit.head is None:
             visit.forget()
         return line
 
-    def closed(
-        self, visit: Visit, reason: CloseReason, requests: int, age: float, now: float
-    ) -> bytes:
+    def closed(self, visit: LogContext, reason: CloseReason, requests: int, age: float, now: float) -> bytes:
         """See `Format.closed`: it knows of requests only."""
         return b""
 
@@ -123,7 +119,7 @@ class Combined:
         return f"# {count} lines were lost: {trouble}\n".encode("ascii", "backslashreplace")
 
     @staticmethod
-    def _remember(visit: Visit, head: RequestHead) -> None:
+    def _remember(visit: LogContext, head: RequestHead) -> None:
         line = b"%b %b HTTP/1.%b" % (head.method, head.target, b"1" if head.http11 else b"0")
         visit.remember(head, b' "%b" ' % (_escaped(line) if head.method else b"-"))
         fields = head.fields
@@ -145,7 +141,7 @@ class JsonLines:
         self._date = b""
         self._decisions: dict[int, tuple[Persistence, bytes]] = {}
 
-    def exchange(self, visit: Visit, exchange: Exchange, now: float) -> bytes:
+    def exchange(self, visit: LogContext, exchange: Exchange, now: float) -> bytes:
         """See `Format.exchange`."""
         head = exchange.head
         if head is not visit.head:
@@ -165,9 +161,7 @@ class JsonLines:
             visit.forget()
         return line
 
-    def closed(
-        self, visit: Visit, reason: CloseReason, requests: int, age: float, now: float
-    ) -> bytes:
+    def closed(self, visit: LogContext, reason: CloseReason, requests: int, age: float, now: float) -> bytes:
         """See `Format.closed`."""
         members = _members(
             pid=os.getpid(),
@@ -215,7 +209,7 @@ class JsonLines:
         return members
 
     @staticmethod
-    def _remember(visit: Visit, head: RequestHead) -> None:
+    def _remember(visit: LogContext, head: RequestHead) -> None:
         about = b'"pid":%d,"connection":%d,"peer":"%b",' % (os.getpid(), visit.number, visit.peer)
         if head.method:
             target = head.target.replace(b"\\", b"\\\\").replace(b'"', b'\\"')  # visible ASCII

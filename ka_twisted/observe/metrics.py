@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from zope.interface import implementer
 
 from ..core.deadlines import Deadline
-from ..core.pipeline import Exchange
 from ..core.reasons import CloseReason
+from ..http1.pipeline import Exchange
 from ..interfaces import IConnectionObserver
 from .counts import SUM, Counts, Histogram, Labels
 from .watched import Connection, OpenConnections
@@ -59,7 +59,7 @@ class Metrics:
         self._open = OpenConnections()
         self._opened = 0
         self._closed: dict[Labels, int] = {(reason.name, reason.by): 0 for reason in CloseReason.all()}
-        #: Of connections that are closed: all requests, those that were the first of theirs, octets in and out.
+        #: Of connections that are closed: all requests, those that were the first of theirs, bytes in and out.
         self._taken = self._used = self._received = self._sent = 0
         self._races = 0
         self._expired = 0
@@ -78,7 +78,7 @@ class Metrics:
         """
         All that is in the registry, for a handler to return.
 
-        :return: the octets of the text format, and their Content-Type.
+        :return: the bytes of the text format, and their Content-Type.
         """
         from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
@@ -89,7 +89,7 @@ class Metrics:
     def connectionOpened(self, connection: Connection) -> None:
         """See `IConnectionObserver`."""
         self._opened += 1
-        self._open.heardOf(connection)
+        self._open.watch(connection)
 
     def exchangeFinished(self, connection: Connection, exchange: Exchange) -> None:
         """See `IConnectionObserver`. Every request comes this way: no calls that can be spared."""
@@ -108,7 +108,7 @@ class Metrics:
             depths = self._depth
             depths.counts[bisect_left(depths.bounds, exchange.depth)] += 1
             depths.sum += exchange.depth
-        if not head.light and exchange.overdue:
+        if not head.pipelinable and exchange.overdue:
             self._expired += 1
 
     def connectionClosed(self, connection: Connection, reason: CloseReason) -> None:
@@ -121,9 +121,9 @@ class Metrics:
         histogram.sum += requests
         self._taken += requests
         self._used += requests > 0
-        self._received += connection.octetsReceived
-        self._sent += connection.octetsSent
-        if connection.lateOctets and reason.by == "us" and reason.state in _AT_REST:
+        self._received += connection.bytesReceived
+        self._sent += connection.bytesSent
+        if connection.lateBytes and reason.by == "us" and reason.state in _AT_REST:
             self._races += 1
 
     def _countAnother(self, method: bytes, status: int | None) -> None:
@@ -160,8 +160,8 @@ class Metrics:
             requests = connection.requestCount
             taken += requests
             used += requests > 0
-            received += connection.octetsReceived
-            sent += connection.octetsSent
+            received += connection.bytesReceived
+            sent += connection.bytesSent
         classes = self._byClass()
         return Counts(
             {

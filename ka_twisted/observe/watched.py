@@ -8,7 +8,7 @@ from weakref import WeakSet
 
 from twisted.internet.interfaces import IAddress
 
-from ..core.server import ServerConnection
+from ..http1.server import ServerConnection
 
 
 class Factory(Protocol):
@@ -25,7 +25,7 @@ class Connection(Protocol):
 
     id: int
     core: ServerConnection
-    octetsReceived: int
+    bytesReceived: int
 
     @property
     def factory(self) -> Factory: ...
@@ -43,10 +43,10 @@ class Connection(Protocol):
     def state(self) -> str: ...
 
     @property
-    def octetsSent(self) -> int: ...
+    def bytesSent(self) -> int: ...
 
     @property
-    def lateOctets(self) -> int: ...
+    def lateBytes(self) -> int: ...
 
 
 class OpenConnections:
@@ -59,7 +59,7 @@ class OpenConnections:
     def __init__(self) -> None:
         self._factories: WeakSet[Factory] = WeakSet()
 
-    def heardOf(self, connection: Connection) -> None:
+    def watch(self, connection: Connection) -> None:
         """A connection was opened."""
         self._factories.add(connection.factory)
 

@@ -44,9 +44,9 @@ except ImportError:  # no pyOpenSSL
 if TYPE_CHECKING:
     from .uvloop import UvloopReactor
 
-#: Octets of small writes that are held to leave together. What exceeds this is sent, so that backpressure is felt.
+#: Bytes of small writes that are held to leave together. What exceeds this is sent, so that backpressure is felt.
 _HELD = 16384
-#: Unsent octets above which a push producer is paused (Twisted's ``FileDescriptor.bufferSize``).
+#: Unsent bytes above which a push producer is paused (Twisted's ``FileDescriptor.bufferSize``).
 _FULL = 65536
 
 _DONE = Failure(ConnectionDone())
@@ -103,7 +103,7 @@ class Stream:
 
     :param sock: connected; the stream owns it from now on.
     :ivar reactor: the `UvloopReactor` that it belongs to.
-    :ivar reading: whether octets are wanted from the peer, and can come.
+    :ivar reading: whether bytes are wanted from the peer, and can come.
     """
 
     # A dictionary is made only where somebody adds something, as startTLS does.
@@ -153,7 +153,7 @@ class Stream:
         self._corked = False
         #: Whether a write needs no more than to be held or handed over. Follows from everything below; see `_replan`.
         self._plain = False
-        #: Whether uvloop holds octets that the socket did not take; it will call `resume_writing`.
+        #: Whether uvloop holds bytes that the socket did not take; it will call `resume_writing`.
         self._clogged = True
         #: Whether `_drained` is to be called in the next turn of the loop.
         self._draining = False
@@ -200,7 +200,7 @@ class Stream:
         if self.disconnected or self._aborting:
             uv.abort()
             return
-        # Any octet that the socket does not take clogs us, and we hear when the last one has gone.
+        # Any byte that the socket does not take clogs us, and we hear when the last one has gone.
         uv.set_write_buffer_limits(0, 0)
         if not self.reading:
             uv.pause_reading()
@@ -375,7 +375,7 @@ class Stream:
             self._drain()
 
     def _writeOtherwise(self, data: bytes) -> None:
-        """Write where more is to be minded than the octets."""
+        """Write where more is to be minded than the bytes."""
         if not isinstance(data, bytes):
             raise TypeError("Data must be bytes")
         if self.TLS:
@@ -480,8 +480,8 @@ class Stream:
             pass
         self._uv.abort()
 
-    def unsentOctets(self) -> int:
-        """Octets written that the socket has not taken yet."""
+    def unsentBytes(self) -> int:
+        """Bytes written that the socket has not taken yet."""
         return len(self._held) + int(self._uv.get_write_buffer_size())
 
     # ---- Twisted's side: reading

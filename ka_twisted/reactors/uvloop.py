@@ -115,11 +115,11 @@ class UvloopReactor(AsyncioSelectorReactor):
 
     def getWriters(self) -> list[Any]:
         """See `IReactorFDSet.getWriters`."""
-        return [*super().getWriters(), *(stream for stream in self.streams if stream.unsentOctets())]
+        return [*super().getWriters(), *(stream for stream in self.streams if stream.unsentBytes())]
 
     def removeAll(self) -> list[Any]:
         """See `IReactorFDSet.removeAll`."""
-        active = [stream for stream in self.streams if stream.reading or stream.unsentOctets()]
+        active = [stream for stream in self.streams if stream.reading or stream.unsentBytes()]
         for stream in active:
             stream.stopReading()
         self.streams.clear()

@@ -8,8 +8,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from ..core.errors import BodyTooLarge, LocalProtocolError, ProtocolError
 from ..core.headers import Headers
-from ..core.pipeline import Exchange
-from ..core.states import Body
+from ..http1.pipeline import Exchange
+from ..http1.states import Body
 
 if TYPE_CHECKING:
     from .protocol import KeepAliveProtocol
@@ -17,36 +17,36 @@ if TYPE_CHECKING:
 
 class RequestBody:
     """
-    The octets of one request body.
+    The bytes of one request body.
 
-    Iterate over it with ``async for``, or use `some` and `read`. The first read invites a body that the client
+    Iterate over it with ``async for``, or use `readChunk` and `read`. The first read invites a body that the client
     withholds (RFC 9110 10.1.1). While nobody reads, the client is held back by the transport's flow control.
     """
 
-    __slots__ = ("_connection", "_error", "_exchange", "_given_back", "_waiting")
+    __slots__ = ("_connection", "_error", "_exchange", "_pushed_back", "_waiting")
 
     def __init__(self, connection: KeepAliveProtocol, exchange: Exchange) -> None:
         self._connection = connection
         self._exchange = exchange
         self._waiting: Deferred[bytes] | None = None
         self._error: BaseException | None = None
-        self._given_back = b""
+        self._pushed_back = b""
 
     @property
     def trailers(self) -> Headers:
         """The trailer section, once the body has been read to its end. Never merged into the headers."""
         return self._exchange.trailers
 
-    def some(self) -> Deferred[bytes]:
+    def readChunk(self) -> Deferred[bytes]:
         """
-        The next octets, as many as there are; empty at the end.
+        The next bytes, as many as there are; empty at the end.
 
         :return: fails with `IncompleteBody` or another `RemoteProtocolError` when the body breaks off or breaks its
             framing, with ``ConnectionLost`` when the peer has gone; `LocalProtocolError` while another read is under
             way, or after the response.
         """
-        if self._given_back:
-            data, self._given_back = self._given_back, b""
+        if self._pushed_back:
+            data, self._pushed_back = self._pushed_back, b""
             return succeed(data)
         if self._error is not None:
             return fail(self._error)
@@ -68,7 +68,7 @@ class RequestBody:
         """
         The whole body.
 
-        :param limit: in octets; a longer body fails with `BodyTooLarge`, which a handler may let pass: it is
+        :param limit: in bytes; a longer body fails with `BodyTooLarge`, which a handler may let pass: it is
             answered 413, and a withheld body is not invited.
         """
         exchange = self._exchange
@@ -77,14 +77,14 @@ class RequestBody:
             return fail(BodyTooLarge(limit))
         if announced == 0:
             return succeed(b"")
-        if not self._given_back and (whole := self._connection.core.take_whole_body(exchange)) is not None:
+        if not self._pushed_back and (whole := self._connection.core.take_whole_body(exchange)) is not None:
             return succeed(whole)
         return Deferred.fromCoroutine(self._readAll(limit))
 
     async def _readAll(self, limit: int | None) -> bytes:
         pieces: list[bytes] = []
         size = 0
-        while data := await self.some():
+        while data := await self.readChunk():
             size += len(data)
             if limit is not None and size > limit:
                 self._connection.core.abandon_body(self._exchange)
@@ -92,15 +92,15 @@ class RequestBody:
             pieces.append(data)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def giveBack(self, data: bytes) -> None:
-        """Have these octets be read again, before any others."""
-        self._given_back = data + self._given_back
+    def pushBack(self, data: bytes) -> None:
+        """Have these bytes be read again, before any others."""
+        self._pushed_back = data + self._pushed_back
 
     def __aiter__(self) -> RequestBody:
         return self
 
     async def __anext__(self) -> bytes:
-        data = await self.some()
+        data = await self.readChunk()
         if not data:
             raise StopAsyncIteration
         return data
@@ -113,13 +113,13 @@ class RequestBody:
     # What the connection tells.
 
     def received(self, data: bytes) -> None:
-        """Octets came; nothing more is delivered before somebody asks."""
+        """Bytes came; nothing more is delivered before somebody asks."""
         self._exchange.flowing = False
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting.callback(data)
         else:
-            self.giveBack(data)
+            self.pushBack(data)
 
     def ended(self) -> None:
         """The end came."""

@@ -15,14 +15,14 @@ from twisted.logger import Logger
 from ..config import Limits, Policy, TcpKeepAlive, Timeouts
 from ..core.deadlines import Deadline
 from ..core.errors import RemoteProtocolError
-from ..core.pipeline import Exchange
 from ..core.reasons import CloseReason
-from ..core.terms import Terms
+from ..http1.caches import ServerCaches
+from ..http1.pipeline import Exchange
 from ..interfaces import IConnectionObserver
-from .negotiation import UpgradeHandler
+from ..net.output import checkTcpKeepAlive
 from .protocol import KeepAliveProtocol
 from .request import Request
-from .transport import checkTcpKeepAlive
+from .upgrade import UpgradeHandler
 
 #: Answers a request: a `Response`, ``bytes`` or ``str``, or a Deferred or coroutine of one.
 Handler = Callable[[Request], Any]
@@ -60,7 +60,7 @@ class KeepAliveFactory(Factory):
         reactor: IReactorTime | None = None,
         wallClock: Callable[[], float] = time.time,
     ) -> None:
-        from .timers import AlarmClock
+        from ..net.alarms import AlarmClock
 
         if not callable(handler):
             raise TypeError(f"a handler is called with each request; {handler!r} cannot be")
@@ -85,7 +85,7 @@ class KeepAliveFactory(Factory):
         self.clock = reactor
         self.now = reactor.seconds
         self.alarms = AlarmClock(reactor)
-        self.terms = Terms(self.limits, self.policy, self.timeouts)
+        self.terms = ServerCaches(self.limits, self.policy, self.timeouts)
         #: Seconds for each deadline that the peer can owe.
         self.seconds: Mapping[Deadline | None, float] = {
             None: 0.0,

@@ -12,13 +12,13 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
 from ..core.errors import LocalProtocolError
-from ..core.pipeline import Exchange
+from ..http1.pipeline import Exchange
 from .response import FILE_CHUNK, BodySource
 
 if TYPE_CHECKING:
     from .protocol import KeepAliveProtocol
 
-#: Octets that a body that never waits may hand over before the reactor gets a turn.
+#: Bytes that a body that never waits may hand over before the reactor gets a turn.
 _FAIR = 1 << 20
 
 
@@ -63,7 +63,7 @@ async def _iterate(connection: KeepAliveProtocol, exchange: Exchange, body: Body
             except (StopIteration, StopAsyncIteration):
                 return
             if not isinstance(data, bytes):
-                data = _octets(data)
+                data = _bytes(data)
             connection.writeBody(exchange, data)
             taken += len(data)
             if connection.congested(exchange):
@@ -153,7 +153,7 @@ def _chunks(body: Any) -> Iterator[bytes] | AsyncIterator[bytes]:
     return iter(cast("Iterable[bytes]", body))
 
 
-def _octets(data: object) -> bytes:
+def _bytes(data: object) -> bytes:
     if isinstance(data, (bytearray, memoryview)):
         return bytes(data)
     raise LocalProtocolError(f"a body is made of bytes, not of {type(data).__name__}")
@@ -201,7 +201,7 @@ class _Consumer:
         self._producer = None
 
     def write(self, data: bytes) -> None:
-        """Send octets; the producer is paused when the client does not take them."""
+        """Send bytes; the producer is paused when the client does not take them."""
         if self._exchange.over:
             return
         self._connection.writeBody(self._exchange, data)

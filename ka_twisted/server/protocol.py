@@ -1,5 +1,5 @@
 """
-One connection of a server: octets between its transport and `core.server.ServerConnection`, and its timers.
+One connection of a server: bytes between its transport and `core.server.ServerConnection`, and its timers.
 
 What becomes of requests is in `answering`, how connections end in `closing`.
 """
@@ -20,41 +20,33 @@ from zope.interface import implementer
 from ..config import TcpKeepAlive
 from ..core.deadlines import Deadline
 from ..core.errors import LocalProtocolError
-from ..core.events import (
-    BodyComplete,
-    BodyFailed,
-    BodyReceived,
-    Event,
-    ExchangeCancelled,
-    RequestRefused,
-    ResponseDue,
-)
-from ..core.framing import Delimiter
-from ..core.persistence import Persistence
-from ..core.pipeline import Exchange
 from ..core.reasons import CloseReason
-from ..core.server import ServerConnection
-from ..core.states import Body, Reading
-from . import answering
-from .closing import SendingWatch, StagedClose
+from ..http1.events import BodyComplete, BodyFailed, BodyReceived, Event, ExchangeCancelled, RequestRefused, ResponseDue
+from ..http1.framing import Delimiter
+from ..http1.persistence import Persistence
+from ..http1.pipeline import Exchange
+from ..http1.server import ServerConnection
+from ..http1.states import Body, Reading
+from ..net.alarms import Pace, Watch
+from ..net.closing import SendingWatch, StagedClose
+from ..net.output import OutputStream, SocketOutput, isTcp, outlet, setTcpKeepAlive
+from . import handling as answering
 from .request import Request
 from .response import Response, Switch
-from .timers import Pace, Watch
-from .transport import DirectOutlet, Outlet, isTcp, outlet, setTcpKeepAlive
 
 if TYPE_CHECKING:
     from .factory import KeepAliveFactory
 
-#: Octets of responses that are handed over before the transport is looked at again, and what each is taken to weigh
+#: Bytes of responses that are handed over before the transport is looked at again, and what each is taken to weigh
 #: beside its body.
 _PASS = 262144
 _OVERHEAD = 256
 #: Between two requests, and what is awaited then. Before Python 3.12 it takes a while to find a member of an Enum by
 #: its name.
 _BETWEEN, _IDLE = Reading.IDLE, Deadline.IDLE
-#: Octets that Twisted's own transports read at once: a head, and the 64 KiB of a body that many clients send with it.
+#: Bytes that Twisted's own transports read at once: a head, and the 64 KiB of a body that many clients send with it.
 _RECEIVE = 98304
-#: Octets of a body that are gathered within a turn before they are sent, and it shows whether the client takes them.
+#: Bytes of a body that are gathered within a turn before they are sent, and it shows whether the client takes them.
 _SEND_NOW = 16384
 
 
@@ -66,7 +58,7 @@ class KeepAliveProtocol(Protocol):
     :ivar factory: the `KeepAliveFactory` that made it.
     :ivar id: its number in that factory, from 1.
     :ivar opened: when it was accepted, by the reactor's clock.
-    :ivar octetsReceived: octets of HTTP that have come so far, heads and framing included.
+    :ivar bytesReceived: bytes of HTTP that have come so far, heads and framing included.
     :ivar core: the protocol layer's side of it.
     :ivar watch: its deadlines.
     """
@@ -78,10 +70,10 @@ class KeepAliveProtocol(Protocol):
     opened: float = 0.0
     core: ServerConnection
     watch: Watch
-    _outlet: Outlet
+    _outlet: OutputStream
     # Class attributes are the initial values: an idle connection has few of its own. Those that every request asks for
     # are set at once: an instance's own are found faster.
-    octetsReceived: int = 0
+    bytesReceived: int = 0
     _turning = False
     _paused = False
     _served = 0
@@ -173,13 +165,13 @@ class KeepAliveProtocol(Protocol):
         return self._reason
 
     @property
-    def octetsSent(self) -> int:
-        """Octets of HTTP that were sent so far, or are kept to be sent, heads and framing included."""
+    def bytesSent(self) -> int:
+        """Bytes of HTTP that were sent so far, or are kept to be sent, heads and framing included."""
         return self._outlet.written
 
     @property
-    def lateOctets(self) -> int:
-        """Octets that arrived after our side was closed, and were thrown away."""
+    def lateBytes(self) -> int:
+        """Bytes that arrived after our side was closed, and were thrown away."""
         return 0 if self._closing is None else self._closing.late
 
     def setTcpKeepAlive(self, setting: TcpKeepAlive | None) -> None:
@@ -219,7 +211,7 @@ class KeepAliveProtocol(Protocol):
             self._pace.received(len(data))
             if self.watch.deadline is Deadline.BODY:
                 self.watch.await_(None, inf)  # progress: due anew
-        self.octetsReceived += len(data)
+        self.bytesReceived += len(data)
         self.core.receive(data)
         self.turn()
 
@@ -251,7 +243,7 @@ class KeepAliveProtocol(Protocol):
         if self._successor is not None:
             self._successor.connectionLost(reason)
         if self._reason is None:
-            self._reason = self._departure(reason)
+            self._reason = self._peer_close_reason(reason)
         self._tellQueued()
         for exchange in self.core.lost():
             answering.cancel(exchange, reason)
@@ -264,7 +256,7 @@ class KeepAliveProtocol(Protocol):
             self._log.failure("connectionClosed failed on connection {id}", id=self.id)
         self.factory.closed(self, self._reason)
 
-    def _departure(self, reason: Failure) -> CloseReason:
+    def _peer_close_reason(self, reason: Failure) -> CloseReason:
         """Why the connection ended when it was not by our doing."""
         if self._successor is not None:
             return CloseReason.SWITCHED
@@ -288,7 +280,7 @@ class KeepAliveProtocol(Protocol):
         seconds = factory.now  # an attribute, not a method, that is called by way of a name: it is found faster
         now = seconds()
         if now >= factory.dateDue or factory.maxAge:
-            self.passTime()
+            self.refreshDate()
         budget = _PASS
         try:
             while not way.pending and (event := core.next_event()) is not None:
@@ -296,7 +288,7 @@ class KeepAliveProtocol(Protocol):
                     self._tell(event)
                     continue
                 event.started = now
-                if not event.head.light:
+                if not event.head.pipelinable:
                     self._pace = None
                     answering.begin(self, event)
                 else:
@@ -313,7 +305,7 @@ class KeepAliveProtocol(Protocol):
             self._turning = False
         self._settle(now)
 
-    def passTime(self) -> None:
+    def refreshDate(self) -> None:
         """See what time has brought: another Date, and age. To be done before a response is made outside a turn."""
         self.factory.renewDate()
         maxAge = self.factory.maxAge
@@ -418,7 +410,7 @@ class KeepAliveProtocol(Protocol):
                 self.over(exchange)
 
     def _tellQueued(self) -> None:
-        """Pass on what takes no octets: also while the transport holds its fill, and no turn is taken."""
+        """Pass on what takes no bytes: also while the transport holds its fill, and no turn is taken."""
         while (event := self.core.queued_event()) is not None:
             self._tell(event)
 
@@ -426,7 +418,7 @@ class KeepAliveProtocol(Protocol):
 
     def answer(self, request: Request, result: Any) -> None:
         """Answer a request with whatever a handler may return."""
-        self.passTime()
+        self.refreshDate()
         try:
             answering.answer(self, request, result)
         except Exception:
@@ -456,7 +448,7 @@ class KeepAliveProtocol(Protocol):
 
     def readBody(self, exchange: Exchange) -> None:
         """
-        The application reads: have the next octets delivered.
+        The application reads: have the next bytes delivered.
 
         :raises ProtocolError: when they cannot be.
         """
@@ -483,19 +475,19 @@ class KeepAliveProtocol(Protocol):
     def sendsFiles(self, exchange: Exchange) -> bool:
         """Whether the kernel could send the rest of this body from a file: see `sendFile`."""
         length = exchange.response_framing is not None and exchange.response_framing.delimiter is Delimiter.LENGTH
-        return length and exchange.held is None and isinstance(self._outlet, DirectOutlet)
+        return length and exchange.held is None and isinstance(self._outlet, SocketOutput)
 
     def sendFile(self, exchange: Exchange, file: int, offset: int, count: int) -> int:
         """
         Have the kernel send some of a response body from a file.
 
         :param file: its descriptor.
-        :return: how many octets went; 0 when the file has no more, or while the connection is `congested`.
+        :return: how many bytes went; 0 when the file has no more, or while the connection is `congested`.
         :raises OSError: when this file cannot be sent in this way.
         :raises ProtocolError: when the response is over.
         """
         way = self._outlet
-        assert isinstance(way, DirectOutlet)
+        assert isinstance(way, SocketOutput)
         if output := self.core.take_output():
             way.write(output)
         sent = way.sendFile(file, offset, count)
@@ -587,7 +579,7 @@ class KeepAliveProtocol(Protocol):
             self.guardSending(self._outlet.taken(), self.factory.now())
 
     def guardSending(self, taken: int, since: float) -> None:
-        """See to it that the transport goes on sending: the peer had taken so many octets then."""
+        """See to it that the transport goes on sending: the peer had taken so many bytes then."""
         if self._sending is None:
             self._sending = SendingWatch(self, self._outlet, taken, since)
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 
-from ..core import persistence
 from ..core.errors import LocalProtocolError
-from ..core.expectation import Expected
-from ..core.framing import Framing
 from ..core.headers import FieldsInput, Headers, response_fields
-from ..core.messages import check_target, split_target
-from ..core.persistence import Persistence
-from ..core.pipeline import Exchange
+from ..http1 import persistence
+from ..http1.expectation import Expected
+from ..http1.framing import Framing
+from ..http1.messages import check_target, split_target
+from ..http1.persistence import Persistence
+from ..http1.pipeline import Exchange
 from .body import RequestBody
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Request:
 
     @property
     def contentLength(self) -> int | None:
-        """Octets of the body; 0 where there is none, None where its end is not known beforehand."""
+        """Bytes of the body; 0 where there is none, None where its end is not known beforehand."""
         return self._exchange.framing.length
 
     @property

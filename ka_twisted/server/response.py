@@ -26,11 +26,9 @@ from ..core.headers import (
 #: A body as an application may give it.
 BodySource = AsyncIterable[bytes] | Iterable[bytes] | IBodyProducer | BinaryIO
 #: Trailers: values, or callables that give the value once the body has been sent.
-Trailers = (
-    Mapping[str, FieldText | Callable[[], FieldText]] | Mapping[bytes, FieldText | Callable[[], FieldText]]
-)
+Trailers = Mapping[str, FieldText | Callable[[], FieldText]] | Mapping[bytes, FieldText | Callable[[], FieldText]]
 
-#: Octets read from a file at a time.
+#: Bytes read from a file at a time.
 FILE_CHUNK = 65536
 
 
@@ -43,7 +41,7 @@ class Response:
         binary file, read from where it stands and closed at the end.
     :param headers: a mapping, or pairs; names and values ``str`` or ``bytes``. A Content-Length states the length of
         a body that is not handed over whole. ``Connection: close`` closes the connection after the response.
-    :param length: octets of the body, where it is not handed over whole and yet known.
+    :param length: bytes of the body, where it is not handed over whole and yet known.
     :param trailers: fields that follow the body; sent where it is chunked and the client takes trailers.
     :param optionalTrailers: send the trailers to clients that did not ask for any, too (RFC 9110 6.5.1).
     :raises ValueError: for a status outside 200 to 599, for a field name or value that is none (CR, LF, NUL; RFC
@@ -128,7 +126,7 @@ class Response:
         cls, file: str | os.PathLike[str] | BinaryIO, status: int = 200, headers: FieldsInput | None = None
     ) -> Response:
         """
-        The octets of a file, with their length, and a Content-Type by the file's name.
+        The bytes of a file, with their length, and a Content-Type by the file's name.
 
         :param file: its path; or an open binary file, sent from where it stands and closed at the end.
         :raises OSError: when it cannot be opened.
@@ -193,7 +191,7 @@ def _contentType(stream: object) -> str | None:
 
 
 def _length(stream: BinaryIO) -> int | None:
-    """Octets from where a file stands to its end; None where it does not know: it is no regular file."""
+    """Bytes from where a file stands to its end; None where it does not know: it is no regular file."""
     try:
         status = os.fstat(stream.fileno())
         return max(0, status.st_size - stream.tell()) if stat.S_ISREG(status.st_mode) else None

@@ -10,11 +10,11 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-#: Subcommand, the module beside this one that has `add_arguments(parser)` and
+#: Subcommand, the module, as seen from here, that has `add_arguments(parser)` and
 #: `run(namespace) -> int`, and what it is for.
 SUBCOMMANDS = (
-    ("explain", ".explain", "read a request and show what it does to its connection, and why"),
-    ("install-service", ".install", "write units of systemd and a configuration for this installation"),
+    ("explain", "..explain.command", "read a request and show what it does to its connection, and why"),
+    ("install-service", ".systemd.install", "write units of systemd and a configuration for this installation"),
 )
 
 

@@ -15,15 +15,15 @@ from typing import Any
 
 from twisted.internet.endpoints import serverFromString
 
-from .configuration import Configuration
-from .lifecycle import LifeCycle
-from .listening import isRepeatable, rehearse, storeName
-from .loading import oneLine
-from .options import Options, refuse
-from .reload import PROBLEMS
-from .serving import KeepAliveService
-from .systemd import Notifier, listenFds, startEnvironment
-from .workers import Supervisor
+from .applications.loading import oneLine
+from .configuration.options import Options, refuse
+from .configuration.values import Configuration
+from .listening.binding import isRepeatable, rehearse, storeName
+from .running.lifecycle import LifeCycle
+from .running.reload import RECOVERABLE
+from .running.serving import KeepAliveService
+from .systemd.notify import Notifier, listenFds, startEnvironment
+from .workers.supervisor import Supervisor
 
 __all__ = ["KeepAliveService", "Options", "makeService"]
 
@@ -53,7 +53,7 @@ def makeService(options: Options) -> LifeCycle:
             else:
                 texts = [text for text in _texts(service.configuration) if storeName(text) not in inherited]
                 rehearse([(text, serverFromString(reactor, text)) for text in texts], reactor)
-    except PROBLEMS as error:
+    except RECOVERABLE as error:
         refuse(oneLine(error))
     return service
 

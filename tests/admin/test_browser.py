@@ -119,10 +119,10 @@ class Page:
         size = self.browser.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
         shot = self.browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
-        octets = b64decode(shot["data"])
+        data = b64decode(shot["data"])
         if PICTURES:
-            Path(PICTURES, f"{name}.png").write_bytes(octets)
-        return octets
+            Path(PICTURES, f"{name}.png").write_bytes(data)
+        return data
 
 
 @contextmanager
@@ -153,7 +153,7 @@ def brightness(png: bytes) -> float:
 # -- what is shown ---------------------------------------------------------------------------------
 
 
-def test_aConnectionIsSeenWithinASecond(chromium: Any, tmp_path: Path) -> None:
+def test_a_connection_is_seen_within_a_second(chromium: Any, tmp_path: Path) -> None:
     with page(chromium, tmp_path) as it:
         it.show()
 
@@ -170,7 +170,7 @@ def test_aConnectionIsSeenWithinASecond(chromium: Any, tmp_path: Path) -> None:
         assert it.complaints() == []
 
 
-def test_whyConnectionsEndIsSeen(chromium: Any, tmp_path: Path) -> None:
+def test_why_connections_end_is_seen(chromium: Any, tmp_path: Path) -> None:
     with page(chromium, tmp_path, "--header-timeout", "0.2") as it:
         it.show()
         for _ in range(6):
@@ -185,7 +185,7 @@ def test_whyConnectionsEndIsSeen(chromium: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [PHONE, DESKTOP])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_itIsReadableOnEveryScreen(chromium: Any, tmp_path: Path, size: tuple[int, int], scheme: str) -> None:
+def test_it_is_readable_on_every_screen(chromium: Any, tmp_path: Path, size: tuple[int, int], scheme: str) -> None:
     with page(chromium, tmp_path) as it:
         it.user(b"GET /slow?seconds=100 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         it.user(b"GET /%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % (b"a-very-long-target" * 200))
@@ -203,7 +203,7 @@ def test_itIsReadableOnEveryScreen(chromium: Any, tmp_path: Path, size: tuple[in
         assert it.complaints() == []
 
 
-def test_aPageThatIsHiddenAsksForNothing(chromium: Any, tmp_path: Path) -> None:
+def test_a_page_that_is_hidden_asks_for_nothing(chromium: Any, tmp_path: Path) -> None:
     def hide(hidden: bool) -> None:
         it.browser.execute_script(
             f"Object.defineProperty(document, 'hidden', {{value: {str(hidden).lower()}, configurable: true}});"
@@ -229,7 +229,7 @@ def test_aPageThatIsHiddenAsksForNothing(chromium: Any, tmp_path: Path) -> None:
         assert it.complaints() == []
 
 
-def test_whatClientsSendIsShownAndNothingElse(chromium: Any, tmp_path: Path) -> None:
+def test_what_clients_send_is_shown_and_nothing_else(chromium: Any, tmp_path: Path) -> None:
     target = b"/<img/src=x/onerror=document.title='mine'>"
     with page(chromium, tmp_path) as it:
         it.user(b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % target)
@@ -243,7 +243,7 @@ def test_whatClientsSendIsShownAndNothingElse(chromium: Any, tmp_path: Path) -> 
 # -- a connection's story --------------------------------------------------------------------------
 
 
-def test_aConnectionTellsItsStory(chromium: Any, tmp_path: Path) -> None:
+def test_a_connection_tells_its_story(chromium: Any, tmp_path: Path) -> None:
     from selenium.webdriver.common.keys import Keys
 
     with page(chromium, tmp_path) as it:
@@ -266,7 +266,7 @@ def test_aConnectionTellsItsStory(chromium: Any, tmp_path: Path) -> None:
         assert it.complaints() == []
 
 
-def test_theKeyboardIsEnough(chromium: Any, tmp_path: Path) -> None:
+def test_the_keyboard_is_enough(chromium: Any, tmp_path: Path) -> None:
     from selenium.webdriver.common.keys import Keys
 
     with page(chromium, tmp_path) as it:
@@ -286,7 +286,7 @@ def test_theKeyboardIsEnough(chromium: Any, tmp_path: Path) -> None:
 # -- what becomes of the server --------------------------------------------------------------------
 
 
-def test_theServerIsDrainedByAButtonAndSaysSo(chromium: Any, tmp_path: Path) -> None:
+def test_the_server_is_drained_by_a_button_and_says_so(chromium: Any, tmp_path: Path) -> None:
     with page(chromium, tmp_path) as it:
         it.user()
         it.show()
@@ -304,7 +304,7 @@ def test_theServerIsDrainedByAButtonAndSaysSo(chromium: Any, tmp_path: Path) -> 
         assert it.complaints() == []
 
 
-def test_aServerThatIsStartedAnewIsFoundAgain(chromium: Any, tmp_path: Path) -> None:
+def test_a_server_that_is_started_anew_is_found_again(chromium: Any, tmp_path: Path) -> None:
     with page(chromium, tmp_path) as it:
         it.show()
         it.until(lambda: it.text("state") == "Serving")
@@ -318,7 +318,7 @@ def test_aServerThatIsStartedAnewIsFoundAgain(chromium: Any, tmp_path: Path) -> 
             it.browser.get("about:blank")
 
 
-def test_withATokenAPersonLogsIn(chromium: Any, tmp_path: Path) -> None:
+def test_with_a_token_a_person_logs_in(chromium: Any, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("correct-horse-battery-staple\n")
     token.chmod(0o600)
@@ -341,7 +341,7 @@ def test_withATokenAPersonLogsIn(chromium: Any, tmp_path: Path) -> None:
         it.until(lambda: it.text("state") == "Draining")
 
 
-def test_workersAreToldApart(chromium: Any, tmp_path: Path) -> None:
+def test_workers_are_told_apart(chromium: Any, tmp_path: Path) -> None:
     with page(chromium, tmp_path, "--workers", "2") as it:
         it.show()
         it.until(lambda: "2 workers" in it.text("identity") and it.text("state") == "Serving")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.address import UNIXAddress
 
-from ka_twisted.testing import MemoryClient, ParsedResponse
+from ka_twisted.testing.memory import MemoryClient, ParsedResponse
 from tests.admin.running import Operated
 
 TOKEN = "correct-horse-battery-staple"
@@ -42,7 +42,7 @@ def tell(
     "host",
     ["localhost", "localhost:9100", "LOCALHOST:9100", "127.0.0.1", "127.0.0.1:9100", "127.1.2.3", "[::1]", "[::1]:80"],
 )
-def test_theseAreHostsOfThisMachine(host: str) -> None:
+def test_these_are_hosts_of_this_machine(host: str) -> None:
     assert ask(Operated(), Host=host).status == 200
 
 
@@ -53,7 +53,7 @@ def test_theseAreHostsOfThisMachine(host: str) -> None:
         "localhost.", "10.0.0.5:9100", "[2001:db8::1]:9100", "0.0.0.0:9100", "[::]:9100", "2130706433",
     ],
 )  # fmt: skip
-def test_otherNamesMayBelongToAnybody(host: str) -> None:
+def test_other_names_may_belong_to_anybody(host: str) -> None:
     it = Operated()
     for path in ("/", "/events", "/metrics", "/connections.json", "/nowhere"):
         assert ask(it, path, Host=host).status == 403
@@ -61,7 +61,7 @@ def test_otherNamesMayBelongToAnybody(host: str) -> None:
     assert it.running.state == "serving"
 
 
-def test_theAddressThatWasBoundIsAName() -> None:
+def test_the_address_that_was_bound_is_a_name() -> None:
     it = Operated()
     client = it.operators.connect()
     client.transport._host = type(client.transport._host)("TCP", "10.0.0.5", 9100)
@@ -70,7 +70,7 @@ def test_theAddressThatWasBoundIsAName() -> None:
     assert [response.status for response in client.responses] == [200, 403]
 
 
-def test_aSocketOfThisMachineIsAskedForByALoopbackName() -> None:
+def test_a_socket_of_this_machine_is_asked_for_by_a_loopback_name() -> None:
     client = Operated().operators.connect()
     client.transport._host = UNIXAddress("/run/admin.sock")  # type: ignore[assignment]
     client.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -79,7 +79,7 @@ def test_aSocketOfThisMachineIsAskedForByALoopbackName() -> None:
     assert [response.status for response in client.responses] == [200, 403, 403]
 
 
-def test_withATokenEveryNameIsGood() -> None:
+def test_with_a_token_every_name_is_good() -> None:
     it = Operated(TOKEN)
     assert ask(it, Host="admin.example", Authorization=f"Bearer {TOKEN}").status == 200
     assert ask(it, Host="admin.example").status == 401
@@ -87,7 +87,7 @@ def test_withATokenEveryNameIsGood() -> None:
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 @pytest.mark.parametrize("token", ["", TOKEN])
-def test_whoLooksAfterTheServerNeedsNeither(path: str, token: str) -> None:
+def test_who_looks_after_the_server_needs_neither(path: str, token: str) -> None:
     assert ask(Operated(token), path, Host="balancer.example").status == 200
 
 
@@ -115,7 +115,7 @@ def test_whoLooksAfterTheServerNeedsNeither(path: str, token: str) -> None:
         pytest.param({**OWN, "Sec-Fetch-Site": "same-origin", "Origin": "http://a.example"}, False, id="contradiction"),
     ],
 )
-def test_otherPagesAreNoOperators(method: str, fields: dict[str, str], allowed: bool) -> None:
+def test_other_pages_are_no_operators(method: str, fields: dict[str, str], allowed: bool) -> None:
     for token in ("", TOKEN):
         it = Operated(token)
         path = "/connections.json" if method == "GET" else "/drain"
@@ -124,7 +124,7 @@ def test_otherPagesAreNoOperators(method: str, fields: dict[str, str], allowed: 
         assert (it.running.state == "draining") is (allowed and method == "POST")
 
 
-def test_aLinkToThePageMayBeFollowed() -> None:
+def test_a_link_to_the_page_may_be_followed() -> None:
     it = Operated()
     assert tell(it, "/", "GET", {**LINK, "Sec-Fetch-Site": "cross-site"}).status == 200
     assert tell(it, "/", "GET", {**LINK, "Sec-Fetch-Site": "none"}).status == 200
@@ -144,7 +144,7 @@ def test_aLinkToThePageMayBeFollowed() -> None:
         (f"Basic {TOKEN}", 401), ("Bearer \xe4\xf6", 401), ("", 401),
     ],
 )  # fmt: skip
-def test_theTokenIsPresentedInAField(credentials: str, status: int) -> None:
+def test_the_token_is_presented_in_a_field(credentials: str, status: int) -> None:
     client = Operated(TOKEN).operators.connect()
     client.send(f"GET /metrics HTTP/1.1\r\nHost: a\r\nAuthorization: {credentials}\r\n\r\n".encode("latin-1"))
     (response,) = client.responses
@@ -152,19 +152,19 @@ def test_theTokenIsPresentedInAField(credentials: str, status: int) -> None:
 
 
 @pytest.mark.parametrize("path", ["/events", "/metrics", "/connections.json", "/nowhere", "/drain"])
-def test_withoutItThereIsNothingToSee(path: str) -> None:
+def test_without_it_there_is_nothing_to_see(path: str) -> None:
     response = ask(Operated(TOKEN), path)
     assert response.status == 401
     assert str(response.headers.get("www-authenticate")).startswith("Bearer")
 
 
-def test_whoHasNoneCannotDrain() -> None:
+def test_who_has_none_cannot_drain() -> None:
     it = Operated(TOKEN)
     assert ask(it, "/drain", "POST").status == 401
     assert it.running.state == "serving"
 
 
-def test_aBrowserIsAskedForItAndKeepsACookie() -> None:
+def test_a_browser_is_asked_for_it_and_keeps_a_cookie() -> None:
     it = Operated(TOKEN)
     asked = ask(it, "/")
     assert asked.status == 401
@@ -185,7 +185,7 @@ def test_aBrowserIsAskedForItAndKeepsACookie() -> None:
 
 
 @pytest.mark.parametrize("pair", ["{name}={value}x", "{name}=", "{name}", "x{name}={value}", "{name}={name}"])
-def test_anotherCookieIsNone(pair: str) -> None:
+def test_another_cookie_is_none(pair: str) -> None:
     it = Operated(TOKEN)
     guard = it.admin._guard
     cookie = pair.format(name=guard._cookieName, value=guard._cookieValue)
@@ -193,31 +193,31 @@ def test_anotherCookieIsNone(pair: str) -> None:
 
 
 @pytest.mark.parametrize("form", [b"token=wrong", b"token=", b"", b"a=b", b"token", b"&" * 100, b"\xff=\xfe"])
-def test_whoGivesAnotherTokenIsAskedAgain(form: bytes) -> None:
+def test_who_gives_another_token_is_asked_again(form: bytes) -> None:
     response = ask(Operated(TOKEN), "/login", "POST", form)
     assert response.status == 403
     assert b"That is not the token." in response.body
     assert "set-cookie" not in response.headers
 
 
-def test_aFormThatIsLongerThanATokenIsNotRead() -> None:
+def test_a_form_that_is_longer_than_a_token_is_not_read() -> None:
     assert ask(Operated(TOKEN), "/login", "POST", b"token=" + b"x" * 10_000).status == 413
 
 
-def test_aTokenCanHaveAnyLetters() -> None:
+def test_a_token_can_have_any_letters() -> None:
     it = Operated("schlüssel & schloß")
     assert ask(it, "/login", "POST", b"token=schl%C3%BCssel+%26+schlo%C3%9F").status == 303
     assert ask(it, "/login", "POST", b"token=schl%FCssel+%26+schlo%DF").status == 403
 
 
-def test_anotherPageCannotLogIn() -> None:
+def test_another_page_cannot_log_in() -> None:
     form = f"token={TOKEN}".encode()
     response = tell(Operated(TOKEN), "/login", "POST", {**LINK, "Sec-Fetch-Site": "cross-site"}, form)
     assert response.status == 403
     assert "set-cookie" not in response.headers
 
 
-def test_withoutATokenThereIsNoLogin() -> None:
+def test_without_a_token_there_is_no_login() -> None:
     assert ask(Operated(), "/login", "POST", b"token=").status == 404
 
 
@@ -226,7 +226,7 @@ def test_withoutATokenThereIsNoLogin() -> None:
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/connections.json", "/healthz", "/readyz", "/nowhere", "/drain"])
 @pytest.mark.parametrize("token", ["", TOKEN])
-def test_nothingIsKeptNorFramed(path: str, token: str) -> None:
+def test_nothing_is_kept_nor_framed(path: str, token: str) -> None:
     headers = ask(Operated(token), path).headers
     assert headers.get("cache-control") == "no-store"
     assert headers.get("x-frame-options") == "DENY"

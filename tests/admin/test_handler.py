@@ -17,7 +17,7 @@ from ka_twisted.interfaces import IServerView
 from ka_twisted.observe.counts import Counts
 from tests.admin.running import Operated, Running
 from tests.admin.test_guard import ask
-from tests.core.driving import GET, get
+from tests.http1.driving import GET, get
 from tests.logs import logged
 
 PATHS = {
@@ -54,7 +54,7 @@ def body(it: Operated, path: str) -> Any:
     return json.loads(ask(it, path).body)
 
 
-def test_theViewIsOne() -> None:
+def test_the_view_is_one() -> None:
     assert verifyObject(IServerView, Running(Clock()).view)
 
 
@@ -63,7 +63,7 @@ def test_theViewIsOne() -> None:
 
 @pytest.mark.parametrize(("path", "allowed"), PATHS.items())
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"])
-def test_otherMethodsAreNotAllowed(path: str, allowed: str, method: str) -> None:
+def test_other_methods_are_not_allowed(path: str, allowed: str, method: str) -> None:
     response = ask(Operated(), path, method)
     if method in allowed.split(", "):
         assert response.status in (200, 202)
@@ -72,23 +72,23 @@ def test_otherMethodsAreNotAllowed(path: str, allowed: str, method: str) -> None
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "//", "/metrics/", "/Metrics", "/%6Detrics", "/login", "/events/x"])
-def test_elseThereIsNothing(path: str) -> None:
+def test_else_there_is_nothing(path: str) -> None:
     assert ask(Operated(), path).status == 404
 
 
-def test_thePageIsWholeAndLoadsNothing() -> None:
+def test_the_page_is_whole_and_loads_nothing() -> None:
     response = ask(Operated(), "/")
     page = response.body.decode()
     assert response.headers.get("content-type") == "text/html; charset=utf-8"
     assert "/*STYLE*/" not in page
     assert "/*SCRIPT*/" not in page
-    for outside in ("src=", "@import", "url(", "<link rel=\"stylesheet", "//cdn"):
+    for outside in ("src=", "@import", "url(", '<link rel="stylesheet', "//cdn"):
         assert outside not in page
     for inline in (" style=", " onclick=", " onload=", " onerror=", "javascript:", "innerHTML"):
         assert inline not in page
 
 
-def test_theBalancerHearsWhetherItIsReady() -> None:
+def test_the_balancer_hears_whether_it_is_ready() -> None:
     it = Operated()
     assert (ask(it, "/healthz").body, ask(it, "/readyz").body) == (b"alive\n", b"ready\n")
     it.running.ready = False
@@ -100,7 +100,7 @@ def test_theBalancerHearsWhetherItIsReady() -> None:
     assert ask(it, "/healthz").status == 200
 
 
-def test_metricsAreThoseOfTheServer() -> None:
+def test_metrics_are_those_of_the_server() -> None:
     it = Operated()
     it.users.connect().send(GET * 3)
     response = ask(it, "/metrics")
@@ -115,7 +115,7 @@ def test_metricsAreThoseOfTheServer() -> None:
     assert samples["ka_twisted_server_state", "serving"] == 1
 
 
-def test_connectionsAreToldWithTheirProcess() -> None:
+def test_connections_are_told_with_their_process() -> None:
     it = Operated()
     it.users.connect().send(GET)
     it.users.connect().disconnect()
@@ -124,7 +124,7 @@ def test_connectionsAreToldWithTheirProcess() -> None:
     assert [(story["connection"], story["pid"]) for story in told["closed"]] == [(2, os.getpid())]
 
 
-def test_howManyConnectionsAndRequestsAreToldCanBeSaid() -> None:
+def test_how_many_connections_and_requests_are_told_can_be_said() -> None:
     it = Operated()
     for _ in range(4):
         it.users.connect().send(GET * 3)
@@ -137,13 +137,13 @@ def test_howManyConnectionsAndRequestsAreToldCanBeSaid() -> None:
 
 @pytest.mark.parametrize("query", ["limit=", "limit=x", "limit=-1", "limit=10001", "limit=1.5", "requests=1001",
                                    "connection=", "connection=1&pid=x", "limit=%C2%B2"])  # fmt: skip
-def test_aQueryThatMakesNoSenseIsRefused(query: str) -> None:
+def test_a_query_that_makes_no_sense_is_refused(query: str) -> None:
     response = ask(Operated(), f"/connections.json?{query}")
     assert response.status == 400
     assert response.body.count(b"\n") == 1
 
 
-def test_oneConnectionCanBeAskedFor() -> None:
+def test_one_connection_can_be_asked_for() -> None:
     it = Operated()
     it.users.connect().send(get("/a") + get("/b"))
     pid = os.getpid()
@@ -154,7 +154,7 @@ def test_oneConnectionCanBeAskedFor() -> None:
     assert ask(it, f"/connections.json?connection=1&pid={pid + 1}").status == 404
 
 
-def test_whatAClientSendsIsTextAndNothingElse() -> None:
+def test_what_a_client_sends_is_text_and_nothing_else() -> None:
     it = Operated()
     it.users.connect().send(get("/<script>alert(1)</script>"))
     response = ask(it)
@@ -162,7 +162,7 @@ def test_whatAClientSendsIsTextAndNothingElse() -> None:
     assert response.headers.get("x-content-type-options") == "nosniff"
 
 
-def test_theServerCanBeDrained() -> None:
+def test_the_server_can_be_drained() -> None:
     it = Operated()
     idle = it.users.connect()
     idle.send(GET)
@@ -175,7 +175,7 @@ def test_theServerCanBeDrained() -> None:
     assert ask(it, "/").status == 200
 
 
-def test_theViewTellsWhatTheServerIs() -> None:
+def test_the_view_tells_what_the_server_is() -> None:
     running = Running(Clock())
     told = json.loads(json.dumps(running.view.about()))
     assert (told["pid"], told["started"], told["listeners"]) == (os.getpid(), "2026-11-01T11:00:00+00:00", ["tcp:8080"])
@@ -192,7 +192,7 @@ def test_theViewTellsWhatTheServerIs() -> None:
     ("part", "path", "method"),
     [("counts", "/metrics", "GET"), ("connections", "/connections.json", "GET"), ("drain", "/drain", "POST")],
 )
-def test_aPartThatFailsSaysSoAndIsLogged(part: str, path: str, method: str) -> None:
+def test_a_part_that_fails_says_so_and_is_logged(part: str, path: str, method: str) -> None:
     running = Running(Clock())
     it = Operated(view=Faulty(running, part))
     with logged() as log:
@@ -204,7 +204,7 @@ def test_aPartThatFailsSaysSoAndIsLogged(part: str, path: str, method: str) -> N
     assert ask(it, "/healthz").status == 200
 
 
-def test_aDrainThatFailsLaterIsLogged() -> None:
+def test_a_drain_that_fails_later_is_logged() -> None:
     it = Operated()
     it.running.drain = lambda: fail(RuntimeError("later"))  # type: ignore[method-assign]
     with logged() as log:
@@ -212,7 +212,7 @@ def test_aDrainThatFailsLaterIsLogged() -> None:
         assert len(log.failures(RuntimeError)) == 1
 
 
-def test_whoLeavesBeforeTheAnswerIsNoFault() -> None:
+def test_who_leaves_before_the_answer_is_no_fault() -> None:
     class Silent(LocalView):
         def counts(self) -> Deferred[Counts]:
             return Deferred()

@@ -21,7 +21,7 @@ from ka_twisted.admin import isLocal
         "unix:address=/run/admin.sock:mode=600",
     ],
 )
-def test_theseAreLocal(endpoint: str) -> None:
+def test_these_are_local(endpoint: str) -> None:
     assert isLocal(endpoint)
 
 
@@ -48,5 +48,5 @@ def test_theseAreLocal(endpoint: str) -> None:
         "",
     ],
 )
-def test_theseMayBeReachedFromElsewhere(endpoint: str) -> None:
+def test_these_may_be_reached_from_elsewhere(endpoint: str) -> None:
     assert not isLocal(endpoint)

@@ -16,10 +16,10 @@ from ka_twisted.admin import AdminHandler, LocalView
 from ka_twisted.admin.history import COLUMN, COLUMNS, History
 from ka_twisted.admin.sampling import FOREMOST, LAST, SELDOM
 from ka_twisted.observe.counts import Counts
-from ka_twisted.testing import MemoryClient
+from ka_twisted.testing.memory import MemoryClient
 from tests.admin.running import NOON, Operated, Running
 from tests.admin.test_handler import Faulty
-from tests.core.driving import GET, get
+from tests.http1.driving import GET, get
 from tests.logs import logged
 
 
@@ -78,7 +78,7 @@ def counting() -> tuple[Operated, Counting]:
 # -- how often -------------------------------------------------------------------------------------
 
 
-def test_whatIsIsSaidAtOnce() -> None:
+def test_what_is_is_said_at_once() -> None:
     it = Operated()
     it.users.connect().send(GET)
     watch = Watch(it)
@@ -87,7 +87,7 @@ def test_whatIsIsSaidAtOnce() -> None:
     assert watch.client.responses[0].body.startswith(b"retry: 1000\n\n")
 
 
-def test_whatHappensIsSeenWithinASecond() -> None:
+def test_what_happens_is_seen_within_a_second() -> None:
     it = Operated()
     watch = Watch(it)
     for count in (1, 2, 3):
@@ -97,7 +97,7 @@ def test_whatHappensIsSeenWithinASecond() -> None:
     assert len(watch.said()) == 4
 
 
-def test_allWhoWatchShareOneLook() -> None:
+def test_all_who_watch_share_one_look() -> None:
     it, view = counting()
     watches = [Watch(it) for _ in range(5)]
     assert view.looks == ["counts", "connections"]
@@ -106,7 +106,7 @@ def test_allWhoWatchShareOneLook() -> None:
     assert [len(watch.said()) for watch in watches] == [4] * 5
 
 
-def test_whileNobodyWatchesItIsHardlyLookedAt() -> None:
+def test_while_nobody_watches_it_is_hardly_looked_at() -> None:
     it, view = counting()
     it.advance(60)
     assert view.looks == ["counts"] * int(60 / SELDOM)
@@ -120,7 +120,7 @@ def test_whileNobodyWatchesItIsHardlyLookedAt() -> None:
     assert not it.admin._sampler._watchers
 
 
-def test_columnsAreEquallyWideWheneverThePageIsOpened() -> None:
+def test_columns_are_equally_wide_whenever_the_page_is_opened() -> None:
     it = Operated()
     it.advance(17.3)
     watch = Watch(it)
@@ -133,14 +133,14 @@ def test_columnsAreEquallyWideWheneverThePageIsOpened() -> None:
     assert {column["s"] for column in whole} == {COLUMN}
 
 
-def test_aTimerThatIsEarlyMakesNoDifference() -> None:
+def test_a_timer_that_is_early_makes_no_difference() -> None:
     past = Past()
     for number, early in enumerate((0, 0.02, 0, 0.04, 0.001, 0)):
         past.at(number * COLUMN - early, 1)
     assert [column["requests"] for column in past.history.columns()] == [1, 1, 1, 1, 1, 0]
 
 
-def test_whoComesBackIsToldAtOnce() -> None:
+def test_who_comes_back_is_told_at_once() -> None:
     it = Operated()
     Watch(it).client.disconnect()
     it.advance(2)
@@ -150,7 +150,7 @@ def test_whoComesBackIsToldAtOnce() -> None:
     assert again.last["connections"] == {"idle": 1}
 
 
-def test_whoIsSlowMissesSomeAndNobodyWaits() -> None:
+def test_who_is_slow_misses_some_and_nobody_waits() -> None:
     it = Operated()
     slow, quick = Watch(it), Watch(it)
     slow.client.stall()
@@ -165,7 +165,7 @@ def test_whoIsSlowMissesSomeAndNobodyWaits() -> None:
     assert told[-1] == quick.last["now"]
 
 
-def test_whatIsNotWantedAnyMoreIsNotLookedAt() -> None:
+def test_what_is_not_wanted_any_more_is_not_looked_at() -> None:
     clock = Clock()
     running = Running(clock)
     view = Counting(running)
@@ -179,7 +179,7 @@ def test_whatIsNotWantedAnyMoreIsNotLookedAt() -> None:
     assert clock.getDelayedCalls() == []
 
 
-def test_aViewThatTakesItsTimeIsNotAskedTwice() -> None:
+def test_a_view_that_takes_its_time_is_not_asked_twice() -> None:
     answers: list[Deferred[Counts]] = []
 
     class Slow(LocalView):
@@ -201,7 +201,7 @@ def test_aViewThatTakesItsTimeIsNotAskedTwice() -> None:
 # -- what is said ----------------------------------------------------------------------------------
 
 
-def test_theForemostConnectionsAreTold() -> None:
+def test_the_foremost_connections_are_told() -> None:
     it = Operated()
     for number in range(30):
         it.users.connect().send(get(f"/slow?{90 - number}"))
@@ -218,7 +218,7 @@ def test_theForemostConnectionsAreTold() -> None:
     assert watch.last["connections"]["responding"] == 30
 
 
-def test_aRowTellsOfTheRequestThatWaits() -> None:
+def test_a_row_tells_of_the_request_that_waits() -> None:
     it = Operated()
     client = it.users.connect()
     client.send(get("/quick"))
@@ -231,7 +231,7 @@ def test_aRowTellsOfTheRequestThatWaits() -> None:
     assert (row["last"], row["seconds"]) == ({"method": "GET", "target": "/slow?9", "status": 200}, 9)
 
 
-def test_figuresAreThoseOfTheLastMinuteAndOfAllTime() -> None:
+def test_figures_are_those_of_the_last_minute_and_of_all_time() -> None:
     it = Operated(timeouts=Timeouts(idle=0))
     client = it.users.connect()
     it.advance(5)
@@ -246,14 +246,14 @@ def test_figuresAreThoseOfTheLastMinuteAndOfAllTime() -> None:
     assert 60 <= said["lately"]["seconds"] <= 65
 
 
-def test_aServerThatHasDoneNothingSaysSo() -> None:
+def test_a_server_that_has_done_nothing_says_so() -> None:
     said = Watch(Operated()).last
     assert (said["lately"]["reuse"], said["lately"]["half"], said["rate"]) == (None, None, 0)
     assert said["remarks"] == []
     assert said["about"]["state"] == "serving"
 
 
-def test_theDrainIsSaid() -> None:
+def test_the_drain_is_said() -> None:
     it = Operated()
     watch = Watch(it)
     it.running.drain()
@@ -262,7 +262,7 @@ def test_theDrainIsSaid() -> None:
     assert "The server drains" in watch.last["remarks"][0]["text"]
 
 
-def test_theHistoryExplainsItsReasons() -> None:
+def test_the_history_explains_its_reasons() -> None:
     (name, history), *_ = Watch(Operated()).events()
     assert name == "history"
     assert set(history["reasons"]) == {reason.name for reason in CloseReason.all()}
@@ -280,7 +280,7 @@ def test_theHistoryExplainsItsReasons() -> None:
         ("about", "The description of the server cannot be read.", "oldest"),
     ],
 )
-def test_aPartThatFailsIsSaidAndLoggedOnceAndTheOthersStay(part: str, text: str, left: str) -> None:
+def test_a_part_that_fails_is_said_and_logged_once_and_the_others_stay(part: str, text: str, left: str) -> None:
     it = Operated()
     it.users.connect().send(GET)
     view = Faulty(it.running, part)
@@ -299,7 +299,7 @@ def test_aPartThatFailsIsSaidAndLoggedOnceAndTheOthersStay(part: str, text: str,
         assert len(log.failures(RuntimeError)) == 1
 
 
-def test_aDescriptionThatLacksSomethingIsAFaultThatIsSaid() -> None:
+def test_a_description_that_lacks_something_is_a_fault_that_is_said() -> None:
     it = Operated()
     it.running.view.about = lambda: {"version": "0"}  # type: ignore[method-assign]
     with logged() as log:
@@ -333,7 +333,7 @@ class Past:
         self.history.add(self.counts)
 
 
-def test_columnsTellWhatHappenedInThem() -> None:
+def test_columns_tell_what_happened_in_them() -> None:
     past = Past()
     for second in range(12):
         past.at(second, 2, **({"IDLE_TIMEOUT": 1} if second == 7 else {}))
@@ -345,7 +345,7 @@ def test_columnsTellWhatHappenedInThem() -> None:
     assert past.history.columns(2) == [second_, third]
 
 
-def test_thePastIsForgotten() -> None:
+def test_the_past_is_forgotten() -> None:
     past = Past()
     for number in range(3 * COLUMNS):
         past.at(number * COLUMN, 1)
@@ -354,7 +354,7 @@ def test_thePastIsForgotten() -> None:
     assert columns[0]["t"] == NOON + (2 * COLUMNS) * COLUMN
 
 
-def test_aClockThatIsSetBackLosesNothing() -> None:
+def test_a_clock_that_is_set_back_loses_nothing() -> None:
     past = Past()
     past.at(0, 1)
     past.at(20, 5)
@@ -364,7 +364,7 @@ def test_aClockThatIsSetBackLosesNothing() -> None:
     assert past.history.rate("requests") > 0
 
 
-def test_theRateIsThatOfNow() -> None:
+def test_the_rate_is_that_of_now() -> None:
     past = Past()
     assert past.history.rate("requests") == 0
     past.at(0, 1000)
@@ -378,7 +378,7 @@ def test_theRateIsThatOfNow() -> None:
     ("outcomes", "failed"),
     [("", False), ("d", False), ("f", True), ("fd", False), ("df", True), ("dff", True), ("f    ", True)],
 )
-def test_itIsKnownWhetherTheLastReloadFailed(outcomes: str, failed: bool) -> None:
+def test_it_is_known_whether_the_last_reload_failed(outcomes: str, failed: bool) -> None:
     past = Past()
     past.at(0)
     for number, outcome in enumerate(outcomes, 1):

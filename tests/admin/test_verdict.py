@@ -51,7 +51,7 @@ def workers(wanted: int, *ready: bool) -> dict[str, Any]:
         Counts({"handshake_failures": {("timeout",): 10}, "connections_opened": {(): 1000}}),
     ],
 )
-def test_theOrdinaryIsNotRemarkedUpon(lately: Counts) -> None:
+def test_the_ordinary_is_not_remarked_upon(lately: Counts) -> None:
     assert told(lately, opened(500)) == []
 
 
@@ -96,11 +96,11 @@ def test_theOrdinaryIsNotRemarkedUpon(lately: Counts) -> None:
         ),
     ],
 )
-def test_whatIsNotIsSaidInASentence(lately: Counts, remark: str) -> None:
+def test_what_is_not_is_said_in_a_sentence(lately: Counts, remark: str) -> None:
     assert told(lately) == [remark]
 
 
-def test_aCrowdIsSeenBeforeItIsTurnedAway() -> None:
+def test_a_crowd_is_seen_before_it_is_turned_away() -> None:
     assert told(now=opened(899)) == []
     assert told(now=opened(900)) == ["warning: 900 connections are open, of 1,000 that are allowed."]
     assert told(now=opened(1700), about=workers(2, True, True)) == []
@@ -110,7 +110,7 @@ def test_aCrowdIsSeenBeforeItIsTurnedAway() -> None:
     assert told(now=opened(10**6), about={"limits": {"maxConnections": 0}}) == []
 
 
-def test_theStateIsSaid() -> None:
+def test_the_state_is_said() -> None:
     assert told(state="draining", ready=False, now=opened(1)) == [
         "note: The server drains: it takes no new connections, and 1 connection is left."
     ]
@@ -121,7 +121,7 @@ def test_theStateIsSaid() -> None:
     ]
 
 
-def test_requestsCanBeLostToADrain() -> None:
+def test_requests_can_be_lost_to_a_drain() -> None:
     lost, _ = told(Counts({"idle_close_races": {(): 2}}), state="draining", ready=False)
     assert lost == (
         "warning: 2 requests of the last minute were most likely lost: they came while their connection was "
@@ -129,7 +129,7 @@ def test_requestsCanBeLostToADrain() -> None:
     )
 
 
-def test_workersAreMissed() -> None:
+def test_workers_are_missed() -> None:
     assert told(about=workers(2, True, True)) == []
     assert told(about=workers(2, True, True, False)) == []  # one that leaves
     assert told(about=workers(3, True, False, True)) == ["bad: 2 of 3 workers are ready."]
@@ -137,11 +137,11 @@ def test_workersAreMissed() -> None:
     assert told(about=workers(1, False), ready=False) == ["bad: The server is not ready: it serves nobody."]
 
 
-def test_theWorstComesFirst() -> None:
+def test_the_worst_comes_first() -> None:
     lately = closes(PEER_CLOSED_IDLE=10, BAD_REQUEST=90) + answered(_5=10)
     levels = [remark.partition(":")[0] for remark in told(lately, opened(2), state="reloading")]
     assert levels == ["bad", "warning", "note"]
 
 
-def test_everyReasonIsOfAKind() -> None:
+def test_every_reason_is_of_a_kind() -> None:
     assert set(KINDS) == {reason.name for reason in CloseReason.all()}

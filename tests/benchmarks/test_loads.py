@@ -1,4 +1,4 @@
-"""The loads of our own: a schedule that does not wait for the server, and octets that are counted right."""
+"""The loads of our own: a schedule that does not wait for the server, and bytes that are counted right."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def generator(port: int, clock: Callable[[], float] = time.perf_counter) -> Iter
 
 
 def answering(*pieces: bytes) -> Callable[[socket.socket], None]:
-    """Answers each request with these octets."""
+    """Answers each request with these bytes."""
 
     def serve(connection: socket.socket) -> None:
         while connection.recv(65536):

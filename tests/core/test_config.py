@@ -88,7 +88,9 @@ def test_behaviour_is_true_or_false(field: Any, value: object) -> None:
     ],
 )  # fmt: skip
 def test_the_time_promised_is_shorter_than_the_time_kept(
-    timeouts: Timeouts, first: float, advertised: int | None,
+    timeouts: Timeouts,
+    first: float,
+    advertised: int | None,
 ) -> None:
     assert (timeouts.first, timeouts.advertised) == (first, advertised)
 
@@ -129,7 +131,8 @@ def test_tcp_probes_are_written_in_one_word(text: str, value: TcpKeepAlive) -> N
 
 
 @pytest.mark.parametrize(
-    "text", ["", ":", "60:", ":5", "60:5:2:1", "a", "-1", "+1", "1.5", "60 ", "\N{SUPERSCRIPT TWO}", "60::2"],
+    "text",
+    ["", ":", "60:", ":5", "60:5:2:1", "a", "-1", "+1", "1.5", "60 ", "\N{SUPERSCRIPT TWO}", "60::2"],
 )
 def test_anything_else_in_that_word_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"IDLE\[:INTERVAL\[:COUNT\]\]"):

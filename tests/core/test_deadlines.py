@@ -6,7 +6,7 @@ import pytest
 
 from ka_twisted.config import Limits
 from ka_twisted.core.deadlines import Deadline
-from tests.core.driving import GET, Wire, at_once, chunked, get, later, post, run, upload, when_read
+from tests.http1.driving import GET, Wire, at_once, chunked, get, later, post, run, upload, when_read
 
 WAITING = get("/", "Content-Length: 5", "Expect: 100-continue", method="PUT")
 
@@ -19,7 +19,7 @@ def test_before_the_first_request() -> None:
 
 
 @pytest.mark.ledger("P-17", "P-12", "H-05")
-def test_from_the_first_octet_of_a_head_to_its_end() -> None:
+def test_from_the_first_byte_of_a_head_to_its_end() -> None:
     for data in (GET, post(b"hello")):
         wire = Wire(later)
         end = data.index(b"\r\n\r\n") + 3
@@ -130,12 +130,14 @@ def test_at_the_end_nothing_is_due(wire: Wire) -> None:
 @pytest.mark.parametrize("data", [b"", b"GET", GET, post(b"hello")[:-1], WAITING, get("/", "Connection: close")])
 @pytest.mark.parametrize("application", [at_once, later, when_read])
 def test_a_timer_that_fires_when_it_is_not_due_does_nothing(
-    data: bytes, application: object, deadline: Deadline,
+    data: bytes,
+    application: object,
+    deadline: Deadline,
 ) -> None:
     wire = run(data, application)  # type: ignore[arg-type]
     if deadline is wire.core.deadline or (deadline is Deadline.EXPECTATION and wire.core.expecting()):
         return
-    before = (wire.octets, wire.reason, wire.core.reading, wire.core.deadline, len(wire.events))
+    before = (wire.data, wire.reason, wire.core.reading, wire.core.deadline, len(wire.events))
     wire.core.expire(deadline)
     wire.turn()
-    assert (wire.octets, wire.reason, wire.core.reading, wire.core.deadline, len(wire.events)) == before
+    assert (wire.data, wire.reason, wire.core.reading, wire.core.deadline, len(wire.events)) == before

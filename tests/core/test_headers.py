@@ -23,11 +23,11 @@ class TestHeaders:
     def test_names_are_compared_without_case(self) -> None:
         assert self.headers.get("x-a") == self.headers.get("X-A") == self.headers.get(b"X-a") == "1"
 
-    def test_H_23_lines_of_one_name_stay_apart_and_in_order(self) -> None:
+    def test_h_23_lines_of_one_name_stay_apart_and_in_order(self) -> None:
         assert self.headers.all("SET-COOKIE") == ("a=1", "b=2, c")
         assert self.headers.get("set-cookie") == "a=1"
 
-    def test_octets_are_kept_and_decoded_without_loss(self) -> None:
+    def test_bytes_are_kept_and_decoded_without_loss(self) -> None:
         assert self.headers.raw == LINES
         value = self.headers.get("x-b")
         assert value is not None
@@ -125,7 +125,7 @@ class TestResponseFields:
         with pytest.raises(LocalProtocolError):
             response_fields([("Content-Length", "5"), ("Content-Length", "6")])
 
-    def test_L_04_a_length_goes_where_a_coding_was_set_too(self) -> None:
+    def test_l_04_a_length_goes_where_a_coding_was_set_too(self) -> None:
         for order in (1, -1):
             fields = response_fields([("Transfer-Encoding", "chunked"), ("Content-Length", "5")][::order])
             assert fields.length is None
@@ -133,7 +133,8 @@ class TestResponseFields:
 
     @pytest.mark.ledger("V-07")
     @pytest.mark.parametrize(
-        "name", ["cache-control", "Host", "Content-Length", "content-type", "ETag", "Set-Cookie", "Date"],
+        "name",
+        ["cache-control", "Host", "Content-Length", "content-type", "ETag", "Set-Cookie", "Date"],
     )
     def test_an_end_to_end_field_cannot_be_made_one_hop(self, name: str) -> None:
         with pytest.raises(LocalProtocolError):
@@ -152,14 +153,15 @@ class TestTrailers:
     def test_announced_ones_are_written(self) -> None:
         assert encode_trailers([("X-A", "1"), ("x-b", "2")], ["x-a", "X-B"]) == b"X-A: 1\r\nx-b: 2\r\n"
 
-    def test_L_27_an_unannounced_one_raises(self) -> None:
+    def test_l_27_an_unannounced_one_raises(self) -> None:
         with pytest.raises(LocalProtocolError):
             encode_trailers([("X-A", "1")], ["X-B"])
 
     @pytest.mark.parametrize(
-        "name", ["Content-Length", "transfer-encoding", "Trailer", "Host", "Authorization", "Content-Type"],
+        "name",
+        ["Content-Length", "transfer-encoding", "Trailer", "Host", "Authorization", "Content-Type"],
     )
-    def test_L_28_a_forbidden_one_raises(self, name: str) -> None:
+    def test_l_28_a_forbidden_one_raises(self, name: str) -> None:
         with pytest.raises(LocalProtocolError):
             encode_trailers([(name, "1")], [name])
 

@@ -70,13 +70,13 @@ def only(name: str) -> Instruction:
     return found
 
 
-def test_onlyKnownInstructionsAreUsed() -> None:
+def test_only_known_instructions_are_used() -> None:
     known = "FROM WORKDIR RUN COPY ENV USER EXPOSE HEALTHCHECK STOPSIGNAL ENTRYPOINT CMD"
     assert {each.name for each in ALL} == set(known.split())
     assert ALL[0].name == "FROM"
 
 
-def test_bothStagesBeginWithTheSameReleaseOfAnInterpreterThatIsSupported() -> None:
+def test_both_stages_begin_with_the_same_release_of_an_interpreter_that_is_supported() -> None:
     """The environment leads to the interpreter that has made it."""
     first, second = [each.text.split() for each in ALL if each.name == "FROM"]
     assert first[1:] == ["AS", "build"]
@@ -106,7 +106,7 @@ def copied() -> Iterator[tuple[str, str]]:
             yield from ((source, target) for source in sources)
 
 
-def test_whatIsCopiedIsThereAndSeen() -> None:
+def test_what_is_copied_is_there_and_seen() -> None:
     for source, _ in copied():
         assert (PROJECT / source).exists(), source
         assert kept(source), source
@@ -114,7 +114,7 @@ def test_whatIsCopiedIsThereAndSeen() -> None:
             assert any(kept(str(path.relative_to(PROJECT))) for path in (PROJECT / source).rglob("*.py"))
 
 
-def test_nothingElseIsSeen() -> None:
+def test_nothing_else_is_seen() -> None:
     wanted = {source for source, _ in copied()}
     for path in PROJECT.iterdir():
         assert kept(path.name) == (path.name in wanted), path.name
@@ -122,14 +122,14 @@ def test_nothingElseIsSeen() -> None:
     assert not kept("twisted/plugins/dropin.cache")
 
 
-def test_theImageHasTheEnvironmentAndNotItsSources() -> None:
+def test_the_image_has_the_environment_and_not_its_sources() -> None:
     [copy] = [each for each in ALL if each.stage == 1 and each.name == "COPY"]
     assert copy.flags == ("--from=build",)
     assert copy.text == f"{PREFIX} {PREFIX}"
     assert not [each for each in ALL if each.stage == 1 and each.name == "RUN"]
 
 
-def test_itRunsAsSomebodyElseThanRootWhomTheManifestsKnow() -> None:
+def test_it_runs_as_somebody_else_than_root_whom_the_manifests_know() -> None:
     user, _, group = only("USER").text.partition(":")
     context = kubernetes.POD["securityContext"]
     assert (int(user), int(group)) == (context["runAsUser"], context["runAsGroup"])
@@ -138,7 +138,7 @@ def test_itRunsAsSomebodyElseThanRootWhomTheManifestsKnow() -> None:
     assert names.index("USER") < names.index("ENTRYPOINT")
 
 
-def test_theServerGetsTheSignal() -> None:
+def test_the_server_gets_the_signal() -> None:
     """No shell is in between."""
     assert only("STOPSIGNAL").text == "SIGTERM"
     assert only("ENTRYPOINT").words[0] == f"{PREFIX}/bin/twistd"
@@ -147,7 +147,7 @@ def test_theServerGetsTheSignal() -> None:
     assert healthcheck()[0] == f"{PREFIX}/bin/python"
 
 
-def test_portsAreThoseOfTheManifests() -> None:
+def test_ports_are_those_of_the_manifests() -> None:
     ports = [port["containerPort"] for port in kubernetes.CONTAINER["ports"]]
     assert list(map(int, only("EXPOSE").text.split())) == ports
 
@@ -228,7 +228,7 @@ def running(image: Path, folder: Path, ports: dict[str, str]) -> Iterator[Server
 
 
 @pytest.mark.packaging
-def test_whatTheImageRunsIsWellServesAndEndsAtTheSignal(image: Path, tmp_path: Path) -> None:
+def test_what_the_image_runs_is_well_serves_and_ends_at_the_signal(image: Path, tmp_path: Path) -> None:
     ports = {"8080": str(freePort()), "9090": str(freePort())}
     with running(image, tmp_path, ports) as server:
         check = [word.replace(PREFIX, str(image)).replace("9090", ports["9090"]) for word in healthcheck()]

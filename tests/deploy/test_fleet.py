@@ -19,6 +19,7 @@ from tests.load import Running, load
 pytest.importorskip("prometheus_client")
 pytestmark = pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed")
 
+
 def asking(servers: Fleet, connections: int, method: str = "GET") -> AbstractContextManager[Running]:
     """Clients on the balancer's machine."""
     return load(
@@ -111,14 +112,14 @@ def killOne(servers: Fleet, connections: int, requests: int) -> None:
         assert all(connection["pid"] == instance.pid for connection in story.connections["open"])
 
 
-def test_replacingThemFailsNoRequestAndKillingOneThoseThatAreUnderWayOnIt(tmp_path: Path) -> None:
+def test_replacing_them_fails_no_request_and_killing_one_those_that_are_under_way_on_it(tmp_path: Path) -> None:
     with fleet(tmp_path, drainDelay=2) as servers:
         replaceAll(servers, connections=40, requests=4_000)
         killOne(servers, connections=20, requests=400)
 
 
 @pytest.mark.soak
-def test_twoHundredConnectionsAndFiftyThousandRequests(tmp_path: Path) -> None:
+def test_two_hundred_connections_and_fifty_thousand_requests(tmp_path: Path) -> None:
     with fleet(tmp_path) as servers:
         for _ in range(2):
             replaceAll(servers, connections=200, requests=50_000)

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from ka_twisted.service.profiles import PROFILES
+from ka_twisted.service.configuration.profiles import PROFILES
 from tests.deploy.fleet import CONFIGURATION, HAPROXY
 from tests.service.twistd import environment
 
@@ -35,7 +35,7 @@ def check(text: str) -> tuple[int, str]:
 
 
 @needsHaproxy
-def test_haproxyTakesItWithoutAWarning() -> None:
+def test_haproxy_takes_it_without_a_warning() -> None:
     status, said = check(TEXT)
     assert status == 0, said
     assert "WARNING" not in said
@@ -43,13 +43,13 @@ def test_haproxyTakesItWithoutAWarning() -> None:
 
 
 @needsHaproxy
-def test_haproxyIsHeardWhereItIsWrong() -> None:
+def test_haproxy_is_heard_where_it_is_wrong() -> None:
     status, said = check(TEXT.replace("http-reuse safe", "http-reuse sometimes"))
     assert status == 1
     assert "http-reuse" in said
 
 
-def test_theServersOutlastItsTimers() -> None:
+def test_the_servers_outlast_its_timers() -> None:
     timers = {timer.option: timer for timer in PROFILES["haproxy"]}
     client = seconds("timeout client")
     assert {timer.theirs for timer in timers.values()} == {client}
@@ -57,7 +57,7 @@ def test_theServersOutlastItsTimers() -> None:
     assert seconds("pool-purge-delay") < timers["idle-timeout"].seconds
 
 
-def test_aServerStaysUntilItIsFoundOutOfService() -> None:
+def test_a_server_stays_until_it_is_found_out_of_service() -> None:
     """The drain delay that the text asks for is longer than two checks take."""
     assert "fall 2" in TEXT
     [asked] = re.findall(r"--drain-delay (\d+)$", TEXT, re.MULTILINE)

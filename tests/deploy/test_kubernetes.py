@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from ka_twisted.observe.metrics import Metrics
-from ka_twisted.service import files
-from ka_twisted.service.configuration import Configuration
-from ka_twisted.service.drafts import Draft
-from ka_twisted.service.lifecycle import GRACE
+from ka_twisted.service.configuration import files
+from ka_twisted.service.configuration.builder import ConfigurationBuilder
+from ka_twisted.service.configuration.values import Configuration
+from ka_twisted.service.running.lifecycle import GRACE
 
 yaml: Any = pytest.importorskip("yaml")
 
@@ -59,7 +59,7 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Configuration:
     assert path == f"{mounts()['token']}/token"
     file = folder / "ka_twisted.toml"
     file.write_text(text.replace(path, str(token)))
-    draft = Draft.of(files.read(str(file), str(folder)), {}, [])
+    draft = ConfigurationBuilder.of(files.read(str(file), str(folder)), {}, [])
     assert not list(draft.warnings())
     return draft.configuration(reactor, daemon=False)
 
@@ -75,11 +75,11 @@ def validate(given: dict[str, Any], version: str) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", RESOURCES)
-def test_kubernetesTakesIt(name: str, version: str) -> None:
+def test_kubernetes_takes_it(name: str, version: str) -> None:
     validate(document(name), version)
 
 
-def test_kubernetesIsHeardWhereItIsWrong() -> None:
+def test_kubernetes_is_heard_where_it_is_wrong() -> None:
     wrong = document("deployment.yaml")
     wrong["spec"]["template"]["spec"]["containers"][0]["readinesProbe"] = {}
     with pytest.raises(Exception, match="readinesProbe"):
@@ -87,7 +87,7 @@ def test_kubernetesIsHeardWhereItIsWrong() -> None:
 
 
 @pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed")
-def test_kustomizeMakesThemOneThing() -> None:
+def test_kustomize_makes_them_one_thing() -> None:
     done = subprocess.run([str(KUBECTL), "kustomize", str(FOLDER)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     made = {each["kind"]: each for each in yaml.safe_load_all(done.stdout)}
@@ -98,7 +98,7 @@ def test_kustomizeMakesThemOneThing() -> None:
     assert volumes["configuration"]["configMap"]["name"] == made["ConfigMap"]["metadata"]["name"] != NAME
 
 
-def test_everyManifestIsPartOfIt() -> None:
+def test_every_manifest_is_part_of_it() -> None:
     assert {path.name for path in FOLDER.glob("*.yaml")} == {*RESOURCES, "kustomization.yaml"}
     component = document("prometheus/kustomization.yaml")
     assert component["resources"] == ["podmonitor.yaml"]
@@ -119,7 +119,7 @@ def selectors() -> Iterator[Any]:
     yield document("prometheus/podmonitor.yaml")["spec"]["selector"]["matchLabels"]
 
 
-def test_allAreAboutTheSamePods() -> None:
+def test_all_are_about_the_same_pods() -> None:
     assert list(selectors()) == [LABELS] * 7
     target = document("horizontalpodautoscaler.yaml")["spec"]["scaleTargetRef"]
     assert target == {"apiVersion": "apps/v1", "kind": "Deployment", "name": NAME}
@@ -129,21 +129,21 @@ def test_allAreAboutTheSamePods() -> None:
 # -- what the server needs ---------------------------------------------------------------------------------------------
 
 
-def test_aPodIsGivenTheTimeThatItTakesToEnd(configuration: Configuration) -> None:
+def test_a_pod_is_given_the_time_that_it_takes_to_end(configuration: Configuration) -> None:
     timeouts = configuration.timeouts
     needed = CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"]
     needed += timeouts.drainDelay + GRACE + timeouts.drain + timeouts.linger
     assert needed + 5 <= POD["terminationGracePeriodSeconds"]
 
 
-def test_aPodAcceptsUntilTheClusterHasTurnedAway(configuration: Configuration) -> None:
+def test_a_pod_accepts_until_the_cluster_has_turned_away(configuration: Configuration) -> None:
     """Everybody hears of the end of a pod within seconds; its readiness is asked for no longer."""
     probe = CONTAINER["readinessProbe"]
     assert CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"] >= 5
     assert configuration.timeouts.drainDelay >= probe["periodSeconds"] * probe["failureThreshold"]
 
 
-def test_portsAreThoseOfTheConfiguration(configuration: Configuration) -> None:
+def test_ports_are_those_of_the_configuration(configuration: Configuration) -> None:
     ports = {port["name"]: port["containerPort"] for port in CONTAINER["ports"]}
     assert [listener.endpoint for listener in configuration.listeners] == [f"tcp:{ports['http']}"]
     assert configuration.admin is not None
@@ -151,7 +151,7 @@ def test_portsAreThoseOfTheConfiguration(configuration: Configuration) -> None:
     assert configuration.admin.token
 
 
-def test_probesAskTheOperatorsPort() -> None:
+def test_probes_ask_the_operators_port() -> None:
     asked = {name: CONTAINER[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")}
     assert {each["port"] for each in asked.values()} == {"operator"}
     assert {name: each["path"] for name, each in asked.items()} == {
@@ -159,7 +159,7 @@ def test_probesAskTheOperatorsPort() -> None:
     }  # fmt: skip
 
 
-def test_theFileIsWhereTheServerLooksForIt() -> None:
+def test_the_file_is_where_the_server_looks_for_it() -> None:
     assert CONTAINER["args"] == ["--config", f"{mounts()['configuration']}/ka_twisted.toml"]
     volumes = {volume["name"] for volume in POD["volumes"]}
     assert volumes == set(mounts())
@@ -168,22 +168,20 @@ def test_theFileIsWhereTheServerLooksForIt() -> None:
 # -- what the operator's port needs ------------------------------------------------------------------------------------
 
 
-def test_theServiceOfThePublicDoesNotLeadToTheOperatorsPort() -> None:
+def test_the_service_of_the_public_does_not_lead_to_the_operators_port() -> None:
     [port] = document("service.yaml")["spec"]["ports"]
     assert port["targetPort"] == "http"
     assert [name for name in RESOURCES if document(name)["kind"] == "Service"] == ["service.yaml"]
 
 
-def test_othersReachTheOperatorsPortFromWherePrometheusIsOnly() -> None:
+def test_others_reach_the_operators_port_from_where_prometheus_is_only() -> None:
     everybody, prometheus = document("networkpolicy.yaml")["spec"]["ingress"]
     assert everybody == {"ports": [{"port": "http"}]}
     assert prometheus["ports"] == [{"port": "operator"}]
-    assert prometheus["from"] == [
-        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
-    ]
+    assert prometheus["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
 
 
-def test_prometheusShowsTheTokenThatThePodsHave() -> None:
+def test_prometheus_shows_the_token_that_the_pods_have() -> None:
     [endpoint] = document("prometheus/podmonitor.yaml")["spec"]["podMetricsEndpoints"]
     credentials = endpoint["authorization"]["credentials"]
     [secret] = [volume["secret"]["secretName"] for volume in POD["volumes"] if volume["name"] == "token"]
@@ -191,7 +189,7 @@ def test_prometheusShowsTheTokenThatThePodsHave() -> None:
     assert (endpoint["port"], endpoint["path"]) == ("operator", "/metrics")
 
 
-def test_theAutoscalerAsksForMetricsThatThereAre() -> None:
+def test_the_autoscaler_asks_for_metrics_that_there_are() -> None:
     pytest.importorskip("prometheus_client")
     exposed = set(re.findall(r"^# TYPE (\w+)", Metrics().exposition()[0].decode(), re.MULTILINE))
     offered = {}
@@ -208,7 +206,7 @@ def test_theAutoscalerAsksForMetricsThatThereAre() -> None:
 # -- hardening ---------------------------------------------------------------------------------------------------------
 
 
-def test_aPodMayDoNothingThatItNeedNot() -> None:
+def test_a_pod_may_do_nothing_that_it_need_not() -> None:
     """The restricted Pod Security Standard, and no more to write than /tmp."""
     pod, container = POD["securityContext"], CONTAINER["securityContext"]
     assert pod["runAsNonRoot"]

@@ -38,7 +38,7 @@ def configured(folder: Path, port: int, addresses: Sequence[str]) -> list[str]:
     return [str(NGINX), "-p", str(folder), "-e", str(folder / "nginx.log"), "-c", str(file)]
 
 
-def test_nginxTakesIt(tmp_path: Path) -> None:
+def test_nginx_takes_it(tmp_path: Path) -> None:
     command = configured(tmp_path, 8000, ["127.0.0.2", "127.0.0.3", "127.0.0.4"])
     done = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
@@ -61,9 +61,7 @@ def balanced(folder: Path) -> Iterator[Fleet]:
 
 
 def waitUntilItServes(instance: Instance) -> None:
-    until(
-        lambda: instance.story().metrics["ka_twisted_requests_taken_total"] > 100, f"{instance.name} serves"
-    )
+    until(lambda: instance.story().metrics["ka_twisted_requests_taken_total"] > 100, f"{instance.name} serves")
 
 
 def asking(servers: Fleet, method: str, content: bytes = b"") -> AbstractContextManager[Running]:
@@ -73,7 +71,7 @@ def asking(servers: Fleet, method: str, content: bytes = b"") -> AbstractContext
     )  # fmt: skip
 
 
-def test_replacingServersFailsNoRequestThoughNobodyAsksThemHowTheyAre(tmp_path: Path) -> None:
+def test_replacing_servers_fails_no_request_though_nobody_asks_them_how_they_are(tmp_path: Path) -> None:
     with balanced(tmp_path) as servers:
         with asking(servers, "GET") as reading, asking(servers, "POST", b"x") as writing:
             for instance in servers.instances:

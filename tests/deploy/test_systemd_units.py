@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from ka_twisted.config import Timeouts
-from ka_twisted.service.install import Installation
-from ka_twisted.service.units import Socket, Unit, listenTables, quoted
+from ka_twisted.service.systemd.install import Installation
+from ka_twisted.service.systemd.units import Socket, Unit, listenTables, quoted
 from tests.deploy import units
 from tests.service.test_install import installService
 from tests.service.twistd import Server, environment, readAll
@@ -52,7 +52,7 @@ def put(folder: Path, texts: dict[str, str]) -> None:
         (folder / name).write_text(text)
 
 
-def test_theFilesAreWhatTheTemplateMakes() -> None:
+def test_the_files_are_what_the_template_makes() -> None:
     """``python -m tests.deploy.units`` writes them anew."""
     found = {
         str(path.relative_to(units.FOLDER)): path.read_text("utf-8")
@@ -63,14 +63,14 @@ def test_theFilesAreWhatTheTemplateMakes() -> None:
 
 
 @needsSystemd
-def test_systemdTakesTheFiles(tmp_path: Path) -> None:
+def test_systemd_takes_the_files(tmp_path: Path) -> None:
     put(tmp_path, units.texts(command=sys.executable))
     verify(tmp_path)
     verify(tmp_path / "several-sockets")
 
 
 @needsSystemd
-def test_systemdIsHeardWhereAUnitIsWrong(tmp_path: Path) -> None:
+def test_systemd_is_heard_where_a_unit_is_wrong(tmp_path: Path) -> None:
     texts = units.unit(command=sys.executable).files()
     put(tmp_path, {name: text.replace("KillMode=mixed", "KillMode=quickly") for name, text in texts.items()})
     with pytest.raises(AssertionError, match="kill mode"):
@@ -78,13 +78,13 @@ def test_systemdIsHeardWhereAUnitIsWrong(tmp_path: Path) -> None:
 
 
 @needsSystemd
-def test_theServiceIsWellClosedOff() -> None:
+def test_the_service_is_well_closed_off() -> None:
     rate(units.FOLDER / "ka_twisted.service")
     rate(units.FOLDER / "several-sockets" / "ka_twisted.service")
 
 
 @needsSystemd
-def test_generatedUnitsAreTaken(tmp_path: Path) -> None:
+def test_generated_units_are_taken(tmp_path: Path) -> None:
     for name, arguments in {
         "plain": (),
         "low": ("--listen", "tcp:80"),
@@ -109,14 +109,14 @@ def make(**given: object) -> list[str]:
     return lines(Unit("shop", ["/usr/bin/twistd"], "/etc/shop.toml", "/srv", **given))  # type: ignore[arg-type]
 
 
-def test_aNewerSystemdWaitsForReloads() -> None:
+def test_a_newer_systemd_waits_for_reloads() -> None:
     assert "Type=notify" in make(version=252)
     assert "ExecReload=kill -HUP $MAINPID" in make(version=252)
     assert "Type=notify-reload" in make(version=253)
     assert not [line for line in make(version=253) if line.startswith("ExecReload=")]
 
 
-def test_lowPortsTakeOneCapability() -> None:
+def test_low_ports_take_one_capability() -> None:
     assert {"CapabilityBoundingSet=", "PrivateUsers=yes"} <= set(make())
     low = make(lowPorts=True)
     assert "CapabilityBoundingSet=CAP_NET_BIND_SERVICE" in low
@@ -124,17 +124,17 @@ def test_lowPortsTakeOneCapability() -> None:
     assert "PrivateUsers=yes" not in low
 
 
-def test_stoppingTakesAsLongAsDraining() -> None:
+def test_stopping_takes_as_long_as_draining() -> None:
     assert "TimeoutStopSec=45s" in make()
     assert "TimeoutStopSec=142s" in make(timeouts=Timeouts(drainDelay=10, drain=120, linger=2))
 
 
-def test_tlsTakesMemoryThatIsWrittenAndExecuted() -> None:
+def test_tls_takes_memory_that_is_written_and_executed() -> None:
     assert "MemoryDenyWriteExecute=yes" in make()
     assert "MemoryDenyWriteExecute=no" in make(tls=True)
 
 
-def test_aUsersServiceHasNoAccountOfItsOwn() -> None:
+def test_a_users_service_has_no_account_of_its_own() -> None:
     found = make(user=True)
     assert "WantedBy=default.target" in found
     assert "DynamicUser=yes" not in found
@@ -156,17 +156,17 @@ def test_aUsersServiceHasNoAccountOfItsOwn() -> None:
         ("semi;colon", '"semi;colon"'),
     ],
 )
-def test_wordsAreQuotedAsSystemdReadsThem(word: str, expected: str) -> None:
+def test_words_are_quoted_as_systemd_reads_them(word: str, expected: str) -> None:
     assert quoted(word) == expected
 
 
 @needsSystemd
-def test_quotedWordsAreOneWordForSystemd(tmp_path: Path) -> None:
+def test_quoted_words_are_one_word_for_systemd(tmp_path: Path) -> None:
     folder = tmp_path / "a 100% odd place"
     folder.mkdir()
     program = folder / "twistd"
     program.symlink_to(sys.executable)
-    put(tmp_path, Unit("odd", [str(program)], "/etc/a $HOME \"b\".toml", str(folder)).files())
+    put(tmp_path, Unit("odd", [str(program)], '/etc/a $HOME "b".toml', str(folder)).files())
     verify(tmp_path)
 
 
@@ -180,11 +180,11 @@ def test_quotedWordsAreOneWordForSystemd(tmp_path: Path) -> None:
         ("@app", "UNIX"),
     ],
 )
-def test_aSocketsFamilyIsThatOfItsAddress(address: str, domain: str) -> None:
+def test_a_sockets_family_is_that_of_its_address(address: str, domain: str) -> None:
     assert Socket("web", address).endpoint == f"systemd:domain={domain}:name=web"
 
 
-def test_listenersAreToml() -> None:
+def test_listeners_are_toml() -> None:
     assert listenTables(["tcp:80", 'unix:/a"b']) == (
         '\n[[listen]]\nendpoint = "tcp:80"\n\n[[listen]]\nendpoint = "unix:/a\\"b"\n'
     )
@@ -205,7 +205,7 @@ run()
 """
 
 
-def test_theServerNeedsNoMemoryThatIsWrittenAndExecuted(tmp_path: Path) -> None:
+def test_the_server_needs_no_memory_that_is_written_and_executed(tmp_path: Path) -> None:
     """What MemoryDenyWriteExecute= forbids, forbidden by the kernel's own means."""
     arguments = ["-n", "--pidfile=", "keepalive", "--listen", "tcp:0:interface=127.0.0.1"]
     process = subprocess.Popen(
@@ -229,7 +229,7 @@ def test_theServerNeedsNoMemoryThatIsWrittenAndExecuted(tmp_path: Path) -> None:
         process.communicate()
 
 
-def test_thisInstallationIsKnown() -> None:
+def test_this_installation_is_known() -> None:
     here = Installation.here()
     assert re.search(r"twistd", " ".join(here.command))
     assert sys.prefix in here.places

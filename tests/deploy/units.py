@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ka_twisted.service.units import Socket, Unit, listenTables
+from ka_twisted.service.systemd.units import Socket, Unit, listenTables
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "systemd"
 

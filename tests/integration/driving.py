@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 from ka_twisted import CloseReason, KeepAliveProtocol, serve
 from ka_twisted.server.serving import Serving
-from tests.core.driving import Reply, replies
+from tests.http1.driving import Reply, replies
 from tests.server.driving import Observer
 
 reactor: Any = _reactor
@@ -56,7 +56,7 @@ class Client:
     A client's socket.
 
     :param address: of the server: of a UNIX socket a path.
-    :param taking: SO_RCVBUF, in octets; None: as the kernel has it.
+    :param taking: SO_RCVBUF, in bytes; None: as the kernel has it.
     :ivar received: all that has been read.
     """
 
@@ -93,7 +93,7 @@ class Client:
 
     async def send(self, data: bytes) -> None:
         """
-        Send octets, however long the server takes.
+        Send bytes, however long the server takes.
 
         :raises ConnectionError: when the connection is lost meanwhile.
         """
@@ -105,7 +105,7 @@ class Client:
                 await self._wait("write")
 
     def sendWhatFits(self, data: bytes) -> int:
-        """Send what the kernel takes at once; how many octets that were."""
+        """Send what the kernel takes at once; how many bytes that were."""
         sent = 0
         try:
             while sent < len(data):
@@ -116,7 +116,7 @@ class Client:
 
     async def some(self, most: int = 1 << 18) -> bytes:
         """
-        The next octets, no more than that; empty at the end.
+        The next bytes, no more than that; empty at the end.
 
         :raises ConnectionResetError: when the connection was reset.
         """
@@ -130,11 +130,11 @@ class Client:
                 return data
 
     async def take(self, count: int) -> bytes:
-        """So many octets."""
+        """So many bytes."""
         pieces: list[bytes] = []
         while count:
             data = await self.some(count)
-            assert data, f"the end came {count} octets early"
+            assert data, f"the end came {count} bytes early"
             pieces.append(data)
             count -= len(data)
         return b"".join(pieces)

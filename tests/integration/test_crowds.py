@@ -14,8 +14,8 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.task import deferLater
 
 from ka_twisted import CloseReason, KeepAliveProtocol, Request, Response, Timeouts
-from ka_twisted.testing import parseResponses
-from tests.core.driving import chunked, get
+from ka_twisted.testing.memory import parseResponses
+from tests.http1.driving import chunked, get
 from tests.integration.driving import Client, Served, reactor, served, together, until
 from tests.server.driving import BIG, endless
 
@@ -31,7 +31,7 @@ class Sips(KeepAliveProtocol):
         super().connectionMade()
 
 
-def octets(number: int, size: int) -> bytes:
+def data(number: int, size: int) -> bytes:
     """A body in which no part is like another."""
     return random.Random(number).randbytes(size)
 
@@ -48,24 +48,24 @@ async def mixed(request: Request) -> Any:
 
         async def pieces() -> AsyncIterator[bytes]:
             for part in range(10):
-                yield octets(int(number) + part, 3000)
+                yield data(int(number) + part, 3000)
                 await deferLater(reactor, 0)
 
         return Response.stream(pieces())
     if kind == "late":
         await deferLater(reactor, int(number) % 7 / 1000)
-    return Response(404 if kind == "missing" else 200, octets(int(number), 2000))
+    return Response(404 if kind == "missing" else 200, data(int(number), 2000))
 
 
 def asked(number: int) -> tuple[str, bytes, bytes]:
-    """A request: its method, its octets, and the body of its answer."""
+    """A request: its method, its bytes, and the body of its answer."""
     chance = random.Random(number)
     kind = chance.choice(["echo", "echo", "stream", "late", "at-once", "missing"])
     target = f"/{kind}/{number}"
     if kind != "echo":
-        streamed = b"".join(octets(number + part, 3000) for part in range(10))
-        return "GET", get(target), streamed if kind == "stream" else octets(number, 2000)
-    body = octets(number, chance.choice([0, 10, 5000, 100_000]))
+        streamed = b"".join(data(number + part, 3000) for part in range(10))
+        return "GET", get(target), streamed if kind == "stream" else data(number, 2000)
+    body = data(number, chance.choice([0, 10, 5000, 100_000]))
     if chance.random() < 0.5:
         return "POST", get(target, f"Content-Length: {len(body)}", method="POST", body=body), body
     pieces = [body[start : start + 7000] for start in range(0, len(body), 7000)]
@@ -109,11 +109,11 @@ SIZE = 1 << 20
 
 
 def whole(request: Request) -> Response:
-    return Response(200, octets(1, SIZE))
+    return Response(200, data(1, SIZE))
 
 
 def streamed(request: Request) -> Response:
-    return Response.stream(octets(1, SIZE)[start : start + 10_000] for start in range(0, SIZE, 10_000))
+    return Response.stream(data(1, SIZE)[start : start + 10_000] for start in range(0, SIZE, 10_000))
 
 
 RESPONSES = pytest.mark.parametrize("handler", [whole, streamed])
@@ -131,7 +131,7 @@ async def test_a_slow_download_outlives_the_write_timeout_many_times(handler: An
             assert await client.some(8192)
             await deferLater(reactor, 0.05)  # it is what slow means
         (reply,) = await client.replies("GET")
-        assert reply.body == octets(1, SIZE)
+        assert reply.body == data(1, SIZE)
         client.close()
         assert await server.ended() == [CloseReason.CLOSE_REQUESTED]
 
@@ -182,7 +182,7 @@ async def test_a_client_that_does_not_take_its_last_response_is_let_go_of_whatev
 @pytest.mark.ledger("P-15", "P-16")
 @ensureDeferred
 async def test_a_download_may_stall_for_less_than_the_timeout_again_and_again() -> None:
-    """The clock begins anew with every octet that the client takes."""
+    """The clock begins anew with every byte that the client takes."""
     async with served(whole, protocol=Sips, timeouts=Timeouts(write=1)) as server:
         client = await server.connect(taking=8192)
         await client.send(get("/", "Connection: close"))
@@ -190,7 +190,7 @@ async def test_a_download_may_stall_for_less_than_the_timeout_again_and_again() 
             await client.take(100_000)
             await deferLater(reactor, 0.5)
         (reply,) = await client.replies("GET")
-        assert reply.body == octets(1, SIZE)
+        assert reply.body == data(1, SIZE)
         client.close()
         assert await server.ended() == [CloseReason.CLOSE_REQUESTED]
 
@@ -202,14 +202,14 @@ async def test_a_download_may_stall_for_less_than_the_timeout_again_and_again() 
 @ensureDeferred
 async def test_large_responses_pass_small_buffers_whole_and_in_order(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    path.write_bytes(octets(3, SIZE // 2))
+    path.write_bytes(data(3, SIZE // 2))
 
     def handler(request: Request) -> Response:
         if request.path == "/file":
             return Response.file(path)
         if request.path == "/stream":
             return streamed(request)
-        return Response(200, octets(int(request.path[1:]), SIZE // 4))
+        return Response(200, data(int(request.path[1:]), SIZE // 4))
 
     async with served(handler, protocol=Sips) as server:
         client = await server.connect(taking=4096)
@@ -217,9 +217,9 @@ async def test_large_responses_pass_small_buffers_whole_and_in_order(tmp_path: P
         await client.send(b"".join(map(get, targets)) + get("/5", "Connection: close"))
         found = await client.replies(*["GET"] * 7)
         assert [reply.status for reply in found] == [200] * 7
-        file, stream = octets(3, SIZE // 2), octets(1, SIZE)
-        expected = [octets(1, SIZE // 4), file, octets(2, SIZE // 4), stream, octets(4, SIZE // 4), file]
-        assert [reply.body for reply in found] == [*expected, octets(5, SIZE // 4)]
+        file, stream = data(3, SIZE // 2), data(1, SIZE)
+        expected = [data(1, SIZE // 4), file, data(2, SIZE // 4), stream, data(4, SIZE // 4), file]
+        assert [reply.body for reply in found] == [*expected, data(5, SIZE // 4)]
         client.close()
         assert await server.ended() == [CloseReason.CLOSE_REQUESTED]
 
@@ -245,7 +245,7 @@ async def test_nothing_is_lost_when_the_connection_closes_right_after(
         client = await server.connect(taking=4096)
         await client.send(get("/", "Connection: close"))
         (reply,) = await client.replies("GET")
-        assert reply.body == octets(1, SIZE)
+        assert reply.body == data(1, SIZE)
         client.close()
         await server.ended()
 

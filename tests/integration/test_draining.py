@@ -9,7 +9,7 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred
 
 from ka_twisted import CloseReason, Request, Response, Timeouts
-from tests.core.driving import GET, Reply, get, replies
+from tests.http1.driving import GET, Reply, get, replies
 from tests.integration.driving import PATIENCE, Client, Served, served, together, until
 from tests.server.driving import endless
 

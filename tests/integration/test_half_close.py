@@ -10,7 +10,7 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred
 
 from ka_twisted import CloseReason, Response
-from tests.core.driving import GET, get, post, upload
+from tests.http1.driving import GET, get, post, upload
 from tests.integration.driving import served, until
 from tests.server.driving import BIG, Held, endless, read, stream_echo
 

@@ -9,7 +9,7 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.task import deferLater
 
 from ka_twisted import CloseReason, Timeouts
-from tests.core.driving import GET, replies
+from tests.http1.driving import GET, replies
 from tests.integration.driving import Client, Served, reactor, served, together, until
 from tests.server.driving import numbered
 
@@ -77,7 +77,7 @@ async def test_a_request_behind_the_close_is_not_answered_and_not_reset() -> Non
         assert await client.rest() == b""
         await client.send(GET)
         connection = await server.accepted(client)
-        await until(lambda: connection.lateOctets == len(GET))
+        await until(lambda: connection.lateBytes == len(GET))
         assert await client.rest() == b""
         client.close()
         assert await server.ended() == [CloseReason.IDLE_TIMEOUT]
@@ -95,8 +95,8 @@ async def crossing(server: Served, chance: random.Random) -> int:
 
 
 async def whole(client: Client) -> list[object]:
-    octets = await client.rest()
-    found = replies(octets, ["GET"], ended=True)
+    data = await client.rest()
+    found = replies(data, ["GET"], ended=True)
     assert all(reply.complete and reply.body == b"2\n" for reply in found)
     client.close()
     return [*found]

@@ -16,7 +16,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThread
 
 from ka_twisted import CloseReason, KeepAliveFactory, Limits, Request, Response, Timeouts, serve
-from tests.core.driving import GET, get, replies
+from tests.http1.driving import GET, get, replies
 from tests.integration.driving import PATIENCE, Client, reactor, served, until
 from tests.server.driving import BIG, Observer, numbered, read
 
@@ -144,9 +144,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tls") / "server.pem"
     pem = serialization.Encoding.PEM
     plain = serialization.NoEncryption()
-    path.write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain) + signed.public_bytes(pem)
-    )
+    path.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain) + signed.public_bytes(pem))
     return path
 
 

@@ -18,7 +18,7 @@ from zlib import crc32
 
 import pytest
 
-from tests.core.driving import GET, get
+from tests.http1.driving import GET, get
 from tests.service.twistd import PATIENCE, Server, serving
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is measured through /proc")
@@ -26,9 +26,9 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="
 MIB = 1 << 20
 #: What is sent and received again and again; of a length that no buffer has.
 PATTERN = bytes(range(251)) * 261
-#: Octets that the server may grow by, above its idle size.
+#: Bytes that the server may grow by, above its idle size.
 BOUND = 32 * MIB
-#: Octets that a connection may cost that is kept and idle.
+#: Bytes that a connection may cost that is kept and idle.
 CONNECTION = 2048
 
 SIZES = pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def receive(client: socket.socket, end: bytes) -> None:
 
 
 def told(server: Server, file: str, name: str) -> int:
-    """Octets, as the system tells them of the server's process."""
+    """Bytes, as the system tells them of the server's process."""
     text = Path(f"/proc/{server.process.pid}/{file}").read_text()
     (kilobytes,) = re.findall(rf"^{name}:\s+(\d+) kB$", text, re.MULTILINE)
     return int(kilobytes) * 1024
@@ -94,7 +94,7 @@ class Transfer:
     Sends a body of that size, and takes the response, both at once, no more than a sip at a time.
 
     :ivar head: of the response.
-    :ivar taken: octets of its body.
+    :ivar taken: bytes of its body.
     """
 
     def __init__(self, client: socket.socket, head: bytes, size: int, sip: int) -> None:
@@ -119,7 +119,7 @@ class Transfer:
         self._client.setblocking(False)
         while True:
             readable, writable, _ = select.select([self._client], [self._client] if self._sends else [], [], PATIENCE)
-            assert readable or writable, f"nothing moves, with {self.taken} octets taken and {self._left} to send"
+            assert readable or writable, f"nothing moves, with {self.taken} bytes taken and {self._left} to send"
             if writable:
                 self._send()
             if readable and not self._take():
@@ -242,7 +242,7 @@ class Crowd:
         self.clients: list[socket.socket] = []
 
     def grow(self, count: int) -> int:
-        """Have so many; the memory of the server then, in octets, and without garbage."""
+        """Have so many; the memory of the server then, in bytes, and without garbage."""
         while len(self.clients) < count:
             client = connected(self._server, None)
             self.clients.append(client)
@@ -284,4 +284,4 @@ def test_a_connection_that_idles_costs_two_kilobytes(tmp_path: Path, descriptors
         finally:
             crowd.close()
     each = (after - before) / (many - few)
-    assert each <= CONNECTION, f"{each:.0f} octets"
+    assert each <= CONNECTION, f"{each:.0f} bytes"

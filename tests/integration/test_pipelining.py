@@ -16,7 +16,7 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.task import deferLater
 
 from ka_twisted import CloseReason, KeepAliveProtocol, Request, Response
-from tests.core.driving import chunked, get
+from tests.http1.driving import chunked, get
 from tests.integration.driving import reactor, served, until
 
 COUNT = 2000
@@ -36,8 +36,8 @@ def request(number: int) -> tuple[str, bytes]:
     if kind == 3:
         return "POST", get(target, f"Content-Length: {len(body(number))}", *fields, method="POST", body=body(number))
     if kind == 5:
-        octets, half = body(number), number % 11
-        pieces = [piece for piece in (octets[:half], octets[half:]) if piece]
+        data, half = body(number), number % 11
+        pieces = [piece for piece in (data[:half], data[half:]) if piece]
         return "PUT", get(target, "Transfer-Encoding: chunked", *fields, method="PUT", body=chunked(*pieces))
     method = "HEAD" if kind == 1 else "DELETE" if kind == 6 and number % 3 == 0 else "GET"
     return method, get(target, *fields, method=method)
@@ -72,8 +72,8 @@ def expected(number: int) -> bytes:
         return b""
     if unread(number):
         return b"%d unread\n" % number
-    octets = body(number) if method in ("POST", "PUT") else b""
-    return f"{number} {number} {method} {sha256(octets).hexdigest()}\n".encode()
+    data = body(number) if method in ("POST", "PUT") else b""
+    return f"{number} {number} {method} {sha256(data).hexdigest()}\n".encode()
 
 
 class Cut(KeepAliveProtocol):
@@ -111,7 +111,7 @@ class AtRandom(Cut):
 
 
 def waiting(connection: KeepAliveProtocol) -> int:
-    """Octets that the kernel has for the server."""
+    """Bytes that the kernel has for the server."""
     transport: Any = connection.transport
     (count,) = struct.unpack("i", fcntl.ioctl(transport.socket.fileno(), termios.FIONREAD, b"\0" * 4))
     return int(count)
@@ -122,15 +122,15 @@ def waiting(connection: KeepAliveProtocol) -> int:
 @ensureDeferred
 async def test_two_thousand_requests_have_the_same_answers_however_they_are_cut(cut: type[Cut]) -> None:
     requests = [request(number) for number in range(1, COUNT + 1)]
-    octets = b"".join(octets for _, octets in requests)
+    data = b"".join(data for _, data in requests)
     async with served(handler, protocol=cut) as server:
         for port in server.ports:
             port.socket.setsockopt(SOL_SOCKET, SO_RCVBUF, 1 << 21)
         client = await server.connect()
         connection = await server.accepted(client)
         assert isinstance(connection, Cut)
-        await client.send(octets)
-        await until(lambda: waiting(connection) == len(octets))
+        await client.send(data)
+        await until(lambda: waiting(connection) == len(data))
         transport: Any = connection.transport
         transport.resumeProducing()
         replies = await client.replies(*[method for method, _ in requests])
@@ -140,6 +140,6 @@ async def test_two_thousand_requests_have_the_same_answers_however_they_are_cut(
         client.close()
         assert await server.ended() == [CloseReason.CLOSE_REQUESTED]
     if cut is not AtRandom:
-        assert connection.reads == (len(octets) if cut is ByteByByte else 1)
+        assert connection.reads == (len(data) if cut is ByteByByte else 1)
     assert connection.requestCount == COUNT
     assert len(server.observer.exchanges) == COUNT

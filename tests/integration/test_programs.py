@@ -42,13 +42,11 @@ def call(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     path = shutil.which(program)
     if path is None:
         pytest.skip(f"{program} is not installed")
-    return subprocess.run(
-        [path, *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE, check=False
-    )
+    return subprocess.run([path, *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def curl(*arguments: object) -> tuple[int, int, int, str, str]:
-    """Run curl: its exit status, the last status, the octets it uploaded, the body, and what it told."""
+    """Run curl: its exit status, the last status, the bytes it uploaded, the body, and what it told."""
     done = call("curl", "-sv", "-w", "\n%{http_code} %{size_upload}", *arguments)
     body, _, line = done.stdout.rpartition("\n")
     status, uploaded = line.split()
@@ -62,7 +60,7 @@ EXPECT = ("-H", "Expect: 100-continue")
 def test_curl_sends_what_it_is_invited_to_send(playground: str, file: Path) -> None:
     code, status, uploaded, body, said = curl("-T", file, *EXPECT, f"{playground}/upload?limit=10000000")
     assert (code, status, uploaded) == (0, 200, SIZE)
-    assert json.loads(body) == {"octets": SIZE, "sha256": sha256(file.read_bytes()).hexdigest()}
+    assert json.loads(body) == {"bytes": SIZE, "sha256": sha256(file.read_bytes()).hexdigest()}
     assert "< HTTP/1.1 100 Continue" in said
     assert re.search("left intact", said)
 
@@ -71,7 +69,7 @@ def test_curl_sends_what_it_is_invited_to_send(playground: str, file: Path) -> N
 def test_curl_sends_nothing_when_it_is_not(playground: str, file: Path) -> None:
     code, status, uploaded, body, said = curl("-T", file, *EXPECT, f"{playground}/upload?limit=1000000")
     assert (code, status, uploaded) == (0, 413, 0)
-    assert body == f"{SIZE} octets are more than the limit of 1000000\n"
+    assert body == f"{SIZE} bytes are more than the limit of 1000000\n"
     assert "100 Continue" not in said
 
 
@@ -83,7 +81,7 @@ def test_curl_gets_its_413_when_it_asks_nobody(playground: str, file: Path, fiel
     options = [option for value in fields for option in ("-H", value)]
     code, status, _, body, said = curl("-T", file, *options, f"{playground}/upload?limit=1000000")
     assert (code, status) == (0, 413)
-    assert body.endswith(("limit of 1000000\n", "limit of 1000000 octets\n"))
+    assert body.endswith(("limit of 1000000\n", "limit of 1000000 bytes\n"))
     assert "reset" not in said
 
 

@@ -8,7 +8,7 @@ import pytest
 from pytest_twisted import ensureDeferred
 
 from ka_twisted import CloseReason, Limits, Request, Response, playground
-from tests.core.driving import get
+from tests.http1.driving import get
 from tests.integration.driving import Client, Served, reactor, served, together, until
 from tests.server.driving import Held, read
 
@@ -29,7 +29,7 @@ def in_chunks(target: str) -> tuple[bytes, bytes]:
     return get(target, "Transfer-Encoding: chunked", method="PUT"), chunk * (SIZE // 65536) + b"0\r\n\r\n"
 
 
-async def refused(server: Served, client: Client, octets: int) -> None:
+async def refused(server: Served, client: Client, size: int) -> None:
     """See that the client got its 413, whole, that nothing it sent was in vain, and how it ended."""
     (reply,) = await client.replies("PUT")
     assert reply.status == 413
@@ -37,7 +37,7 @@ async def refused(server: Served, client: Client, octets: int) -> None:
     assert reply.body
     assert reply.connection == ["Connection: close"]
     connection = await server.accepted(client)
-    await until(lambda: connection.lateOctets >= octets - (2 << 20))  # it is read on, to its end
+    await until(lambda: connection.lateBytes >= size - (2 << 20))  # it is read on, to its end
     client.close()
 
 

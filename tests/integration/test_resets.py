@@ -11,7 +11,7 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred
 
 from ka_twisted import CloseReason, Limits, Request, Response
-from tests.core.driving import GET, get, post, upload
+from tests.http1.driving import GET, get, post, upload
 from tests.integration.driving import Client, reactor, served, until
 from tests.server.driving import BIG, Recorded
 
@@ -85,15 +85,15 @@ class State:
     """
     What a connection is doing when its client vanishes.
 
-    :ivar octets: what the client has sent.
+    :ivar bytes: what the client has sent.
     :ivar state: what the connection says of itself then.
     :ivar calls: of the application.
     :ivar told: how many of them learn of the loss.
-    :ivar taken: octets that the client reads before.
-    :ivar waiting: whether the server's transport holds octets that the client does not take.
+    :ivar taken: bytes that the client reads before.
+    :ivar waiting: whether the server's transport holds bytes that the client does not take.
     """
 
-    octets: bytes
+    data: bytes
     answer: Callable[[Application, Request], Any]
     state: str
     reason: str
@@ -158,7 +158,7 @@ async def test_a_reset_is_noticed_in_every_state(case: State) -> None:
         client = await server.connect(taking=4096 if case.waiting else None)
         connection = await server.accepted(client)
         assert isinstance(connection, Recorded)
-        await client.send(case.octets)
+        await client.send(case.data)
         await client.take(case.taken)
         await until(lambda: connection.state == case.state and application.begun == case.calls, case.state)
         if case.waiting:

@@ -29,7 +29,7 @@ from ka_twisted import (
 from ka_twisted.interfaces import IConnectionObserver
 from ka_twisted.observe import linefile
 from ka_twisted.observe.accesslog import AccessLog
-from ka_twisted.testing import MemoryServer
+from ka_twisted.testing.memory import MemoryServer
 
 NOON = 1793534400.25  # Sun, 01 Nov 2026 12:00:00.250 UTC
 
@@ -48,9 +48,7 @@ class Logged:
 
     def _factory(self, clock: Clock) -> KeepAliveFactory:
         self.log = AccessLog(self.path, self._format, clock, lambda: NOON + clock.seconds())
-        return KeepAliveFactory(
-            self._handler, reactor=clock, observers=[self.log], **self._settings
-        )
+        return KeepAliveFactory(self._handler, reactor=clock, observers=[self.log], **self._settings)
 
     def lines(self) -> list[str]:
         """What stands in the file, once all that waits is written."""
@@ -82,11 +80,11 @@ def events() -> Iterator[list[LogEvent]]:
     globalLogPublisher.removeObserver(observer)
 
 
-def test_itIsAnObserver() -> None:
+def test_it_is_an_observer() -> None:
     assert verifyObject(IConnectionObserver, AccessLog("-", reactor=Clock()))
 
 
-def test_anotherFormatIsRefusedInOneSentence() -> None:
+def test_another_format_is_refused_in_one_sentence() -> None:
     with pytest.raises(ValueError, match="a log format is combined or json, not 'xml'"):
         AccessLog("-", "xml", Clock())
 
@@ -94,7 +92,7 @@ def test_anotherFormatIsRefusedInOneSentence() -> None:
 # -- combined --------------------------------------------------------------------------------------
 
 
-def test_aCombinedLineIsAsApacheHasIt(logged: Callable[..., Logged]) -> None:
+def test_a_combined_line_is_as_apache_has_it(logged: Callable[..., Logged]) -> None:
     it = logged("combined")
     it.server.connect("192.0.2.7").send(
         b"GET /shop?item=1 HTTP/1.1\r\nHost: a\r\nReferer: http://a/\r\nUser-Agent: curl/8\r\n\r\n"
@@ -104,23 +102,21 @@ def test_aCombinedLineIsAsApacheHasIt(logged: Callable[..., Logged]) -> None:
     ]
 
 
-def test_whatIsNotThereIsADash(logged: Callable[..., Logged]) -> None:
+def test_what_is_not_there_is_a_dash(logged: Callable[..., Logged]) -> None:
     it = logged("combined", lambda request: Response(204))
     it.server.connect().send(b"GET / HTTP/1.0\r\n\r\n")
     assert it.lines()[0].endswith('] "GET / HTTP/1.0" 204 - "-" "-"')
 
 
-def test_whatCouldBreakTheLineIsEscaped(logged: Callable[..., Logged]) -> None:
+def test_what_could_break_the_line_is_escaped(logged: Callable[..., Logged]) -> None:
     it = logged("combined")
     it.server.connect().send(
         b'GET /"\\ HTTP/1.1\r\nHost: a\r\nReferer: "\\\t\xe9\r\nUser-Agent: two\r\nUser-Agent: three\r\n\r\n'
     )
-    assert it.lines()[0].endswith(
-        r'"GET /\x22\x5C HTTP/1.1" 200 5 "\x22\x5C\x09\xE9" "two"'
-    )
+    assert it.lines()[0].endswith(r'"GET /\x22\x5C HTTP/1.1" 200 5 "\x22\x5C\x09\xE9" "two"')
 
 
-def test_linesFollowTheirRequestsOnAKeptConnection(logged: Callable[..., Logged]) -> None:
+def test_lines_follow_their_requests_on_a_kept_connection(logged: Callable[..., Logged]) -> None:
     it = logged("combined")
     client = it.server.connect()
     for agent in (b"one", b"one", b"two"):
@@ -132,7 +128,7 @@ def test_linesFollowTheirRequestsOnAKeptConnection(logged: Callable[..., Logged]
     ]
 
 
-def test_theDateMovesWithTheClock(logged: Callable[..., Logged]) -> None:
+def test_the_date_moves_with_the_clock(logged: Callable[..., Logged]) -> None:
     it = logged("combined")
     client = it.server.connect()
     for _ in range(3):
@@ -141,13 +137,13 @@ def test_theDateMovesWithTheClock(logged: Callable[..., Logged]) -> None:
     assert re.findall(r"12:00:0\d", "".join(it.lines())) == ["12:00:00", "12:00:00", "12:00:01"]
 
 
-def test_aRequestThatIsNoneHasALineAllTheSame(logged: Callable[..., Logged]) -> None:
+def test_a_request_that_is_none_has_a_line_all_the_same(logged: Callable[..., Logged]) -> None:
     it = logged("combined")
     it.server.connect().send(b"\x16\x03\x01 what is this\r\n\r\n")
     assert re.search(r'\] "-" 400 \d+ "-" "-"$', it.lines()[0])
 
 
-def test_aRequestWithoutAResponseHasNoStatus(logged: Callable[..., Logged]) -> None:
+def test_a_request_without_a_response_has_no_status(logged: Callable[..., Logged]) -> None:
     it = logged("combined", lambda request: Deferred())
     client = it.server.connect()
     client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -163,9 +159,7 @@ def test_aRequestWithoutAResponseHasNoStatus(logged: Callable[..., Logged]) -> N
         (UNIXAddress(None), "-"),
     ],
 )
-def test_thePeerIsAnAddressOrADash(
-    logged: Callable[..., Logged], address: IAddress, written: str
-) -> None:
+def test_the_peer_is_an_address_or_a_dash(logged: Callable[..., Logged], address: IAddress, written: str) -> None:
     it = logged("combined")
     client = it.server.connect()
     client.transport._peer = address  # type: ignore[assignment]
@@ -176,7 +170,7 @@ def test_thePeerIsAnAddressOrADash(
 # -- JSON ------------------------------------------------------------------------------------------
 
 
-def test_aJsonLineCarriesTheDecision(logged: Callable[..., Logged]) -> None:
+def test_a_json_line_carries_the_decision(logged: Callable[..., Logged]) -> None:
     it = logged("json")
     client = it.server.connect("192.0.2.7")
     client.send(b'GET /a"b\\ HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
@@ -205,7 +199,7 @@ def test_aJsonLineCarriesTheDecision(logged: Callable[..., Logged]) -> None:
     assert second["persistence"]["reason"] == "CLOSE_REQUESTED"
 
 
-def test_theEndOfAConnectionIsALine(logged: Callable[..., Logged]) -> None:
+def test_the_end_of_a_connection_is_a_line(logged: Callable[..., Logged]) -> None:
     it = logged("json", timeouts=Timeouts(idle=15))
     client = it.server.connect("192.0.2.7")
     client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -226,14 +220,14 @@ def test_theEndOfAConnectionIsALine(logged: Callable[..., Logged]) -> None:
     }
 
 
-def test_aConnectionWithoutARequestHasItsLineToo(logged: Callable[..., Logged]) -> None:
+def test_a_connection_without_a_request_has_its_line_too(logged: Callable[..., Logged]) -> None:
     it = logged("json")
     it.server.connect().disconnect()
     (record,) = it.records()
     assert (record["event"], record["requests"], record["by"]) == ("close", 0, "peer")
 
 
-def test_theDurationCountsFromTheHead(logged: Callable[..., Logged]) -> None:
+def test_the_duration_counts_from_the_head(logged: Callable[..., Logged]) -> None:
     it = logged("json", lambda request: deferLater(request.connection.clock, 1.5, lambda: b""))
     client = it.server.connect()
     it.server.advance(1)
@@ -242,7 +236,7 @@ def test_theDurationCountsFromTheHead(logged: Callable[..., Logged]) -> None:
     assert it.records()[0]["duration"] == 1.5
 
 
-def test_aRefusedRequestSaysWhy(logged: Callable[..., Logged]) -> None:
+def test_a_refused_request_says_why(logged: Callable[..., Logged]) -> None:
     it = logged("json")
     it.server.advance(5)
     it.server.connect().send(b"GET / HTTP/1.1\r\n\r\n")
@@ -251,14 +245,14 @@ def test_aRefusedRequestSaysWhy(logged: Callable[..., Logged]) -> None:
     assert record["persistence"]["reason"] == "BAD_REQUEST"
 
 
-def test_whatIsNoRequestLineHasNoMethod(logged: Callable[..., Logged]) -> None:
+def test_what_is_no_request_line_has_no_method(logged: Callable[..., Logged]) -> None:
     it = logged("json")
     it.server.connect().send(b"\0\0\r\n\r\n")
     record = it.records()[0]
     assert [record[name] for name in ("method", "target", "version")] == [None] * 3
 
 
-def test_aDetailIsTold(logged: Callable[..., Logged]) -> None:
+def test_a_detail_is_told(logged: Callable[..., Logged]) -> None:
     class Rationed(KeepAliveProtocol):
         def persistenceDecided(self, request: Request, decision: Persistence) -> Persistence:
             return decision.close(f'"{request.number}" is enough')
@@ -266,15 +260,13 @@ def test_aDetailIsTold(logged: Callable[..., Logged]) -> None:
     it = logged("json", protocol=Rationed)
     for _ in range(100):  # details are made anew each time, and must not be kept for ever
         it.server.connect().send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    assert {r["persistence"]["detail"] for r in it.records() if r["event"] == "request"} == {
-        '"1" is enough'
-    }
+    assert {r["persistence"]["detail"] for r in it.records() if r["event"] == "request"} == {'"1" is enough'}
 
 
 # -- when lines are written ------------------------------------------------------------------------
 
 
-def test_linesWaitForEachOtherButNotForLong(logged: Callable[..., Logged]) -> None:
+def test_lines_wait_for_each_other_but_not_for_long(logged: Callable[..., Logged]) -> None:
     it = logged("combined", timeouts=Timeouts(idle=0, write=0))
     client = it.server.connect()
     assert it.clock.getDelayedCalls() == []
@@ -286,7 +278,7 @@ def test_linesWaitForEachOtherButNotForLong(logged: Callable[..., Logged]) -> No
     assert it.clock.getDelayedCalls() == []
 
 
-def test_manyLinesAreWrittenAtOnce(logged: Callable[..., Logged], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_lines_are_written_at_once(logged: Callable[..., Logged], monkeypatch: pytest.MonkeyPatch) -> None:
     writes: list[int] = []
     write = os.write
 
@@ -306,7 +298,7 @@ def test_manyLinesAreWrittenAtOnce(logged: Callable[..., Logged], monkeypatch: p
     assert len(writes) == 2
 
 
-def test_stoppingWritesWhatWaits(logged: Callable[..., Logged]) -> None:
+def test_stopping_writes_what_waits(logged: Callable[..., Logged]) -> None:
     it = logged("combined", timeouts=Timeouts(idle=0))
     client = it.server.connect()
     client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -318,7 +310,7 @@ def test_stoppingWritesWhatWaits(logged: Callable[..., Logged]) -> None:
     assert len(it.lines()) == 1
 
 
-def test_itAppends(logged: Callable[..., Logged], tmp_path: Path) -> None:
+def test_it_appends(logged: Callable[..., Logged], tmp_path: Path) -> None:
     (tmp_path / "access.log").write_text("before\n")
     it = logged("combined")
     it.server.connect().send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -326,13 +318,13 @@ def test_itAppends(logged: Callable[..., Logged], tmp_path: Path) -> None:
     assert len(it.lines()) == 2
 
 
-def test_aFileThatCannotBeOpenedIsAnOSError(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_opened_is_an_os_error(tmp_path: Path) -> None:
     log = AccessLog(tmp_path / "nowhere" / "access.log", reactor=Clock())
     with pytest.raises(OSError, match="nowhere"):
         log.start()
 
 
-def test_standardOutputIsADash(capfd: pytest.CaptureFixture[str]) -> None:
+def test_standard_output_is_a_dash(capfd: pytest.CaptureFixture[str]) -> None:
     log = AccessLog("-", reactor=Clock(), wallClock=lambda: NOON)
     server = MemoryServer(observers=[log])
     log.start()
@@ -343,7 +335,7 @@ def test_standardOutputIsADash(capfd: pytest.CaptureFixture[str]) -> None:
     os.fstat(1)  # and it is still open
 
 
-def test_aRenamedFileIsLeftForANewOne(logged: Callable[..., Logged], tmp_path: Path) -> None:
+def test_a_renamed_file_is_left_for_a_new_one(logged: Callable[..., Logged], tmp_path: Path) -> None:
     it = logged("combined")
     client = it.server.connect()
     client.send(b"GET /old HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -354,7 +346,7 @@ def test_aRenamedFileIsLeftForANewOne(logged: Callable[..., Logged], tmp_path: P
     assert ["/old" in line for line in old.read_text().splitlines()] == [True]
 
 
-def test_whatCannotBeReopenedGoesOnInTheOldFile(logged: Callable[..., Logged], tmp_path: Path) -> None:
+def test_what_cannot_be_reopened_goes_on_in_the_old_file(logged: Callable[..., Logged], tmp_path: Path) -> None:
     it = logged("combined")
     old = it.path.rename(tmp_path / "access.log.1")
     it.path.mkdir()
@@ -369,7 +361,7 @@ def test_whatCannotBeReopenedGoesOnInTheOldFile(logged: Callable[..., Logged], t
 
 
 class FullDisk:
-    """Stands in for ``os.write``: takes so many octets, then none until there is room again."""
+    """Stands in for ``os.write``: takes so many bytes, then none until there is room again."""
 
     def __init__(self, room: int) -> None:
         self.room: int | None = room
@@ -386,7 +378,7 @@ class FullDisk:
 
 
 @pytest.mark.parametrize("format", ["combined", "json"])
-def test_aFullDiskIsToldOnceAndMadeUpFor(
+def test_a_full_disk_is_told_once_and_made_up_for(
     logged: Callable[..., Logged], monkeypatch: pytest.MonkeyPatch, events: list[LogEvent], format: str
 ) -> None:
     it = logged(format)
@@ -422,7 +414,7 @@ def test_aFullDiskIsToldOnceAndMadeUpFor(
     ]
 
 
-def test_anApologyThatCannotBeWrittenIsNotALine(
+def test_an_apology_that_cannot_be_written_is_not_a_line(
     logged: Callable[..., Logged], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it = logged("combined")
@@ -442,7 +434,7 @@ def test_anApologyThatCannotBeWrittenIsNotALine(
     assert line.startswith("127.0.0.1 - - [")
 
 
-def test_nothingIsKeptOfConnectionsThatAreGone(logged: Callable[..., Logged]) -> None:
+def test_nothing_is_kept_of_connections_that_are_gone(logged: Callable[..., Logged]) -> None:
     it = logged("json", limits=Limits(maxConnections=3))
     for _ in range(3):
         client = it.server.connect()
@@ -452,7 +444,7 @@ def test_nothingIsKeptOfConnectionsThatAreGone(logged: Callable[..., Logged]) ->
 
 
 @pytest.mark.parametrize("format", ["combined", "json"])
-def test_nothingIsKeptOfLargeHeads(format: str, logged: Callable[..., Logged]) -> None:
+def test_nothing_is_kept_of_large_heads(format: str, logged: Callable[..., Logged]) -> None:
     it = logged(format)
     client = it.server.connect()
     target = b"/" + b"a" * 4000

@@ -18,8 +18,8 @@ from ka_twisted import CloseReason, KeepAliveProtocol, Persistence, Request, Res
 from ka_twisted.interfaces import IConnectionObserver
 from ka_twisted.observe import connections
 from ka_twisted.observe.connections import LENGTH, ConnectionLog
-from ka_twisted.testing import MemoryClient, MemoryServer
-from tests.core.driving import GET, get, post
+from ka_twisted.testing.memory import MemoryClient, MemoryServer
+from tests.http1.driving import GET, get, post
 from tests.server.driving import Held, echo, ignore, silent, stream_echo, uncounted
 
 NOON = 1793534400.25  # Sun, 01 Nov 2026 12:00:00.250 UTC
@@ -56,12 +56,12 @@ def numbers(told: dict[str, Any]) -> list[int]:
     return [request["request"] for request in told["latest"]]
 
 
-def test_itIsAnObserver() -> None:
+def test_it_is_an_observer() -> None:
     assert verifyObject(IConnectionObserver, ConnectionLog())
 
 
 @pytest.mark.parametrize("sizes", [(0, 50), (200, 0)])
-def test_itRemembersSomething(sizes: tuple[int, int]) -> None:
+def test_it_remembers_something(sizes: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="at least one connection, and one request of each"):
         ConnectionLog(*sizes)
 
@@ -69,7 +69,7 @@ def test_itRemembersSomething(sizes: tuple[int, int]) -> None:
 # -- stories ---------------------------------------------------------------------------------------
 
 
-def test_aStoryIsTheWholeOfIt() -> None:
+def test_a_story_is_the_whole_of_it() -> None:
     it = Logged(lambda request: deferLater(request.connection.clock, 1.5, lambda: b"hello"))
     it.server.advance(5)
     client = it.connect(get("/first?a=1"))
@@ -127,7 +127,7 @@ def test_aStoryIsTheWholeOfIt() -> None:
     ]
 
 
-def test_theLatestToCloseComesFirst() -> None:
+def test_the_latest_to_close_comes_first() -> None:
     it = Logged()
     clients = [it.connect(GET) for _ in range(3)]
     for place in (1, 2, 0):
@@ -135,7 +135,7 @@ def test_theLatestToCloseComesFirst() -> None:
     assert [told["connection"] for told in it.closed()] == [1, 3, 2]
 
 
-def test_aConnectionWithoutARequestHasAStory() -> None:
+def test_a_connection_without_a_request_has_a_story() -> None:
     it = Logged(timeouts=Timeouts(firstRequest=3))
     client = it.connect()
     it.server.advance(3)
@@ -144,7 +144,7 @@ def test_aConnectionWithoutARequestHasAStory() -> None:
     assert (told["requests"], told["latest"], told["ended"]["reason"]) == (0, [], "FIRST_REQUEST_TIMEOUT")
 
 
-def test_theReasonIsTheOneThatTheConnectionTells() -> None:
+def test_the_reason_is_the_one_that_the_connection_tells() -> None:
     it = Logged(lambda request: Response(200, b"", {"Connection": "close"}))
     client = it.connect(GET)
     client.disconnect()
@@ -165,7 +165,7 @@ def test_theReasonIsTheOneThatTheConnectionTells() -> None:
         (UNIXAddress(None), None),
     ],
 )
-def test_thePeerIsAnAddressOrNothing(address: IAddress, written: str | None) -> None:
+def test_the_peer_is_an_address_or_nothing(address: IAddress, written: str | None) -> None:
     it = Logged()
     client = it.connect(GET)
     client.transport._peer = address  # type: ignore[assignment]
@@ -175,7 +175,7 @@ def test_thePeerIsAnAddressOrNothing(address: IAddress, written: str | None) -> 
 # -- requests --------------------------------------------------------------------------------------
 
 
-def test_aRefusedRequestSaysWhy() -> None:
+def test_a_refused_request_says_why() -> None:
     it = Logged()
     it.server.advance(5)
     it.connect(b"GET /x HTTP/1.1\r\n\r\n")
@@ -186,14 +186,14 @@ def test_aRefusedRequestSaysWhy() -> None:
     assert "responseFraming" not in request
 
 
-def test_whatIsNoRequestLineHasNoMethod() -> None:
+def test_what_is_no_request_line_has_no_method() -> None:
     it = Logged()
     it.connect(b"\0\0\r\n\r\n")
     (request,) = it.open()[0]["latest"]
     assert [request[name] for name in ("method", "target", "version")] == [None] * 3
 
 
-def test_aRequestWithoutAResponseHasNoStatusAndNoDecision() -> None:
+def test_a_request_without_a_response_has_no_status_and_no_decision() -> None:
     it = Logged(silent)
     it.connect(GET).disconnect()
     (request,) = it.closed()[0]["latest"]
@@ -226,7 +226,7 @@ def test_aRequestWithoutAResponseHasNoStatusAndNoDecision() -> None:
         ),
     ],
 )
-def test_rowsAreToldWhereTheyMatter(handler: Any, data: bytes, rows: dict[str, str]) -> None:
+def test_rows_are_told_where_they_matter(handler: Any, data: bytes, rows: dict[str, str]) -> None:
     it = Logged(handler)
     it.connect(data)
     (request,) = [*it.open(), *it.closed()][0]["latest"]
@@ -234,7 +234,7 @@ def test_rowsAreToldWhereTheyMatter(handler: Any, data: bytes, rows: dict[str, s
     assert {name: request[name] for name in names if name in request} == rows
 
 
-def test_whatTheApplicationSaysOfItsDecisionIsTold() -> None:
+def test_what_the_application_says_of_its_decision_is_told() -> None:
     class Rationed(KeepAliveProtocol):
         def persistenceDecided(self, request: Request, decision: Persistence) -> Persistence:
             return decision.close("enough " * int(request.query))
@@ -249,7 +249,7 @@ def test_whatTheApplicationSaysOfItsDecisionIsTold() -> None:
     assert long.endswith("…")
 
 
-def test_aLongTargetIsCut() -> None:
+def test_a_long_target_is_cut() -> None:
     it = Logged()
     exactly = "/" + "x" * (LENGTH - 1)
     it.connect(get(exactly), get(exactly + "y"), get("/" + "z" * 8000))
@@ -260,7 +260,7 @@ def test_aLongTargetIsCut() -> None:
 # -- open connections ------------------------------------------------------------------------------
 
 
-def test_anOpenConnectionTellsWhatItHasDoneAndIsDoing() -> None:
+def test_an_open_connection_tells_what_it_has_done_and_is_doing() -> None:
     held = Held()
     it = Logged(held)
     it.connect(GET)
@@ -284,7 +284,7 @@ def test_anOpenConnectionTellsWhatItHasDoneAndIsDoing() -> None:
     assert [told["connection"] for told in it.open()] == [1]
 
 
-def test_thereIsALimitToHowManyOpenOnesAreTold() -> None:
+def test_there_is_a_limit_to_how_many_open_ones_are_told() -> None:
     it = Logged()
     for _ in range(5):
         it.connect()
@@ -293,7 +293,7 @@ def test_thereIsALimitToHowManyOpenOnesAreTold() -> None:
     ]  # fmt: skip
 
 
-def test_theSlowestAndTheOldestAreToldFirst() -> None:
+def test_the_slowest_and_the_oldest_are_told_first() -> None:
     it = Logged(lambda request: deferLater(request.connection.clock, float(request.query)))
     clients = [it.connect() for _ in range(6)]
     clients[3].send(get("/?3"))
@@ -307,7 +307,7 @@ def test_theSlowestAndTheOldestAreToldFirst() -> None:
     assert [told["connection"] for told in it.log.open(3)] == [5, 2, 1]
 
 
-def test_thereIsALimitToTheRequestsThatAreTold() -> None:
+def test_there_is_a_limit_to_the_requests_that_are_told() -> None:
     it = Logged()
     it.connect(*[GET] * 5).disconnect()
     it.connect(*[GET] * 5)
@@ -315,7 +315,7 @@ def test_thereIsALimitToTheRequestsThatAreTold() -> None:
     assert [numbers(it.log.closed(1, requests)[0]) for requests in (0, 2, 9)] == [[], [4, 5], [1, 2, 3, 4, 5]]
 
 
-def test_thereIsALimitToHowManyClosedOnesAreTold() -> None:
+def test_there_is_a_limit_to_how_many_closed_ones_are_told() -> None:
     it = Logged()
     for _ in range(3):
         it.connect().disconnect()
@@ -324,7 +324,7 @@ def test_thereIsALimitToHowManyClosedOnesAreTold() -> None:
     ]  # fmt: skip
 
 
-def test_oneCanBeLookedUp() -> None:
+def test_one_can_be_looked_up() -> None:
     it = Logged()
     it.connect(GET, GET).disconnect()
     it.connect(GET)
@@ -334,7 +334,7 @@ def test_oneCanBeLookedUp() -> None:
     assert it.log.story(3) is None
 
 
-def test_factoriesNumberTheirConnectionsApart() -> None:
+def test_factories_number_their_connections_apart() -> None:
     it = Logged()
     other = MemoryServer(observers=[it.log])
     it.connect(peer="192.0.2.7")
@@ -346,7 +346,7 @@ def test_factoriesNumberTheirConnectionsApart() -> None:
     assert it.log.story(1, "192.0.2.9:40001") is None
 
 
-def test_anIdleConnectionHasNoStoryBeforeItsFirstRequest() -> None:
+def test_an_idle_connection_has_no_story_before_its_first_request() -> None:
     it = Logged()
     client = it.connect()
     (told,) = it.open()
@@ -360,7 +360,7 @@ def test_anIdleConnectionHasNoStoryBeforeItsFirstRequest() -> None:
 # -- how much is kept ------------------------------------------------------------------------------
 
 
-def test_onlyTheLastRequestsAreKept() -> None:
+def test_only_the_last_requests_are_kept() -> None:
     it = Logged(requests=3)
     client = it.connect(*[GET] * 5)
     assert numbers(it.open()[0]) == [3, 4, 5]
@@ -369,14 +369,14 @@ def test_onlyTheLastRequestsAreKept() -> None:
     assert (told["requests"], numbers(told)) == (5, [3, 4, 5])
 
 
-def test_onlyTheLastConnectionsAreKept() -> None:
+def test_only_the_last_connections_are_kept() -> None:
     it = Logged(connections=3)
     for _ in range(5):
         it.connect(GET).disconnect()
     assert [told["connection"] for told in it.closed()] == [5, 4, 3]
 
 
-def test_openConnectionsShareTheirRoom() -> None:
+def test_open_connections_share_their_room() -> None:
     it = Logged(connections=2, requests=3)
     clients = [it.connect(*[GET] * 4) for _ in range(4)]
     assert [numbers(told) for told in reversed(it.open())] == [[2, 3, 4], [2, 3, 4], [4], [4]]
@@ -391,7 +391,7 @@ def test_openConnectionsShareTheirRoom() -> None:
     assert [numbers(told) for told in it.closed()] == [[6, 7], [4]]
 
 
-def test_whatIsKeptIsSmallWhateverComes() -> None:
+def test_what_is_kept_is_small_whatever_comes() -> None:
     """Of a request nothing large stays: not its fields, its body, an exception, nor what is said of it."""
     it = Logged(echo, requests=2)
     fields = b"".join(b"X-Field-%d: %b\r\n" % (number, b"v" * 100) for number in range(90))
@@ -400,13 +400,13 @@ def test_whatIsKeptIsSmallWhateverComes() -> None:
         b"POST /%b HTTP/1.1\r\nHost: a\r\n%bContent-Length: %d\r\n\r\n%b" % (b"t" * 8000, fields, len(body), body),
         b"GET /%b HTTP/1.1\r\nHost: a\r\n%b\r\n" % (b"t" * 8000, fields * 2),
     ).disconnect()
-    (about, records), = it.log._closed
+    ((about, records),) = it.log._closed
     assert len(records) == 2
     assert _size(about) + _size(records) < 6000
 
 
 @pytest.mark.parametrize(("data", "pieces"), [(GET, 7), (get("/" + "t" * 8000), None)])
-def test_anOpenConnectionKeepsNoHeadThatIsLarge(data: bytes, pieces: int | None) -> None:
+def test_an_open_connection_keeps_no_head_that_is_large(data: bytes, pieces: int | None) -> None:
     it = Logged()
     client = it.connect(GET)
     (story,) = it.log._stories.values()
@@ -418,7 +418,7 @@ def test_anOpenConnectionKeepsNoHeadThatIsLarge(data: bytes, pieces: int | None)
 
 
 def _size(value: Any) -> int:
-    """Octets of a value and of what it is made of, but for what is shared by all requests."""
+    """Bytes of a value and of what it is made of, but for what is shared by all requests."""
     size = sys.getsizeof(value)
     if isinstance(value, dict):
         return size + sum(_size(part) for pair in value.items() for part in pair)
@@ -428,7 +428,7 @@ def _size(value: Any) -> int:
     return size
 
 
-def test_anOrdinaryRequestCostsOneCall() -> None:
+def test_an_ordinary_request_costs_one_call() -> None:
     client = Logged().connect(GET, GET, GET)
     called: list[str] = []
 

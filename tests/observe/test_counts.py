@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from ka_twisted.observe.counts import Counts, Labels
 from ka_twisted.observe.exposition import FAMILIES, STATES
 from ka_twisted.observe.metrics import Metrics
-from ka_twisted.testing import MemoryServer
-from tests.core.driving import GET
+from ka_twisted.testing.memory import MemoryServer
+from tests.http1.driving import GET
 
 NUMBERS = st.dictionaries(st.tuples(st.sampled_from("abc"), st.sampled_from("xy")), st.integers(0, 1000))
 COUNTS = st.builds(Counts, st.dictionaries(st.sampled_from(("requests", "connections_closed")), NUMBERS))
@@ -32,16 +32,16 @@ def served(requests: int, *, closed: bool = False) -> Counts:
 
 
 def samples(counts: Counts) -> dict[str, float]:
-    octets, _ = counts.exposition()
+    data, _ = counts.exposition()
     return {
         sample.name + "".join(f" {value}" for value in sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(octets.decode())
+        for family in text_string_to_metric_families(data.decode())
         for sample in family.samples
     }
 
 
 @given(COUNTS, COUNTS, COUNTS)
-def test_theyAddUpInAnyOrder(a: Counts, b: Counts, c: Counts) -> None:
+def test_they_add_up_in_any_order(a: Counts, b: Counts, c: Counts) -> None:
     assert a + b == b + a
     assert (a + b) + c == a + (b + c)
     assert a + Counts() == a
@@ -51,39 +51,39 @@ def test_theyAddUpInAnyOrder(a: Counts, b: Counts, c: Counts) -> None:
 
 
 @given(COUNTS)
-def test_theyArriveAsTheyWereSent(counts: Counts) -> None:
+def test_they_arrive_as_they_were_sent(counts: Counts) -> None:
     assert Counts.fromJson(json.loads(json.dumps(counts.toJson()))) == counts
 
 
-def test_thoseOfAServerArriveAsTheyWereSent() -> None:
+def test_those_of_a_server_arrive_as_they_were_sent() -> None:
     counts = served(3)
     assert Counts.fromJson(json.loads(json.dumps(counts.toJson()))) == counts
     assert counts != Counts()
     assert counts != 3
 
 
-def test_addingLeavesTheSummandsAsTheyWere() -> None:
+def test_adding_leaves_the_summands_as_they_were() -> None:
     first, second = served(1), served(2)
     before = first.toJson()
     _ = first + second
     assert first.toJson() == before
 
 
-def test_gaugesAddUpToo() -> None:
+def test_gauges_add_up_too() -> None:
     both = served(1) + served(2) + served(3, closed=True)
     assert both.some("connections") == {("idle",): 2}
     assert both.total("connections") == 2
     assert both.of("connections_opened") == 3
 
 
-def test_theReuseRatioIsThatOfTheSum() -> None:
+def test_the_reuse_ratio_is_that_of_the_sum() -> None:
     assert Counts().reuse == 0
     assert served(1).reuse == 0
     assert (served(1) + served(9)).reuse == 0.8
     assert samples(served(1) + served(9))["ka_twisted_connection_reuse_ratio"] == 0.8
 
 
-def test_histogramsAddUp() -> None:
+def test_histograms_add_up() -> None:
     told = samples(served(1, closed=True) + served(7, closed=True))
     assert told["ka_twisted_connection_requests_bucket 1.0"] == 1
     assert told["ka_twisted_connection_requests_bucket 10.0"] == 2
@@ -91,7 +91,7 @@ def test_histogramsAddUp() -> None:
     assert told["ka_twisted_connection_requests_sum"] == 8
 
 
-def test_aDifferenceIsWhatHasComeSince() -> None:
+def test_a_difference_is_what_has_come_since() -> None:
     metrics = Metrics()
     client = MemoryServer(observers=[metrics]).connect()
     client.send(GET * 2)
@@ -104,7 +104,7 @@ def test_aDifferenceIsWhatHasComeSince() -> None:
     assert since.of("connections_closed", "PEER_CLOSED_IDLE", "peer") == 1
 
 
-def test_whatHasEndedHasNothingOpen() -> None:
+def test_what_has_ended_has_nothing_open() -> None:
     counts = served(2)
     ended = counts.ended()
     assert (counts.total("connections"), ended.total("connections")) == (1, 0)
@@ -112,46 +112,44 @@ def test_whatHasEndedHasNothingOpen() -> None:
     assert set(ended.families["connections"]) == set(counts.families["connections"])
 
 
-@pytest.mark.parametrize(
-    ("share", "bound"), [(0, 0.1), (0.5, 0.1), (0.51, 0.5), (0.9, 0.5), (0.91, inf), (1, inf)]
-)
-def test_aQuantileIsTheEndOfItsRange(share: float, bound: float) -> None:
+@pytest.mark.parametrize(("share", "bound"), [(0, 0.1), (0.5, 0.1), (0.51, 0.5), (0.9, 0.5), (0.91, inf), (1, inf)])
+def test_a_quantile_is_the_end_of_its_range(share: float, bound: float) -> None:
     ranges: dict[Labels, float] = {("0.05",): 0, ("0.1",): 5, ("0.5",): 4, ("+Inf",): 1, ("sum",): 70.0}
     assert Counts({"wait": ranges}).quantile("wait", share) == bound
 
 
-def test_nothingHasNoQuantile() -> None:
+def test_nothing_has_no_quantile() -> None:
     assert Counts().quantile("wait", 0.5) is None
     assert served(0).quantile("time_to_first_byte_seconds", 0.5) is None
 
 
-def test_whatIsCountedIsExposedAndNothingElse() -> None:
+def test_what_is_counted_is_exposed_and_nothing_else() -> None:
     assert set(served(1).families) == {family.name for family in FAMILIES}
 
 
-def test_noCountsAreAnExpositionToo() -> None:
+def test_no_counts_are_an_exposition_too() -> None:
     told = samples(Counts())
     assert told["ka_twisted_connection_reuse_ratio"] == 0
     assert told["ka_twisted_connection_requests_count"] == 0
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_whatTheServerDoesIsToldWhereItIsKnown(state: str) -> None:
-    octets, kind = Counts().exposition(state, state != "draining")
+def test_what_the_server_does_is_told_where_it_is_known(state: str) -> None:
+    data, kind = Counts().exposition(state, state != "draining")
     assert kind.startswith("text/plain")
-    assert f'ka_twisted_server_state{{state="{state}"}} 1.0\n'.encode() in octets
-    assert octets.count(b"ka_twisted_server_state{") == len(STATES)
-    assert (b"ka_twisted_ready 0.0\n" in octets) is (state == "draining")
+    assert f'ka_twisted_server_state{{state="{state}"}} 1.0\n'.encode() in data
+    assert data.count(b"ka_twisted_server_state{") == len(STATES)
+    assert (b"ka_twisted_ready 0.0\n" in data) is (state == "draining")
     assert b"ka_twisted_ready" not in Counts().exposition()[0]
 
 
-def test_workersThatDiedAreCounted() -> None:
+def test_workers_that_died_are_counted() -> None:
     metrics = Metrics()
     metrics.workerDied()
     assert metrics.counts().of("worker_deaths") == 1
 
 
-def test_handshakesAndReloadsAreCountedByWhatCameOfThem() -> None:
+def test_handshakes_and_reloads_are_counted_by_what_came_of_them() -> None:
     metrics = Metrics()
     metrics.handshakeFailed("timeout")
     metrics.handshakeFailed("not TLS")

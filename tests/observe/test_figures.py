@@ -9,9 +9,9 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 
 from ka_twisted import Request, Response, Switch, Timeouts
-from ka_twisted.core.pipeline import Exchange
-from ka_twisted.testing import MemoryServer
-from tests.core.driving import GET
+from ka_twisted.http1.pipeline import Exchange
+from ka_twisted.testing.memory import MemoryServer
+from tests.http1.driving import GET
 from tests.server.driving import BIG, Held, Observer, echo, silent
 
 EXPECTING = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
@@ -24,42 +24,42 @@ def exchanges(server: MemoryServer) -> list[Exchange]:
     return sorted(observer.exchanges, key=lambda exchange: exchange.number)
 
 
-def test_octetsAreThoseOfHttpInBothDirections() -> None:
+def test_bytes_are_those_of_http_in_both_directions() -> None:
     client = MemoryServer(echo).connect()
-    assert (client.protocol.octetsReceived, client.protocol.octetsSent) == (0, 0)
+    assert (client.protocol.bytesReceived, client.protocol.bytesSent) == (0, 0)
     post = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
     client.send(GET + post, pieces=7)
-    assert client.protocol.octetsReceived == len(GET + post)
-    assert client.protocol.octetsSent == len(client.received)
+    assert client.protocol.bytesReceived == len(GET + post)
+    assert client.protocol.bytesSent == len(client.received)
 
 
-def test_whatWaitsToBeSentCountsAsSent() -> None:
+def test_what_waits_to_be_sent_counts_as_sent() -> None:
     client = MemoryServer(lambda request: BIG).connect()
     client.stall()
     client.send(GET)
     assert client.received == b""
-    assert client.protocol.octetsSent > len(BIG)
+    assert client.protocol.bytesSent > len(BIG)
 
 
-def test_octetsThatComeLateAreNotCountedAsReceived() -> None:
+def test_bytes_that_come_late_are_not_counted_as_received() -> None:
     server = MemoryServer(timeouts=Timeouts(idle=15))
     client = server.connect()
     client.send(GET)
     server.advance(15)
     client.send(GET * 2)
-    assert (client.protocol.octetsReceived, client.protocol.lateOctets) == (len(GET), 2 * len(GET))
+    assert (client.protocol.bytesReceived, client.protocol.lateBytes) == (len(GET), 2 * len(GET))
 
 
-def test_anotherProtocolCountsForItself() -> None:
+def test_another_protocol_counts_for_itself() -> None:
     server = MemoryServer(upgrades={"echo": lambda request: Switch(Protocol())})
     client = server.connect()
     ask = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
     client.send(ask)
     client.send(b"something else")
-    assert client.protocol.octetsReceived == len(ask)
+    assert client.protocol.bytesReceived == len(ask)
 
 
-def test_theDepthIsThatOfItsTime() -> None:
+def test_the_depth_is_that_of_its_time() -> None:
     held = Held()
     server = MemoryServer(held, observers=[Observer()])
     client = server.connect()
@@ -73,7 +73,7 @@ def test_theDepthIsThatOfItsTime() -> None:
     assert [exchange.depth for exchange in exchanges(server)] == [1, 2, 3, 3, 1]
 
 
-def test_aResponseThatIsMadeWhileItIsSentTellsWhenItBegan() -> None:
+def test_a_response_that_is_made_while_it_is_sent_tells_when_it_began() -> None:
     async def handler(request: Request) -> Response:
         clock = request.connection.clock
         await deferLater(clock, 2)
@@ -93,7 +93,7 @@ def test_aResponseThatIsMadeWhileItIsSentTellsWhenItBegan() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "overdue"), [(0.5, False), (1.5, True)])
-def test_anExpectationThatTimeDecidedIsKnown(seconds: float, overdue: bool) -> None:
+def test_an_expectation_that_time_decided_is_known(seconds: float, overdue: bool) -> None:
     async def handler(request: Request) -> bytes:
         await deferLater(request.connection.clock, seconds)
         return await request.read()
@@ -107,7 +107,7 @@ def test_anExpectationThatTimeDecidedIsKnown(seconds: float, overdue: bool) -> N
     assert [exchange.overdue for exchange in exchanges(server)] == [overdue]
 
 
-def test_aBodyThatComesUninvitedLeavesTimeNothingToDecide() -> None:
+def test_a_body_that_comes_uninvited_leaves_time_nothing_to_decide() -> None:
     server = MemoryServer(silent, observers=[Observer()], timeouts=Timeouts(expectation=1))
     client = server.connect()
     client.send(EXPECTING)

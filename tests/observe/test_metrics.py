@@ -18,12 +18,12 @@ from twisted.internet.task import deferLater
 from zope.interface.verify import verifyObject
 
 from ka_twisted import CloseReason, Limits, Request, Response, Timeouts
-from ka_twisted.core.server import _STATE_NAMES
+from ka_twisted.http1.server import _STATE_NAMES
 from ka_twisted.interfaces import IConnectionObserver
 from ka_twisted.observe import metrics
 from ka_twisted.observe.metrics import TIMERS, Metrics
-from ka_twisted.testing import MemoryClient, MemoryServer
-from tests.core.driving import GET
+from ka_twisted.testing.memory import MemoryClient, MemoryServer
+from tests.http1.driving import GET
 from tests.server.driving import BIG, Held, ignore, silent, uncounted
 
 Handler = Callable[[Request], Any]
@@ -47,12 +47,12 @@ class Measured:
 
     def read(self) -> dict[tuple[str, ...], float]:
         """All samples as Prometheus reads them, by their name without the prefix and their labels' values."""
-        octets, kind = self.metrics.exposition()
+        data, kind = self.metrics.exposition()
         assert kind.startswith("text/plain; version=")
         return {
             (sample.name.removeprefix("ka_twisted_"), *(sample.labels[name] for name in sorted(sample.labels))):
                 sample.value
-            for family in text_string_to_metric_families(octets.decode())
+            for family in text_string_to_metric_families(data.decode())
             for sample in family.samples
         }  # fmt: skip
 
@@ -65,17 +65,17 @@ class Measured:
         return self.read()[name,]
 
 
-def test_theyAreAnObserver() -> None:
+def test_they_are_an_observer() -> None:
     assert verifyObject(IConnectionObserver, Metrics())
 
 
-def test_withoutTheirLibraryTheySayInOneSentenceWhatIsMissing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_their_library_they_say_in_one_sentence_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(ImportError, match=r"^Metrics needs the package prometheus-client: pip install \S+$"):
         Metrics()
 
 
-def test_theyCanShareARegistry() -> None:
+def test_they_can_share_a_registry() -> None:
     registry = CollectorRegistry(auto_describe=True)
     metrics = Metrics(registry)
     assert metrics.registry is registry
@@ -84,10 +84,10 @@ def test_theyCanShareARegistry() -> None:
         Metrics(registry)
 
 
-def test_aHandlerCanReturnThem() -> None:
+def test_a_handler_can_return_them() -> None:
     def handler(request: Request) -> Response:
-        octets, kind = measured.metrics.exposition()
-        return Response(200, octets, {"Content-Type": kind})
+        data, kind = measured.metrics.exposition()
+        return Response(200, data, {"Content-Type": kind})
 
     measured = Measured(handler)
     (response,) = measured.connect(GET).responses
@@ -95,7 +95,7 @@ def test_aHandlerCanReturnThem() -> None:
     assert str(response.headers.get("content-type")).startswith("text/plain")
 
 
-def test_everyMetricIsNamedAsPrometheusWantsIt() -> None:
+def test_every_metric_is_named_as_prometheus_wants_it() -> None:
     measured = Measured()
     measured.connect(GET)
     for metric in measured.metrics.collect():
@@ -104,21 +104,21 @@ def test_everyMetricIsNamedAsPrometheusWantsIt() -> None:
         assert all(sample.name.endswith("_total") for sample in metric.samples) == (metric.type == "counter")
 
 
-def test_everyMetricIsDescribedWithItsType() -> None:
+def test_every_metric_is_described_with_its_type() -> None:
     page = (Path(__file__).parents[2] / "docs" / "observability.md").read_text("utf-8")
     measured = Measured()
     measured.connect(GET)
-    octets, _ = measured.metrics.counts().exposition("serving", ready=True)
+    data, _ = measured.metrics.counts().exposition("serving", ready=True)
     exposed = {
         (family.name + "_total" * (family.type == "counter"), family.type)
-        for family in text_string_to_metric_families(octets.decode())
+        for family in text_string_to_metric_families(data.decode())
     }
     described = re.findall(r"^\| `(\w+)` \| (\w+) \| \S", page, re.MULTILINE)
     assert len(described) == len(set(described))
     assert set(described) == exposed
 
 
-def test_theirOwnExpositionIsThatOfTheirCounts() -> None:
+def test_their_own_exposition_is_that_of_their_counts() -> None:
     measured = Measured()
     measured.connect(GET, GET).disconnect()
     assert measured.metrics.exposition() == measured.metrics.counts().exposition()
@@ -127,7 +127,7 @@ def test_theirOwnExpositionIsThatOfTheirCounts() -> None:
 # -- connections -----------------------------------------------------------------------------------
 
 
-def test_openConnectionsAreCountedByWhatTheyDo() -> None:
+def test_open_connections_are_counted_by_what_they_do() -> None:
     measured = Measured(silent, timeouts=Timeouts(idle=15, firstRequest=0))
     measured.connect()
     measured.connect(GET)
@@ -138,7 +138,7 @@ def test_openConnectionsAreCountedByWhatTheyDo() -> None:
     }  # fmt: skip
 
 
-def test_idleAndClosingConnectionsAreToldApart() -> None:
+def test_idle_and_closing_connections_are_told_apart() -> None:
     measured = Measured(timeouts=Timeouts(idle=15))
     measured.connect(GET)
     assert measured.some("connections") == {("idle",): 1}
@@ -149,11 +149,11 @@ def test_idleAndClosingConnectionsAreToldApart() -> None:
     assert measured.one("connections_opened_total") == 1
 
 
-def test_everyStateThereIsHasItsSample() -> None:
+def test_every_state_there_is_has_its_sample() -> None:
     assert {state for (state,) in _labels("ka_twisted_connections")} == {*_STATE_NAMES.values(), "responding"}
 
 
-def test_aFactoryThatIsGoneIsForgotten() -> None:
+def test_a_factory_that_is_gone_is_forgotten() -> None:
     metrics = Metrics()
     server = MemoryServer(observers=[metrics])
     server.connect()
@@ -163,7 +163,7 @@ def test_aFactoryThatIsGoneIsForgotten() -> None:
     assert list(metrics._open) == []
 
 
-def test_closesAreCountedByReasonAndByWhom() -> None:
+def test_closes_are_counted_by_reason_and_by_whom() -> None:
     measured = Measured(timeouts=Timeouts(idle=15))
     measured.connect(GET).disconnect()
     measured.connect(GET).disconnect()
@@ -178,19 +178,19 @@ def test_closesAreCountedByReasonAndByWhom() -> None:
     }
 
 
-def test_theSameReasonIsCountedApartWhenItIsOurs() -> None:
+def test_the_same_reason_is_counted_apart_when_it_is_ours() -> None:
     measured = Measured(lambda request: Response(200, b"", {"Connection": "close"}))
     measured.connect(GET).disconnect()
     assert measured.some("connections_closed_total") == {("us", "CLOSE_REQUESTED"): 1}
 
 
-def test_everyReasonIsThereFromTheStart() -> None:
+def test_every_reason_is_there_from_the_start() -> None:
     assert {reason for _, reason in _labels("ka_twisted_connections_closed_total")} == {
         reason.name for reason in CloseReason.all()
     }
 
 
-def test_requestsPerConnectionAreAHistogram() -> None:
+def test_requests_per_connection_are_a_histogram() -> None:
     measured = Measured()
     for count in (0, 1, 1, 7):
         measured.connect(GET * count).disconnect()
@@ -201,7 +201,7 @@ def test_requestsPerConnectionAreAHistogram() -> None:
     assert [buckets[le,] for le in ("0.0", "1.0", "5.0", "10.0", "+Inf")] == [1, 3, 3, 4, 4]
 
 
-def test_reuseIsAShareOfAllRequestsThoseOfOpenConnectionsIncluded() -> None:
+def test_reuse_is_a_share_of_all_requests_those_of_open_connections_included() -> None:
     measured = Measured()
     assert measured.one("connection_reuse_ratio") == 0
     measured.connect()
@@ -211,7 +211,7 @@ def test_reuseIsAShareOfAllRequestsThoseOfOpenConnectionsIncluded() -> None:
     assert measured.one("connection_reuse_ratio") == 0.5
 
 
-def test_octetsOfOpenAndOfClosedConnectionsAddUp() -> None:
+def test_bytes_of_open_and_of_closed_connections_add_up() -> None:
     measured = Measured()
     assert (measured.one("received_bytes_total"), measured.one("sent_bytes_total")) == (0, 0)
     clients = [measured.connect(GET, GET), measured.connect(GET)]
@@ -221,7 +221,7 @@ def test_octetsOfOpenAndOfClosedConnectionsAddUp() -> None:
         clients[0].disconnect()
 
 
-def test_whatComesAfterAnIdleCloseIsARaceLost() -> None:
+def test_what_comes_after_an_idle_close_is_a_race_lost() -> None:
     measured = Measured(timeouts=Timeouts(idle=15))
     clients = [measured.connect(GET), measured.connect(), measured.connect(GET)]
     closing = measured.connect(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
@@ -247,7 +247,7 @@ def test_whatComesAfterAnIdleCloseIsARaceLost() -> None:
         ("write", GET, {"handler": lambda request: BIG}),
     ],
 )
-def test_aTimerThatEndsAConnectionHasFired(timer: str, data: bytes, settings: dict[str, Any]) -> None:
+def test_a_timer_that_ends_a_connection_has_fired(timer: str, data: bytes, settings: dict[str, Any]) -> None:
     async def read(request: Request) -> bytes:
         return await request.read()
 
@@ -261,13 +261,13 @@ def test_aTimerThatEndsAConnectionHasFired(timer: str, data: bytes, settings: di
     assert measured.some("timers_fired_total") == {(timer,): 1}
 
 
-def test_everyTimerThatCanEndAConnectionIsThere() -> None:
+def test_every_timer_that_can_end_a_connection_is_there() -> None:
     timed = {reason.name for reason in CloseReason.all() if reason.name.endswith("_TIMEOUT")}
     assert set(TIMERS) == timed
     assert {timer for (timer,) in _labels("ka_twisted_timers_fired_total")} == {*TIMERS.values(), "expectation"}
 
 
-def test_anExpectationThatTimeDecidedIsATimerThatFired() -> None:
+def test_an_expectation_that_time_decided_is_a_timer_that_fired() -> None:
     measured = Measured(silent, timeouts=Timeouts(expectation=1))
     client = measured.connect(EXPECTING)
     measured.server.advance(2)
@@ -278,7 +278,7 @@ def test_anExpectationThatTimeDecidedIsATimerThatFired() -> None:
 # -- requests --------------------------------------------------------------------------------------
 
 
-def test_requestsAreCountedByMethodAndClass() -> None:
+def test_requests_are_counted_by_method_and_class() -> None:
     statuses = {"/204": 204, "/404": 404, "/500": 500}
     measured = Measured(lambda request: Response(statuses.get(request.path, 200)))
     for method, path in ((b"GET", b"/"), (b"GET", b"/204"), (b"HEAD", b"/404"), (b"PUT", b"/500")):
@@ -288,14 +288,14 @@ def test_requestsAreCountedByMethodAndClass() -> None:
     }  # fmt: skip
 
 
-def test_aRequestWithoutAResponseHasNoClass() -> None:
+def test_a_request_without_a_response_has_no_class() -> None:
     measured = Measured(silent)
     measured.connect(GET).disconnect()
     assert measured.some("requests_total") == {("GET", "none"): 1}
     assert measured.one("time_to_first_byte_seconds_count") == 0
 
 
-def test_methodsThatPeersInventAreOne() -> None:
+def test_methods_that_peers_invent_are_one() -> None:
     measured = Measured()
     client = measured.connect()
     for number in range(100):
@@ -306,7 +306,7 @@ def test_methodsThatPeersInventAreOne() -> None:
     assert set(measured.metrics._requests) == {b"other"}
 
 
-def test_timeToTheFirstByteOfAWholeResponseIsThatOfItsHandler() -> None:
+def test_time_to_the_first_byte_of_a_whole_response_is_that_of_its_handler() -> None:
     measured = Measured(lambda request: deferLater(request.connection.clock, 0.2, lambda: b"slow"))
     measured.connect(GET)
     measured.server.advance(1)
@@ -316,7 +316,7 @@ def test_timeToTheFirstByteOfAWholeResponseIsThatOfItsHandler() -> None:
     assert buckets["0.25",] == 1
 
 
-def test_timeToTheFirstByteOfAStreamEndsWithItsHead() -> None:
+def test_time_to_the_first_byte_of_a_stream_ends_with_its_head() -> None:
     async def handler(request: Request) -> Response:
         await deferLater(request.connection.clock, 2)
         return Response.stream(uncounted(BIG, BIG))
@@ -332,14 +332,14 @@ def test_timeToTheFirstByteOfAStreamEndsWithItsHead() -> None:
     assert measured.one("time_to_first_byte_seconds_sum") == pytest.approx(2)
 
 
-def test_whatTheConnectionAnswersByItselfTakesNoTime() -> None:
+def test_what_the_connection_answers_by_itself_takes_no_time() -> None:
     measured = Measured()
     measured.connect(b"GET / HTTP/1.1\r\n\r\n")
     assert measured.some("requests_total") == {("GET", "4xx"): 1}
     assert measured.one("time_to_first_byte_seconds_count") == 0
 
 
-def test_theDepthOfThePipelineIsAHistogram() -> None:
+def test_the_depth_of_the_pipeline_is_a_histogram() -> None:
     held = Held()
     measured = Measured(held, limits=Limits(pipelineDepth=8))
     client = measured.connect(GET * 3)
@@ -352,7 +352,7 @@ def test_theDepthOfThePipelineIsAHistogram() -> None:
     assert measured.one("pipeline_depth_sum") == 1 + 2 + 3 + 1
 
 
-def test_aRequestInServiceIsNotCountedYet() -> None:
+def test_a_request_in_service_is_not_counted_yet() -> None:
     measured = Measured(lambda request: Deferred())
     measured.connect(GET)
     assert measured.some("requests_total") == {}
@@ -362,7 +362,7 @@ def test_aRequestInServiceIsNotCountedYet() -> None:
 # -- what they cost --------------------------------------------------------------------------------
 
 
-def test_anOrdinaryRequestCostsOneCall() -> None:
+def test_an_ordinary_request_costs_one_call() -> None:
     client = Measured().connect(GET, GET, GET)
     called: list[str] = []
 

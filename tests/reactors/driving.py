@@ -52,12 +52,12 @@ class Recording(Protocol):
         self._waiting: list[tuple[int, Deferred[bytes]]] = []
 
     @property
-    def octets(self) -> bytes:
+    def data(self) -> bytes:
         """All that was received."""
         return b"".join(self.received)
 
     def until(self, count: int) -> Deferred[bytes]:
-        """Fires with all octets received, when there are so many."""
+        """Fires with all bytes received, when there are so many."""
         enough: Deferred[bytes] = Deferred()
         self._waiting.append((count, enough))
         self._look()
@@ -68,7 +68,7 @@ class Recording(Protocol):
         ready = [enough for count, enough in self._waiting if size >= count]
         self._waiting = [waiting for waiting in self._waiting if size < waiting[0]]
         for enough in ready:
-            enough.callback(self.octets)
+            enough.callback(self.data)
 
     def connectionMade(self) -> None:
         self.made.callback(self)

@@ -59,7 +59,7 @@ def listed(modules: list[str]) -> dict[str, str | None]:
 
 
 @pytest.mark.parametrize("modules", GROUPS.values(), ids=GROUPS)
-def test_twistedsOwnTestsPass(modules: list[str], tmp_path: Path) -> None:
+def test_twisteds_own_tests_pass(modules: list[str], tmp_path: Path) -> None:
     expected = listed(modules)
     done = subprocess.run(
         [sys.executable, "-m", "tests.reactors.acceptance", ",".join(expected), *modules],
@@ -93,6 +93,6 @@ def _isHere(name: str, modules: list[str]) -> bool:
     )
 
 
-def test_everyExceptionIsLookedAt() -> None:
+def test_every_exception_is_looked_at() -> None:
     groups = list(GROUPS.values())
     assert [name for name in EXCEPTIONS if not any(_isHere(name, modules) for modules in groups)] == []

@@ -11,8 +11,8 @@ from tests.reactors.driving import run
 
 pytest.importorskip("OpenSSL", reason="pyOpenSSL, of the extra tls, is not installed")
 
-from tests.server.test_tls import tour
+from tests.net.test_tls import tour
 
 
-def test_tlsAndProxyHeaders(reactor: UvloopReactor, tmp_path: Path) -> None:
+def test_tls_and_proxy_headers(reactor: UvloopReactor, tmp_path: Path) -> None:
     run(reactor, lambda: tour(reactor, tmp_path))

@@ -25,8 +25,8 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from ka_twisted import KeepAliveFactory, Request, Response
+from ka_twisted.net.output import SocketOutput
 from ka_twisted.reactors.uvloop import UvloopReactor
-from ka_twisted.server.transport import DirectOutlet
 from tests.reactors.driving import Recording, every, only, run
 
 
@@ -45,16 +45,16 @@ async def echoed(reactor: UvloopReactor, address: Any) -> bytes:
     reactor.connectTCP(address.host, address.port, only(client))
     await client.made
     client.transport.write(b"hello")
-    octets = await client.until(5)
+    data = await client.until(5)
     client.transport.loseConnection()
     await client.lost
-    return octets
+    return data
 
 
 # ---- listening
 
 
-def test_aPortThatWasStoppedListensAgain(reactor: UvloopReactor) -> None:
+def test_a_port_that_was_stopped_listens_again(reactor: UvloopReactor) -> None:
     async def test() -> None:
         port = reactor.listenTCP(0, every(Echo), interface="127.0.0.1")
         address = port.getHost()
@@ -69,7 +69,7 @@ def test_aPortThatWasStoppedListensAgain(reactor: UvloopReactor) -> None:
     run(reactor, test)
 
 
-def test_aPortCanBeStoppedBeforeTheReactorRuns(reactor: UvloopReactor) -> None:
+def test_a_port_can_be_stopped_before_the_reactor_runs(reactor: UvloopReactor) -> None:
     port = reactor.listenTCP(0, every(Echo), interface="127.0.0.1")
     number = port.getHost().port
     with pytest.raises(CannotListenError):
@@ -83,7 +83,7 @@ def test_aPortCanBeStoppedBeforeTheReactorRuns(reactor: UvloopReactor) -> None:
     run(reactor, test)
 
 
-def test_aListeningSocketIsAdopted(reactor: UvloopReactor) -> None:
+def test_a_listening_socket_is_adopted(reactor: UvloopReactor) -> None:
     async def test() -> None:
         with socket.create_server(("127.0.0.1", 0)) as listening:
             listening.setblocking(False)
@@ -94,7 +94,7 @@ def test_aListeningSocketIsAdopted(reactor: UvloopReactor) -> None:
     run(reactor, test)
 
 
-def test_aListeningUnixSocketIsAdopted(reactor: UvloopReactor, tmp_path: Path) -> None:
+def test_a_listening_unix_socket_is_adopted(reactor: UvloopReactor, tmp_path: Path) -> None:
     async def test() -> None:
         path = str(tmp_path / "socket")
         with socket.socket(socket.AF_UNIX) as listening:
@@ -113,12 +113,12 @@ def test_aListeningUnixSocketIsAdopted(reactor: UvloopReactor, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("adopt", ["adoptStreamPort", "adoptStreamConnection"])
-def test_otherFamiliesAreNotAdopted(reactor: UvloopReactor, adopt: str) -> None:
+def test_other_families_are_not_adopted(reactor: UvloopReactor, adopt: str) -> None:
     with pytest.raises(UnsupportedAddressFamily):
         getattr(reactor, adopt)(0, 0, every(Echo))
 
 
-def test_aUnixSocketHasItsModeItsLockAndGoesAway(reactor: UvloopReactor, tmp_path: Path) -> None:
+def test_a_unix_socket_has_its_mode_its_lock_and_goes_away(reactor: UvloopReactor, tmp_path: Path) -> None:
     path = tmp_path / "socket"
 
     async def test() -> None:
@@ -155,7 +155,7 @@ def noFileDescriptors() -> Iterator[None]:
             os.close(descriptor)
 
 
-def test_withoutFileDescriptorsConnectionsAreRefusedAndThenServedAgain(reactor: UvloopReactor) -> None:
+def test_without_file_descriptors_connections_are_refused_and_then_served_again(reactor: UvloopReactor) -> None:
     async def test() -> None:
         port = reactor.listenTCP(0, every(Echo), interface="127.0.0.1")
         turns: list[None] = []
@@ -183,7 +183,7 @@ def test_withoutFileDescriptorsConnectionsAreRefusedAndThenServedAgain(reactor: 
 # ---- time
 
 
-def test_theLoopWakesUpOnceForACall(reactor: UvloopReactor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loop_wakes_up_once_for_a_call(reactor: UvloopReactor, monkeypatch: pytest.MonkeyPatch) -> None:
     woken: list[float] = []
     runUntilCurrent = reactor.runUntilCurrent
     monkeypatch.setattr(reactor, "runUntilCurrent", lambda: woken.append(time.time()) or runUntilCurrent())
@@ -200,7 +200,7 @@ def test_theLoopWakesUpOnceForACall(reactor: UvloopReactor, monkeypatch: pytest.
     run(reactor, test)
 
 
-def test_aCallMovedSoonerIsMadeSooner(reactor: UvloopReactor) -> None:
+def test_a_call_moved_sooner_is_made_sooner(reactor: UvloopReactor) -> None:
     async def test() -> None:
         made: Deferred[None] = Deferred()
         call = reactor.callLater(1000, made.callback, None)
@@ -215,7 +215,7 @@ def test_aCallMovedSoonerIsMadeSooner(reactor: UvloopReactor) -> None:
     run(reactor, test)
 
 
-def test_oneTurnRunsWhatIsDue(reactor: UvloopReactor) -> None:
+def test_one_turn_runs_what_is_due(reactor: UvloopReactor) -> None:
     made: list[str] = []
     reactor.startRunning(False)
     reactor.callLater(0, made.append, "now")
@@ -231,7 +231,7 @@ def test_oneTurnRunsWhatIsDue(reactor: UvloopReactor) -> None:
 # ---- asyncio
 
 
-def test_asyncioCodeRunsInIt(reactor: UvloopReactor) -> None:
+def test_asyncio_code_runs_in_it(reactor: UvloopReactor) -> None:
     async def slept() -> object:
         await asyncio.sleep(0.001)
         return asyncio.get_running_loop()
@@ -242,7 +242,7 @@ def test_asyncioCodeRunsInIt(reactor: UvloopReactor) -> None:
     assert run(reactor, test) is reactor.eventLoop
 
 
-def test_withoutALoopItMakesOneOfUvloops() -> None:
+def test_without_a_loop_it_makes_one_of_uvloops() -> None:
     reactor = UvloopReactor()
     try:
         assert isinstance(reactor.eventLoop, uvloop.Loop)
@@ -255,7 +255,7 @@ def test_withoutALoopItMakesOneOfUvloops() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="without pidfd_open, asyncio's subprocesses take SIGCHLD")
-def test_processesOfBothKindsAreHeardOf(reactor: UvloopReactor) -> None:
+def test_processes_of_both_kinds_are_heard_of(reactor: UvloopReactor) -> None:
     class Spawned(ProcessProtocol):
         def __init__(self) -> None:
             self.ended: Deferred[None] = Deferred()
@@ -280,7 +280,7 @@ def test_processesOfBothKindsAreHeardOf(reactor: UvloopReactor) -> None:
 # ---- our server
 
 
-def test_pipelinedRequestsAreAnsweredInOrder(reactor: UvloopReactor) -> None:
+def test_pipelined_requests_are_answered_in_order(reactor: UvloopReactor) -> None:
     async def handler(request: Request) -> Response:
         body = await request.read(limit=1000000)
         return Response(200, f"{request.number} {request.path} {len(body)};")
@@ -292,14 +292,14 @@ def test_pipelinedRequestsAreAnsweredInOrder(reactor: UvloopReactor) -> None:
         reactor.connectTCP("127.0.0.1", port.getHost().port, only(client))
         await client.made
         (protocol,) = factory.connections
-        assert not isinstance(protocol._outlet, DirectOutlet)
+        assert not isinstance(protocol._outlet, SocketOutput)
         for number in range(1, 51):
             client.transport.write(b"GET /%d HTTP/1.1\r\nHost: shop\r\n\r\n" % number)
         client.transport.write(
             b"POST /last HTTP/1.1\r\nHost: shop\r\nConnection: close\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300000
         )
         assert isinstance(await client.lost, ConnectionDone)
-        answers = [part.rpartition(b"\r\n\r\n")[2] for part in client.octets.split(b";")[:-1]]
+        answers = [part.rpartition(b"\r\n\r\n")[2] for part in client.data.split(b";")[:-1]]
         assert answers == [b"%d /%d 0" % (number, number) for number in range(1, 51)] + [b"51 /last 300000"]
         await port.stopListening()
 
@@ -320,16 +320,14 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
     path = tmp_path_factory.mktemp("tls") / "server.pem"
     path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         + builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
     )
     return path
 
 
 @pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
-def test_tlsEndpointsServe(reactor: UvloopReactor, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tls_endpoints_serve(reactor: UvloopReactor, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from twisted.internet.ssl import CertificateOptions
 
     monkeypatch.setattr("twisted.internet.reactor", reactor, raising=False)  # which sends TLS' small writes
@@ -343,7 +341,7 @@ def test_tlsEndpointsServe(reactor: UvloopReactor, certificate: Path, monkeypatc
         client.transport.write(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n" * 2)
         client.transport.write(b"GET / HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
         assert isinstance(await client.lost, ConnectionDone)
-        assert client.octets.count(b"x" * 3000000) == 3
+        assert client.data.count(b"x" * 3000000) == 3
         await port.stopListening()
 
     run(reactor, test)

@@ -1,4 +1,4 @@
-"""What Twisted's own tests leave out: how octets are sent and held, and what is lost or not when a connection ends."""
+"""What Twisted's own tests leave out: how bytes are sent and held, and what is lost or not when a connection ends."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from twisted.python.log import ILogContext
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from ka_twisted.net.output import OutputStream, isTcp, outlet, unsent
 from ka_twisted.reactors.uvloop import UvloopReactor
-from ka_twisted.server.transport import Outlet, isTcp, outlet, unsent
 from tests.reactors.driving import Producer, Recording, only, pair, run
 
 #: More than two sockets of any size take.
@@ -66,7 +66,7 @@ class Answering(Recording):
 NUMBERS = b"".join(b"%d " % number for number in range(100))
 
 
-def test_itIsWhatItSays(reactor: UvloopReactor) -> None:
+def test_it_is_what_it_says(reactor: UvloopReactor) -> None:
     async def test() -> None:
         for protocol in await pair(reactor):
             for interface in (
@@ -80,7 +80,7 @@ def test_itIsWhatItSays(reactor: UvloopReactor) -> None:
 # ---- sending
 
 
-def test_whatIsWrittenWhileReceivingLeavesTogether(reactor: UvloopReactor) -> None:
+def test_what_is_written_while_receiving_leaves_together(reactor: UvloopReactor) -> None:
     async def test() -> None:
         _, client = await pair(reactor, Answering())
         client.transport.write(b"?")
@@ -90,7 +90,7 @@ def test_whatIsWrittenWhileReceivingLeavesTogether(reactor: UvloopReactor) -> No
     run(reactor, test)
 
 
-def test_whatIsWrittenWithinOneTurnLeavesTogether(reactor: UvloopReactor) -> None:
+def test_what_is_written_within_one_turn_leaves_together(reactor: UvloopReactor) -> None:
     async def test() -> None:
         server, client = await pair(reactor)
         reactor.callLater(0, Answering.answer, server)
@@ -100,7 +100,7 @@ def test_whatIsWrittenWithinOneTurnLeavesTogether(reactor: UvloopReactor) -> Non
     run(reactor, test)
 
 
-def test_whatIsWrittenToAnotherConnectionLeavesToo(reactor: UvloopReactor) -> None:
+def test_what_is_written_to_another_connection_leaves_too(reactor: UvloopReactor) -> None:
     async def test() -> None:
         first, second = Answering(), Recording()
         _, source = await pair(reactor, first)
@@ -112,7 +112,7 @@ def test_whatIsWrittenToAnotherConnectionLeavesToo(reactor: UvloopReactor) -> No
     run(reactor, test)
 
 
-def test_orderIsKeptWhateverTheSizes(reactor: UvloopReactor) -> None:
+def test_order_is_kept_whatever_the_sizes(reactor: UvloopReactor) -> None:
     sizes = [1, 16383, 1, 16384, 16385, 3, 400000, 0, 5, 5000000, 100, 70000, 2]
     parts = [bytes([65 + number]) * size for number, size in enumerate(sizes)]
 
@@ -127,7 +127,7 @@ def test_orderIsKeptWhateverTheSizes(reactor: UvloopReactor) -> None:
 
 
 @pytest.mark.parametrize("data", ["text", bytearray(b"x"), memoryview(b"x"), 7])
-def test_onlyBytesAreWritten(reactor: UvloopReactor, data: Any) -> None:
+def test_only_bytes_are_written(reactor: UvloopReactor, data: Any) -> None:
     async def test() -> None:
         server, _ = await pair(reactor)
         with pytest.raises(TypeError, match="Data must be bytes"):
@@ -136,7 +136,7 @@ def test_onlyBytesAreWritten(reactor: UvloopReactor, data: Any) -> None:
     run(reactor, test)
 
 
-def test_aFullSocketPausesThePushProducerUntilAllIsSent(reactor: UvloopReactor) -> None:
+def test_a_full_socket_pauses_the_push_producer_until_all_is_sent(reactor: UvloopReactor) -> None:
     async def test() -> None:
         server, client = await pair(reactor)
         client.transport.pauseProducing()
@@ -147,11 +147,11 @@ def test_aFullSocketPausesThePushProducerUntilAllIsSent(reactor: UvloopReactor) 
             server.transport.write(b"x" * 50000)
             written += 50000
             assert written < LARGE
-        assert server.transport.unsentOctets() > 0
+        assert server.transport.unsentBytes() > 0
         assert server.transport in reactor.getWriters()
         client.transport.resumeProducing()
         await producer.resumed
-        assert server.transport.unsentOctets() == 0
+        assert server.transport.unsentBytes() == 0
         assert producer.told == ["pause", "resume"]
         await client.until(written)
         server.transport.unregisterProducer()
@@ -161,7 +161,7 @@ def test_aFullSocketPausesThePushProducerUntilAllIsSent(reactor: UvloopReactor) 
     run(reactor, test)
 
 
-def test_aPullProducerIsAskedAgainForAsLongAsItWrites(reactor: UvloopReactor) -> None:
+def test_a_pull_producer_is_asked_again_for_as_long_as_it_writes(reactor: UvloopReactor) -> None:
     class Pulled:
         def __init__(self, transport: Any) -> None:
             self.transport, self.asked = transport, 0
@@ -177,7 +177,7 @@ def test_aPullProducerIsAskedAgainForAsLongAsItWrites(reactor: UvloopReactor) ->
         server, client = await pair(reactor)
         server.transport.registerProducer(Pulled(server.transport), False)
         assert isinstance(await client.lost, ConnectionDone)
-        assert len(client.octets) == 100 * 100000
+        assert len(client.data) == 100 * 100000
 
     run(reactor, test)
 
@@ -186,7 +186,7 @@ def test_aPullProducerIsAskedAgainForAsLongAsItWrites(reactor: UvloopReactor) ->
 
 
 @pytest.mark.parametrize("size", [1, 100000, LARGE])
-def test_nothingIsLostByLosingTheConnectionAtOnce(reactor: UvloopReactor, size: int) -> None:
+def test_nothing_is_lost_by_losing_the_connection_at_once(reactor: UvloopReactor, size: int) -> None:
     class Writing(Recording):
         def connectionMade(self) -> None:
             super().connectionMade()
@@ -205,7 +205,7 @@ def test_nothingIsLostByLosingTheConnectionAtOnce(reactor: UvloopReactor, size: 
     run(reactor, test)
 
 
-def test_whatIsWrittenAfterTheConnectionWasLostIsDropped(reactor: UvloopReactor) -> None:
+def test_what_is_written_after_the_connection_was_lost_is_dropped(reactor: UvloopReactor) -> None:
     async def test() -> None:
         server, client = await pair(reactor)
         transport = server.transport
@@ -220,12 +220,12 @@ def test_whatIsWrittenAfterTheConnectionWasLostIsDropped(reactor: UvloopReactor)
         transport.pauseProducing()
         transport.resumeProducing()
         assert transport.fileno() == -1
-        assert client.octets == b""
+        assert client.data == b""
 
     run(reactor, test)
 
 
-def test_eitherHalfIsClosedByItself(reactor: UvloopReactor) -> None:
+def test_either_half_is_closed_by_itself(reactor: UvloopReactor) -> None:
     async def test() -> None:
         server, client = await pair(reactor, HalfCloseable(), HalfCloseable())
         client.transport.write(b"x" * LARGE)
@@ -246,7 +246,7 @@ def test_eitherHalfIsClosedByItself(reactor: UvloopReactor) -> None:
     run(reactor, test)
 
 
-def test_nothingIsReceivedWhilePaused(reactor: UvloopReactor) -> None:
+def test_nothing_is_received_while_paused(reactor: UvloopReactor) -> None:
     class Hesitating(Recording):
         def connectionMade(self) -> None:
             self.transport.pauseProducing()
@@ -266,7 +266,7 @@ def test_nothingIsReceivedWhilePaused(reactor: UvloopReactor) -> None:
     run(reactor, test)
 
 
-def test_stoppingTheReactorEndsWhatIsOpen(reactor: UvloopReactor) -> None:
+def test_stopping_the_reactor_ends_what_is_open(reactor: UvloopReactor) -> None:
     async def test() -> tuple[Any, Any]:
         return await pair(reactor)
 
@@ -278,7 +278,7 @@ def test_stoppingTheReactorEndsWhatIsOpen(reactor: UvloopReactor) -> None:
 # ---- the rest
 
 
-def test_whatIsLoggedMeanwhileNamesTheConnection(reactor: UvloopReactor) -> None:
+def test_what_is_logged_meanwhile_names_the_connection(reactor: UvloopReactor) -> None:
     def system() -> Any:
         return context.get(ILogContext)["system"]
 
@@ -294,7 +294,7 @@ def test_whatIsLoggedMeanwhileNamesTheConnection(reactor: UvloopReactor) -> None
     assert system() == outside
 
 
-def test_theServersOutletWritesAndCountsWhatIsUnsent(reactor: UvloopReactor) -> None:
+def test_the_servers_outlet_writes_and_counts_what_is_unsent(reactor: UvloopReactor) -> None:
     class Owner:
         def flushed(self) -> None:
             raise AssertionError("nothing was held")
@@ -304,13 +304,13 @@ def test_theServersOutletWritesAndCountsWhatIsUnsent(reactor: UvloopReactor) -> 
         transport = server.transport
         assert isTcp(transport)
         way = outlet(transport, Owner())
-        assert type(way) is Outlet
+        assert type(way) is OutputStream
         way.write([b"head", b"body"])
         assert unsent(transport) == 8
         assert await client.until(8) == b"headbody"
         client.transport.pauseProducing()
         transport.write(b"x" * LARGE)
-        assert LARGE >= unsent(transport) > transport.unsentOctets() > 0
+        assert LARGE >= unsent(transport) > transport.unsentBytes() > 0
         assert transport.getHandle().fileno() == transport.fileno()
 
     run(reactor, test)
@@ -326,7 +326,7 @@ def connected(family: int) -> tuple[socket.socket, socket.socket]:
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6, socket.AF_UNIX])
-def test_connectionsAreAdopted(reactor: UvloopReactor, family: int) -> None:
+def test_connections_are_adopted(reactor: UvloopReactor, family: int) -> None:
     async def test() -> None:
         server, client = Answering(), Recording()
         for sock, protocol in zip(connected(family), (server, client), strict=True):
@@ -344,7 +344,7 @@ def test_connectionsAreAdopted(reactor: UvloopReactor, family: int) -> None:
     run(reactor, test)
 
 
-def test_aProtocolThatReceivesDescriptorsGetsThem(reactor: UvloopReactor, tmp_path: Any) -> None:
+def test_a_protocol_that_receives_descriptors_gets_them(reactor: UvloopReactor, tmp_path: Any) -> None:
     @implementer(IFileDescriptorReceiver)
     class Receiving(Recording):
         def __init__(self) -> None:
@@ -375,7 +375,7 @@ def test_aProtocolThatReceivesDescriptorsGetsThem(reactor: UvloopReactor, tmp_pa
     run(reactor, test)
 
 
-def test_descriptorsForWhoDoesNotReceiveThemAreClosed(reactor: UvloopReactor, tmp_path: Any) -> None:
+def test_descriptors_for_who_does_not_receive_them_are_closed(reactor: UvloopReactor, tmp_path: Any) -> None:
     async def test() -> None:
         server = Recording()
         port = reactor.listenUNIX(str(tmp_path / "socket"), only(server))

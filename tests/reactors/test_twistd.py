@@ -14,7 +14,7 @@ from tests.service.twistd import PATIENCE, PROJECT, TWISTD, environment, readAll
 _CALL = "from twisted.scripts.twistd import run; run()"
 
 
-def test_itServesThePlayground(tmp_path: Path) -> None:
+def test_it_serves_the_playground(tmp_path: Path) -> None:
     pytest.importorskip("uvloop", reason="the reactor needs uvloop")
     code = f"import sys; sys.path.insert(0, {str(PROJECT)!r}); {_CALL}"
     with serving(tmp_path, command=(sys.executable, "-c", code, "--reactor", "uvloop")) as server:
@@ -26,11 +26,11 @@ def test_itServesThePlayground(tmp_path: Path) -> None:
         assert server.end(signal.SIGTERM) == 0
 
 
-def test_itIsInTheListOfReactors(tmp_path: Path) -> None:
+def test_it_is_in_the_list_of_reactors(tmp_path: Path) -> None:
     assert "\n    uvloop\t" in run(tmp_path, "--help-reactors").stdout
 
 
-def test_withoutUvloopItSaysSoInOneSentence(tmp_path: Path) -> None:
+def test_without_uvloop_it_says_so_in_one_sentence(tmp_path: Path) -> None:
     code = f"import sys; sys.modules['uvloop'] = None; {_CALL}"
     done = subprocess.run(
         [sys.executable, "-c", code, "-n", "--reactor", "uvloop", "keepalive"],

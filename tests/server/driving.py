@@ -9,9 +9,9 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from ka_twisted import CloseReason, KeepAliveProtocol, Request, Response
-from ka_twisted.core.pipeline import Exchange
+from ka_twisted.http1.pipeline import Exchange
 from ka_twisted.interfaces import IConnectionObserver
-from ka_twisted.testing import MemoryClient, MemoryServer
+from ka_twisted.testing.memory import MemoryClient, MemoryServer
 
 #: More than a stalled reader's transport takes before it holds its producer back.
 BIG = b"0123456789abcdef" * 65536

@@ -10,8 +10,8 @@ from twisted.python.failure import Failure
 
 from ka_twisted import CloseReason, Limits, Request, Response
 from ka_twisted.core.errors import BodyTooLarge, IncompleteBody, LocalProtocolError, RemoteProtocolError
-from ka_twisted.testing import MemoryClient, MemoryServer
-from tests.core.driving import GET, chunked, get, post, upload
+from ka_twisted.testing.memory import MemoryClient, MemoryServer
+from tests.http1.driving import GET, chunked, get, post, upload
 from tests.server.driving import BIG, Held, read, reading, said, statuses
 
 HEAD = get("/", "Content-Length: 10", method="POST")
@@ -22,7 +22,7 @@ class Reader:
     A handler that leaves the body to the test.
 
     :ivar request: the latest request.
-    :ivar results: what its reads gave, in order: octets, or the type of an error.
+    :ivar results: what its reads gave, in order: bytes, or the type of an error.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Reader:
         return self._held(request)
 
     def read(self) -> Deferred[bytes]:
-        some: Deferred[bytes] = self.request.body.some()
+        some: Deferred[bytes] = self.request.body.readChunk()
         some.addCallbacks(self.results.append, lambda failure: self.results.append(failure.type))
         return some
 
@@ -85,7 +85,7 @@ def test_nothing_is_given_before_it_is_asked_for(reader: Reader, client: MemoryC
 
 @pytest.mark.parametrize("pieces", [1, 2, 3, 5, 7, None])
 @pytest.mark.ledger("L-10", "D2-11", "D2-20")
-def test_the_octets_are_the_same_however_they_are_cut(pieces: int | None) -> None:
+def test_the_bytes_are_the_same_however_they_are_cut(pieces: int | None) -> None:
     body = b"".join(b"%d;" % number for number in range(300))
     for request in (post(body), upload(chunked(body[:7], body[7:500], body[500:]))):
         taken: list[bytes] = []
@@ -163,8 +163,8 @@ def test_a_read_can_be_cancelled_and_the_body_stays(reader: Reader, client: Memo
 
 def test_what_is_given_back_comes_first(reader: Reader, client: MemoryClient) -> None:
     client.send(HEAD + b"01234")
-    reader.request.body.giveBack(b"<b>")
-    reader.request.body.giveBack(b"<a>")
+    reader.request.body.pushBack(b"<b>")
+    reader.request.body.pushBack(b"<a>")
     reader.read()
     reader.read()
     assert reader.results == [b"<a><b>", b"01234"]
@@ -172,7 +172,7 @@ def test_what_is_given_back_comes_first(reader: Reader, client: MemoryClient) ->
 
 def test_the_whole_may_be_read_behind_a_part() -> None:
     async def handler(request: Request) -> bytes:
-        first = await request.body.some()
+        first = await request.body.readChunk()
         return first.upper() + await request.read()
 
     client = MemoryServer(handler).connect()
@@ -305,7 +305,7 @@ def test_while_a_body_is_read_nothing_is_held_back() -> None:
     ],
 )
 @pytest.mark.ledger("D2-22", "D2-26", "D2-29", "L-26", "L-31")
-def test_a_fault_is_told_behind_the_octets_before_it(
+def test_a_fault_is_told_behind_the_bytes_before_it(
     tail: bytes | None, error: type[Exception], status: int, reader: Reader, client: MemoryClient
 ) -> None:
     client.send(upload(b"3\r\nabc\r\n"))
@@ -325,7 +325,7 @@ def test_a_fault_is_told_behind_the_octets_before_it(
     assert client.closeReason is not None
 
 
-def test_octets_that_nobody_asked_for_are_still_there_when_the_peer_goes(reader: Reader, client: MemoryClient) -> None:
+def test_bytes_that_nobody_asked_for_are_still_there_when_the_peer_goes(reader: Reader, client: MemoryClient) -> None:
     client.send(HEAD + b"01234")
     reader.read()
     reader.read()
@@ -365,7 +365,7 @@ def test_a_body_may_still_be_read_while_the_response_is_sent() -> None:
     pieces: list[bytes] = []
 
     async def handler(request: Request) -> Response:
-        pieces.append(await request.body.some())
+        pieces.append(await request.body.readChunk())
 
         async def answer() -> Any:
             yield b"begun,"
@@ -387,10 +387,10 @@ def test_a_body_may_still_be_read_while_the_response_is_sent() -> None:
 @pytest.mark.parametrize(("rest", "kept"), [(b"3\r\ndef\r\n0\r\n\r\n", True), (b"186A0\r\n" + b"x" * 100_000, False)])
 def test_a_response_that_ends_before_the_body_keeps_what_is_short(rest: bytes, kept: bool) -> None:
     async def handler(request: Request) -> Response:
-        await request.body.some()
+        await request.body.readChunk()
 
         async def answer() -> Any:
-            reading = request.body.some()
+            reading = request.body.readChunk()
             yield b"done"
             reading.addErrback(lambda failure: None)
 
@@ -409,7 +409,7 @@ def test_an_error_of_the_application_in_a_read_is_its_own() -> None:
     failures: list[Failure] = []
 
     async def handler(request: Request) -> bytes:
-        data = request.body.some()
+        data = request.body.readChunk()
         data.addCallback(lambda _: 1 / 0)
         data.addErrback(failures.append)
         await data

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from ka_twisted import Request, Response
-from tests.core.driving import get, post
-from tests.server.polling import Served
+from tests.http1.driving import get, post
+from tests.net.polling import Served
 
 FIELDS = {"Content-Type": "text/plain"}
 BROWSER = get("/", *(f"X-Field-{number}: the value of a field as browsers send them" for number in range(11)))
@@ -44,7 +44,7 @@ def connections() -> Iterator[list[Served]]:
         served.close()
 
 
-def calls(served: Served, octets: list[bytes]) -> float:
+def calls(served: Served, raw: list[bytes]) -> float:
     """Calls for each of these segments."""
     counted = 0
 
@@ -52,7 +52,7 @@ def calls(served: Served, octets: list[bytes]) -> float:
         nonlocal counted
         counted += event == "call"
 
-    for data in octets:
+    for data in raw:
         served.client.sendall(data)
         sys.setprofile(count)
         try:
@@ -61,11 +61,11 @@ def calls(served: Served, octets: list[bytes]) -> float:
             sys.setprofile(None)
         answered = served.client.recv(65536)
         assert answered.startswith(b"HTTP/1.1 200 OK\r\n")
-    return counted / len(octets)
+    return counted / len(raw)
 
 
 @pytest.mark.parametrize(
-    ("handler", "octets", "requests", "budget"),
+    ("handler", "data", "requests", "budget"),
     [
         pytest.param(at_once, [get("/")], 1, 20, id="plain"),
         pytest.param(at_once, [BROWSER], 1, 20, id="browser-like fields"),
@@ -76,11 +76,11 @@ def calls(served: Served, octets: list[bytes]) -> float:
     ],
 )
 def test_calls_for_a_request_on_a_warm_connection(
-    connections: list[Served], handler: Any, octets: list[bytes], requests: int, budget: float
+    connections: list[Served], handler: Any, data: list[bytes], requests: int, budget: float
 ) -> None:
     served = Served(handler)
     connections.append(served)
-    calls(served, octets * 3)
-    spent = calls(served, octets * (TIMES // len(octets))) / requests
+    calls(served, data * 3)
+    spent = calls(served, data * (TIMES // len(data))) / requests
     assert spent <= budget
     assert spent > budget * 0.85, "cheaper than the budget: lower it"  # Python and Twisted vary a little

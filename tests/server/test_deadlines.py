@@ -10,8 +10,8 @@ from twisted.internet.task import deferLater
 
 from ka_twisted import CloseReason, KeepAliveProtocol, Limits, Request, Response, Timeouts
 from ka_twisted.core.reasons import CloseReason as Reason
-from ka_twisted.testing import MemoryClient, MemoryServer
-from tests.core.driving import GET, GET_10, chunked, get, post, upload
+from ka_twisted.testing.memory import MemoryClient, MemoryServer
+from tests.http1.driving import GET, GET_10, chunked, get, post, upload
 from tests.ledger import case
 from tests.server.driving import (
     BIG,
@@ -45,12 +45,12 @@ def connect(handler: Any = ignore, timeouts: Timeouts = TIMEOUTS, **settings: An
 
 
 def drip(server: MemoryServer, client: MemoryClient, data: bytes, seconds: float) -> float:
-    """Send octet by octet until all are sent or the server has enough; gives the time that it took."""
+    """Send byte by byte until all are sent or the server has enough; gives the time that it took."""
     began = server.clock.seconds()
-    for octet in data:
+    for byte in data:
         if client.ended or client.closed or client.closeReason is not None:
             break
-        client.send(bytes((octet,)))
+        client.send(bytes((byte,)))
         server.advance(seconds)
     return server.clock.seconds() - began
 
@@ -153,7 +153,7 @@ def test_fractions_of_seconds_count(name: str) -> None:
 
 
 @pytest.mark.ledger("P-12", "P-17")
-def test_without_an_octet_the_close_is_silent() -> None:
+def test_without_a_byte_the_close_is_silent() -> None:
     for send in (b"", GET):
         server, client = connect()
         client.send(send)
@@ -220,10 +220,10 @@ def test_blank_lines_start_no_header_timer() -> None:
     passes(server, client, 10, CloseReason.HEADER_TIMEOUT)
 
 
-def arriving_with_the_expiry(server: MemoryServer, client: MemoryClient, octets: bytes | None) -> None:
+def arriving_with_the_expiry(server: MemoryServer, client: MemoryClient, data: bytes | None) -> None:
     """The idle time is over, and in the same turn of the reactor, after its clock, the socket is read."""
     server.advance(49)
-    server.clock.callLater(1, client.transport.arrive, octets)
+    server.clock.callLater(1, client.transport.arrive, data)
     server.advance(1)
 
 
@@ -248,12 +248,12 @@ def test_the_beginning_of_a_request_that_arrives_with_the_expiry_is_waited_for()
     assert statuses(client) == [200, 200]
 
 
-@pytest.mark.parametrize("octets", [b"\r\n", b"\r\n\r\n", b"\r"])
+@pytest.mark.parametrize("data", [b"\r\n", b"\r\n\r\n", b"\r"])
 @pytest.mark.ledger("P-12", "H-05")
-def test_a_blank_line_that_arrives_with_the_expiry_saves_nothing(octets: bytes) -> None:
+def test_a_blank_line_that_arrives_with_the_expiry_saves_nothing(data: bytes) -> None:
     server, client = connect()
     client.send(GET)
-    arriving_with_the_expiry(server, client, octets)
+    arriving_with_the_expiry(server, client, data)
     assert client.closeReason == CloseReason.IDLE_TIMEOUT
 
 
@@ -354,7 +354,7 @@ def test_a_late_head_behind_a_request_in_service_is_answered_behind_it() -> None
 
 @pytest.mark.ledger("P-16", "P-17")
 def test_a_head_that_cannot_be_read_yet_is_not_late() -> None:
-    """While the responses held back are too many octets, nothing is read: the head may be complete by now."""
+    """While the responses held back are too many bytes, nothing is read: the head may be complete by now."""
     held = Held()
     server, client = connect(held, limits=Limits(maxHeldBytes=1000))
     client.send(GET * 2 + GET[:5])
@@ -424,8 +424,8 @@ def test_a_body_slower_than_the_least_rate_is_late(framing: str) -> None:
     server, client = connect(read, limits=Limits(minBodyRate=10))
     body = b"x" * 1000
     client.send(get("/", "Content-Length: 1000", method="POST") if framing == "length" else upload(b""))
-    octets = body if framing == "length" else chunked(body)
-    took = drip(server, client, octets, 1)
+    data = body if framing == "length" else chunked(body)
+    took = drip(server, client, data, 1)
     assert took == pytest.approx(40 / 0.9, abs=2)
     assert statuses(client) == [408]
     assert client.closeReason == CloseReason.BODY_TIMEOUT
@@ -433,7 +433,7 @@ def test_a_body_slower_than_the_least_rate_is_late(framing: str) -> None:
 
 def test_a_body_at_the_least_rate_arrives() -> None:
     server, client = connect(read, limits=Limits(minBodyRate=2))
-    drip(server, client, post(b"x" * 1000)[: -1000], 0)
+    drip(server, client, post(b"x" * 1000)[:-1000], 0)
     assert drip(server, client, b"x" * 1000, 0.5) == pytest.approx(500)
     assert statuses(client) == [200]
 
@@ -478,7 +478,7 @@ def test_a_body_that_nobody_reads_yet_is_not_late() -> None:
 
 
 @pytest.mark.ledger("P-16", "P-17")
-def test_octets_in_hand_behind_a_stuck_response_are_not_late() -> None:
+def test_bytes_in_hand_behind_a_stuck_response_are_not_late() -> None:
     """A response and its request's body at the same time: while the client does not take, it is not read either."""
     taken: list[bytes] = []
 
@@ -487,7 +487,7 @@ def test_octets_in_hand_behind_a_stuck_response_are_not_late() -> None:
             async for data in request.body:
                 taken.append(data)
 
-        taken.append(await request.body.some())
+        taken.append(await request.body.readChunk())
         Deferred.fromCoroutine(swallow())
         return slowly(request)
 

@@ -22,8 +22,8 @@ from ka_twisted import (
     TcpKeepAlive,
     Timeouts,
 )
-from ka_twisted.testing import MemoryClient, MemoryServer
-from tests.core.driving import GET, get, post
+from ka_twisted.testing.memory import MemoryClient, MemoryServer
+from tests.http1.driving import GET, get, post
 from tests.logs import Logged
 from tests.server.driving import BIG, Held, Observer, hold_nothing, ignore, said, silent, statuses
 
@@ -335,12 +335,12 @@ def test_a_shutdown_can_be_announced_first_and_then_closes_connections_with_thei
     assert idle.ended
 
 
-@pytest.mark.parametrize("octets", [b"", GET, b"\r\n"])
+@pytest.mark.parametrize("data", [b"", GET, b"\r\n"])
 @pytest.mark.ledger("P-18", "D1-04")
-def test_idle_connections_are_closed_at_once_and_silently(octets: bytes) -> None:
+def test_idle_connections_are_closed_at_once_and_silently(data: bytes) -> None:
     server = MemoryServer(ignore)
     client = server.connect()
-    client.send(octets)
+    client.send(data)
     sent = client.received
     drained = drain(server)
     assert client.ended

@@ -1,4 +1,4 @@
-"""Files that the kernel sends: the octets, their order among others, and what can go wrong on the way."""
+"""Files that the kernel sends: the bytes, their order among others, and what can go wrong on the way."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from ka_twisted import CloseReason, Request, Response, Timeouts
-from tests.core.driving import GET, get
+from tests.http1.driving import GET, get
 from tests.logs import Logged
-from tests.server.polling import Served
+from tests.net.polling import Served
 
 CONTENT = bytes(range(256)) * 8192
 
@@ -47,7 +47,7 @@ class Sendfile:
     """
     In the place of `os.sendfile`: keeps what is asked of it.
 
-    :ivar sent: octets, by call.
+    :ivar sent: bytes, by call.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +69,7 @@ def sendfile(monkeypatch: pytest.MonkeyPatch) -> Sendfile:
 
 
 def heads(served: Served) -> int:
-    """Octets of the responses' heads, where all bodies are files of the same content."""
+    """Bytes of the responses' heads, where all bodies are files of the same content."""
     return served.received.index(b"\r\n\r\n") + 4
 
 
@@ -192,7 +192,7 @@ def test_a_stalled_download_ends_by_its_time_out_and_a_slow_one_does_not(serve: 
 
 
 def test_through_any_other_transport_it_is_read(path: Path, sendfile: Sendfile) -> None:
-    from ka_twisted.testing import MemoryServer
+    from ka_twisted.testing.memory import MemoryServer
 
     client = MemoryServer(lambda request: Response.file(path)).connect()
     client.send(GET)

@@ -16,8 +16,8 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
 from ka_twisted import CloseReason, KeepAliveFactory, Limits, Request, Response
-from ka_twisted.testing import MemoryClient, MemoryServer
-from tests.core.driving import GET, GET_10, get
+from ka_twisted.testing.memory import MemoryClient, MemoryServer
+from tests.http1.driving import GET, GET_10, get
 from tests.logs import Logged
 from tests.server.driving import BIG, Held, Observer, endless, stream_echo, uncounted
 
@@ -178,7 +178,7 @@ def test_a_body_may_be(make: Callable[[], Any]) -> None:
 
 @pytest.mark.parametrize("piece", ["text", 7, None, [b"x"]])
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_pieces_are_octets(piece: Any, kind: str, logged: Logged) -> None:
+def test_pieces_are_bytes(piece: Any, kind: str, logged: Logged) -> None:
     async def body() -> AsyncIterator[Any]:
         yield b"first"
         yield piece
@@ -316,7 +316,7 @@ def test_a_stalled_reader_stops_the_body(kind: str, size: int) -> None:
         before = body.made
         client.resume(100_000)
         server.settle()
-        assert client.transport.unsentOctets() <= 65536 + 1.01 * size + 16384
+        assert client.transport.unsentBytes() <= 65536 + 1.01 * size + 16384
         seen += body.made - before
     client.resume()
     assert len(client.responses[0].body) == body.made * size
@@ -449,7 +449,7 @@ def test_an_echo_is_as_fast_as_its_reader() -> None:
     for start in range(0, len(BIG), 50_000):
         client.send(BIG[start : start + 50_000])
     assert client.paused
-    held = client.protocol.core.backlog + client.transport.unsentOctets()
+    held = client.protocol.core.backlog + client.transport.unsentBytes()
     assert held < 250_000
     while client.paused or client.transport.inbound:
         client.resume(30_000)
@@ -661,7 +661,7 @@ def test_a_body_that_fails_while_it_is_closed_is_logged(logged: Logged) -> None:
 
 
 @pytest.mark.ledger("D4-19")
-def test_octets_behind_the_end_are_refused_to_the_producer() -> None:
+def test_bytes_behind_the_end_are_refused_to_the_producer() -> None:
     producer = Producer()
     _, client = connect(producer)
     client.send(GET)

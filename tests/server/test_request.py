@@ -9,23 +9,23 @@ import pytest
 
 from ka_twisted import CloseReason, Policy, Request, Response
 from ka_twisted.core.reasons import KeepReason
-from ka_twisted.testing import MemoryServer
-from tests.core.driving import GET, GET_10, chunked, get, post, upload
+from ka_twisted.testing.memory import MemoryServer
+from tests.http1.driving import GET, GET_10, chunked, get, post, upload
 
 
-def seen(octets: bytes, **settings: Any) -> Request:
-    """The first request that a server makes of these octets."""
+def seen(data: bytes, **settings: Any) -> Request:
+    """The first request that a server makes of these bytes."""
     taken: list[Request] = []
 
     def handler(request: Request) -> bytes:
         taken.append(request)
         return b"ok"
 
-    MemoryServer(handler, **settings).connect().send(octets)
+    MemoryServer(handler, **settings).connect().send(data)
     return taken[0]
 
 
-def show(octets: bytes, what: Callable[[Request], Any]) -> Any:
+def show(data: bytes, what: Callable[[Request], Any]) -> Any:
     """What a handler sees while it is called."""
     taken: list[Any] = []
 
@@ -33,7 +33,7 @@ def show(octets: bytes, what: Callable[[Request], Any]) -> Any:
         taken.append(what(request))
         return b"ok"
 
-    MemoryServer(handler).connect().send(octets)
+    MemoryServer(handler).connect().send(data)
     return taken[-1]
 
 
@@ -103,7 +103,7 @@ def test_fields_of_the_connection_are_taken_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("octets", "host"),
+    ("data", "host"),
     [
         (GET, "a"),
         (b"GET / HTTP/1.1\r\nHost: example.com:8080\r\n\r\n", "example.com:8080"),
@@ -114,22 +114,22 @@ def test_fields_of_the_connection_are_taken_out() -> None:
     ],
 )
 @pytest.mark.ledger("H-12", "H-15")
-def test_hosts(octets: bytes, host: str) -> None:
-    assert seen(octets).host == host
+def test_hosts(data: bytes, host: str) -> None:
+    assert seen(data).host == host
 
 
 @pytest.mark.ledger("H-20")
 def test_an_empty_host_is_for_servers_with_a_default_site() -> None:
-    octets = b"GET / HTTP/1.1\r\nHost:\r\n\r\n"
-    assert seen(octets, policy=Policy(emptyHost=True)).host == ""
+    data = b"GET / HTTP/1.1\r\nHost:\r\n\r\n"
+    assert seen(data, policy=Policy(emptyHost=True)).host == ""
     client = MemoryServer().connect()
-    client.send(octets)
+    client.send(data)
     assert client.responses[0].status == 400
     assert client.closeReason == CloseReason.BAD_REQUEST
 
 
 @pytest.mark.parametrize(
-    ("octets", "length", "row"),
+    ("data", "length", "row"),
     [
         (GET, 0, "D2-21"),
         (get(method="POST"), 0, "D2-21"),
@@ -138,8 +138,8 @@ def test_an_empty_host_is_for_servers_with_a_default_site() -> None:
         (upload(chunked(b"hello")), None, "D2-11"),
     ],
 )
-def test_lengths_come_with_their_rule(octets: bytes, length: int | None, row: str) -> None:
-    request = seen(octets)
+def test_lengths_come_with_their_rule(data: bytes, length: int | None, row: str) -> None:
+    request = seen(data)
     assert request.contentLength == length
     assert (request.framing.length, request.framing.row) == (length, row)
     assert request.framing.clause.startswith("RFC ")
@@ -179,15 +179,15 @@ def test_the_decision_before_and_after_it_is_made() -> None:
 
 
 @pytest.mark.parametrize(
-    ("octets", "reason"),
+    ("data", "reason"),
     [
         (get("/", "Connection: close"), CloseReason.CLOSE_REQUESTED),
         (GET_10, CloseReason.HTTP10_DEFAULT),
         (get("/", "Connection: keep-alive", minor=0), KeepReason.KEEP_ALIVE_REQUESTED),
     ],
 )
-def test_what_would_be_decided(octets: bytes, reason: object) -> None:
-    assert show(octets, lambda request: request.persistence.reason) == reason
+def test_what_would_be_decided(data: bytes, reason: object) -> None:
+    assert show(data, lambda request: request.persistence.reason) == reason
 
 
 @pytest.mark.ledger("D1-04")

@@ -13,8 +13,8 @@ import pytest
 from twisted.logger import LogLevel
 
 from ka_twisted import Response
-from ka_twisted.testing import MemoryServer, ParsedResponse
-from tests.core.driving import GET
+from ka_twisted.testing.memory import MemoryServer, ParsedResponse
+from tests.http1.driving import GET
 from tests.logs import Logged
 from tests.server.driving import uncounted
 

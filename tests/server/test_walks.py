@@ -30,16 +30,14 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from ka_twisted import CloseReason, KeepAliveProtocol, Limits, Persistence, Policy, Request, Response, Timeouts
 from ka_twisted.core.deadlines import Deadline
-from ka_twisted.testing import MemoryClient, MemoryServer, ParsedResponse, parseResponses
+from ka_twisted.testing.memory import MemoryClient, MemoryServer, ParsedResponse, parseResponses
 from tests import logs
-from tests.core.driving import chunked, get
-from tests.core.strategies import NOISE, broken_pipelines
+from tests.http1.driving import chunked, get
+from tests.http1.strategies import NOISE, broken_pipelines
 from tests.server.driving import Observer, Recorded
 
 #: Every timer, short; none is a multiple of another.
-TIMEOUTS = Timeouts(
-    idle=7, header=3, body=4, bodyGrace=9, write=5, expectation=1, unread=2, linger=1.5, drain=20
-)
+TIMEOUTS = Timeouts(idle=7, header=3, body=4, bodyGrace=9, write=5, expectation=1, unread=2, linger=1.5, drain=20)
 LIMITS = st.builds(
     Limits,
     pipelineDepth=st.sampled_from([1, 2, 16]),
@@ -174,7 +172,7 @@ class Application:
 
     async def answer_early(self, request: Request, call: Call) -> Response:
         """Reads a little of the body, and answers without the rest."""
-        await request.body.some()
+        await request.body.readChunk()
         return self.respond(call, b"early\n")
 
     async def answer_held(self, request: Request, call: Call) -> Response:
@@ -310,16 +308,16 @@ class Walk(RuleBasedStateMachine):
     @rule(turns=st.lists(st.tuples(WHICH, PIPELINES), min_size=1, max_size=3), pieces=st.sampled_from([None, 1, 7]))
     def ask(self, turns: list[tuple[int, bytes]], pieces: int | None) -> None:
         """Some requests, behind what was left of others."""
-        for which, octets in turns:
+        for which, data in turns:
             peer = self.some(which)
-            peer.unsent += octets
+            peer.unsent += data
             self._send(peer, len(peer.unsent), pieces)
 
-    @rule(which=WHICH, octets=PIPELINES, count=st.integers(1, 150))
-    def begin(self, which: int, octets: bytes, count: int) -> None:
+    @rule(which=WHICH, data=PIPELINES, count=st.integers(1, 150))
+    def begin(self, which: int, data: bytes, count: int) -> None:
         """Requests of which only a part is sent for now."""
         peer = self.some(which)
-        peer.unsent += octets
+        peer.unsent += data
         self._send(peer, count)
 
     @rule(which=WHICH, count=st.sampled_from([1, 20, 100, 1000]))
@@ -327,15 +325,15 @@ class Walk(RuleBasedStateMachine):
         """More of the requests that were begun."""
         self._send(self.some(which), count)
 
-    @rule(which=WHICH, octets=PIPELINES, size=st.sampled_from([1, 20, 60]), seconds=st.sampled_from([0.3, 1]))
-    def drip(self, which: int, octets: bytes, size: int, seconds: float) -> None:
+    @rule(which=WHICH, data=PIPELINES, size=st.sampled_from([1, 20, 60]), seconds=st.sampled_from([0.3, 1]))
+    def drip(self, which: int, data: bytes, size: int, seconds: float) -> None:
         """A head, and what is behind it a little at a time."""
         peer = self.some(which)
-        peer.unsent += octets
+        peer.unsent += data
         self._send(peer, peer.unsent.find(b"\r\n\r\n") + 4)
         for _ in range(6):
             self._send(peer, size)
-            self.no_octet_puts_off_a_deadline()
+            self.no_byte_puts_off_a_deadline()
             self.server.advance(seconds)
 
     @precondition(lambda self: len(self.observer.exchanges) % 5 == 4)
@@ -346,8 +344,8 @@ class Walk(RuleBasedStateMachine):
         peer.unsent += noise
         self._send(peer, len(peer.unsent))
 
-    def _send(self, peer: Peer, octets: int, pieces: int | None = None) -> None:
-        data, peer.unsent = peer.unsent[:octets], peer.unsent[octets:]
+    def _send(self, peer: Peer, size: int, pieces: int | None = None) -> None:
+        data, peer.unsent = peer.unsent[:size], peer.unsent[size:]
         if data and peer.sends:
             peer.client.send(data, pieces)
 
@@ -359,14 +357,14 @@ class Walk(RuleBasedStateMachine):
             peer.ended = True
             getattr(peer.client, how)()
 
-    @rule(which=WHICH, how=st.sampled_from(["stall", "resume"]), octets=st.sampled_from([0, 10, 1000, 70_000]))
-    def read(self, which: int, how: str, octets: int) -> None:
+    @rule(which=WHICH, how=st.sampled_from(["stall", "resume"]), size=st.sampled_from([0, 10, 1000, 70_000]))
+    def read(self, which: int, how: str, size: int) -> None:
         """Take no more than that, or so much more; or go on with whatever comes."""
         client = self.some(which).client
         if how == "stall":
-            client.stall(octets)
+            client.stall(size)
         else:
-            client.resume(octets or None)
+            client.resume(size or None)
 
     # What the application does.
 
@@ -441,7 +439,7 @@ class Walk(RuleBasedStateMachine):
             assert waits or not owes, f"{connection.state}, and no deadline"
 
     @invariant()
-    def no_octet_puts_off_a_deadline(self) -> None:
+    def no_byte_puts_off_a_deadline(self) -> None:
         due: dict[object, float] = {
             (connection.id, connection.requestCount, connection.watch.deadline): connection.watch.due
             for connection in self.server.factory.connections

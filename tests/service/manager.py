@@ -115,12 +115,12 @@ class Manager:
 
     def _hear(self) -> list[str]:
         try:
-            octets, fds, _, _ = socket.recv_fds(self._notify, 4096, 4)
+            data, fds, _, _ = socket.recv_fds(self._notify, 4096, 4)
         except TimeoutError:
             raise AssertionError(f"the service is silent:\n{self.said()}") from None
         for fd in fds:
             os.set_inheritable(fd, False)  # what Python receives, children would get past `handOver`
-        fields = octets.decode().split("\n")
+        fields = data.decode().split("\n")
         values = dict(field.partition("=")[::2] for field in fields)
         if "FDSTORE" in values:
             for fd in fds:

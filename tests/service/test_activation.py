@@ -62,7 +62,7 @@ def ask(address: int | str) -> bytes:
 
 
 @pytest.mark.parametrize("which", ["name=web", "index=0"])
-def test_theFirstRequestStartsTheServer(tmp_path: Path, which: str) -> None:
+def test_the_first_request_starts_the_server(tmp_path: Path, which: str) -> None:
     [port] = freePorts(1)
     with activating(tmp_path, [f"127.0.0.1:{port}"], "web", [f"systemd:domain=INET:{which}"]) as process:
         assert ask(port).startswith(b"HTTP/1.1 200 ")
@@ -73,7 +73,7 @@ def test_theFirstRequestStartsTheServer(tmp_path: Path, which: str) -> None:
     assert f"listening on 127.0.0.1:{port}" in said
 
 
-def test_severalSocketsAreToldApartByName(tmp_path: Path) -> None:
+def test_several_sockets_are_told_apart_by_name(tmp_path: Path) -> None:
     first, second = freePorts(2)
     path = str(tmp_path / "local")
     addresses = [f"127.0.0.1:{first}", f"127.0.0.1:{second}", path]
@@ -97,7 +97,9 @@ def test_severalSocketsAreToldApartByName(tmp_path: Path) -> None:
         (None, "systemd:domain=INET:index=0"),
     ],
 )
-def test_aSocketThatWasNotHandedOverIsRefusedInOneSentence(tmp_path: Path, names: str | None, endpoint: str) -> None:
+def test_a_socket_that_was_not_handed_over_is_refused_in_one_sentence(
+    tmp_path: Path, names: str | None, endpoint: str
+) -> None:
     [port] = freePorts(1)
     with activating(tmp_path, [f"127.0.0.1:{port}"], names, [endpoint]) as process:
         socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()

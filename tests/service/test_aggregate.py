@@ -10,8 +10,8 @@ from zope.interface.verify import verifyObject
 from ka_twisted.config import Limits, Timeouts
 from ka_twisted.interfaces import IServerView
 from ka_twisted.observe.counts import Counts
-from ka_twisted.service.aggregate import Aggregate, WorkersView
-from ka_twisted.service.configuration import Admin, Configuration, Listener
+from ka_twisted.service.configuration.values import Admin, Configuration, Listener
+from ka_twisted.service.workers.aggregate import Aggregate, WorkersView
 
 
 def counted(opened: int, open_: int) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def result(waiting: Deferred[Any]) -> Any:
     return found[0]
 
 
-def test_itIsAViewOfOneServer() -> None:
+def test_it_is_a_view_of_one_server() -> None:
     supervisor = Supervisor(Worker(5))
     view = WorkersView(supervisor)
     verifyObject(IServerView, view)
@@ -88,7 +88,7 @@ def test_itIsAViewOfOneServer() -> None:
     assert supervisor.drained == 1
 
 
-def test_countsAreAddedUpAndThoseOfTheGoneAreKeptWithoutTheirOpenConnections() -> None:
+def test_counts_are_added_up_and_those_of_the_gone_are_kept_without_their_open_connections() -> None:
     first, second = Worker(1, counts=counted(10, 3)), Worker(2, counts=counted(20, 4))
     supervisor = Supervisor(first, second)
     view = WorkersView(supervisor)
@@ -101,7 +101,7 @@ def test_countsAreAddedUpAndThoseOfTheGoneAreKeptWithoutTheirOpenConnections() -
     assert supervisor.aggregate.accepted == 7
 
 
-def test_whoDoesNotAnswerCountsAsItDidLast() -> None:
+def test_who_does_not_answer_counts_as_it_did_last() -> None:
     worker = Worker(1, counts=counted(10, 3))
     view = WorkersView(Supervisor(worker))
     result(view.counts())
@@ -109,7 +109,7 @@ def test_whoDoesNotAnswerCountsAsItDidLast() -> None:
     assert result(view.counts()).of("connections_opened") == 10
 
 
-def test_theSupervisorCountsReloads() -> None:
+def test_the_supervisor_counts_reloads() -> None:
     supervisor = Supervisor()
     supervisor.aggregate.reloaded(True)
     supervisor.aggregate.provide(supervisor.configuration)
@@ -117,7 +117,7 @@ def test_theSupervisorCountsReloads() -> None:
     assert result(WorkersView(supervisor).counts()).of("reloads", "done") == 1
 
 
-def test_theSupervisorCountsWorkersThatDie() -> None:
+def test_the_supervisor_counts_workers_that_die() -> None:
     supervisor = Supervisor()
     supervisor.aggregate.died()
     supervisor.aggregate.provide(supervisor.configuration)
@@ -125,7 +125,7 @@ def test_theSupervisorCountsWorkersThatDie() -> None:
     assert result(WorkersView(supervisor).counts()).of("worker_deaths") == 1
 
 
-def test_connectionsAreMergedAndTheGoneHaveLeftTheirStories() -> None:
+def test_connections_are_merged_and_the_gone_have_left_their_stories() -> None:
     first = Worker(1, connections={"open": [story(1, 1, 5)], "closed": [story(2, 1, 5, second=9)]})
     second = Worker(2, connections={"open": [story(1, 2, 9)], "closed": [story(2, 2, 1, second=20)]})
     silent = Worker(3)
@@ -143,7 +143,7 @@ def test_connectionsAreMergedAndTheGoneHaveLeftTheirStories() -> None:
     assert result(view.connection(1, 9)) is None
 
 
-def test_ofTheOpenOnesTheSlowestAndTheOldestAreShown() -> None:
+def test_of_the_open_ones_the_slowest_and_the_oldest_are_shown() -> None:
     many = [story(number, 1, age=number, duration=1 / number) for number in range(1, 10)]
     many[3]["inService"] = [{"request": 3, "duration": 60.0}]
     view = WorkersView(Supervisor(Worker(1, connections={"open": many, "closed": []})))
@@ -151,7 +151,7 @@ def test_ofTheOpenOnesTheSlowestAndTheOldestAreShown() -> None:
     assert [each["connection"] for each in told["open"]] == [1, 4, 8, 9]
 
 
-def test_oneConnectionIsAskedOfItsOwnWorker() -> None:
+def test_one_connection_is_asked_of_its_own_worker() -> None:
     first, second = Worker(1, connection={"connection": 3}), Worker(2, connection={"connection": 4})
     assert result(WorkersView(Supervisor(first, second)).connection(4, 2)) == {"connection": 4}
     assert (first.asked, second.asked) == ([], [("connection", 4, 2)])

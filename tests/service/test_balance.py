@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from ka_twisted.service.balance import PATIENCE, SEATS, Board, Share
+from ka_twisted.service.workers.balance import PATIENCE, SEATS, LoadTable, Share
 
 
 @pytest.fixture
-def board() -> Iterator[Board]:
+def board() -> Iterator[LoadTable]:
     """A supervisor's."""
-    made = Board()
+    made = LoadTable()
     yield made
     made.close()
 
@@ -43,16 +43,16 @@ class Port:
         self.reading = True
 
 
-def governed(board: Board, seat: int, connections: list[int], clock: Clock, queue: int = 5) -> Any:
+def governed(board: LoadTable, seat: int, connections: list[int], clock: Clock, queue: int = 5) -> Any:
     port = Port(queue)
     Share(board, seat, lambda: connections[0], clock).govern(port)
     return port
 
 
-def test_whatOneWritesTheOthersRead(board: Board) -> None:
+def test_what_one_writes_the_others_read(board: LoadTable) -> None:
     first, second = board.seat(), board.seat()
     board.write(first, 7)
-    other = Board(os.dup(board.descriptor))
+    other = LoadTable(os.dup(board.descriptor))
     assert other.lowest() == 7
     other.write(second, 3)
     assert board.lowest() == 3
@@ -61,14 +61,14 @@ def test_whatOneWritesTheOthersRead(board: Board) -> None:
     other.close()
 
 
-def test_nobodyIsCountedBeforeThereIsANote(board: Board) -> None:
+def test_nobody_is_counted_before_there_is_a_note(board: LoadTable) -> None:
     assert board.lowest() == 0
     board.seat()
     board.write(board.seat(), 4)
     assert board.lowest() == 4
 
 
-def test_seatsAreUsedAgainAndThereIsAnEndOfThem(board: Board) -> None:
+def test_seats_are_used_again_and_there_is_an_end_of_them(board: LoadTable) -> None:
     seats = [board.seat() for _ in range(SEATS)]
     assert seats == list(range(1, SEATS + 1))
     with pytest.raises(OSError, match="there are 1024 workers already"):
@@ -77,14 +77,14 @@ def test_seatsAreUsedAgainAndThereIsAnEndOfThem(board: Board) -> None:
     assert board.seat() == 5
 
 
-def test_inATurnOneIsAccepted(board: Board) -> None:
+def test_in_a_turn_one_is_accepted(board: LoadTable) -> None:
     port = governed(board, board.seat(), [0], Clock())
     port.doRead()
     port.doRead()
     assert port.accepted == 2
 
 
-def test_whoHasMoreLeavesTheNextToAnother(board: Board) -> None:
+def test_who_has_more_leaves_the_next_to_another(board: LoadTable) -> None:
     clock, connections = Clock(), [12]
     mine, other = board.seat(), board.seat()
     board.write(other, 8)
@@ -97,7 +97,7 @@ def test_whoHasMoreLeavesTheNextToAnother(board: Board) -> None:
     assert (port.accepted, port.reading) == (0, True)
 
 
-def test_whatTheOthersLeaveIsAcceptedAfterAMoment(board: Board) -> None:
+def test_what_the_others_leave_is_accepted_after_a_moment(board: LoadTable) -> None:
     clock = Clock()
     mine, other = board.seat(), board.seat()
     board.write(other, 0)
@@ -108,7 +108,7 @@ def test_whatTheOthersLeaveIsAcceptedAfterAMoment(board: Board) -> None:
 
 
 @pytest.mark.parametrize(("mine", "others", "accepted"), [(1, 0, 1), (2, 0, 0), (8, 7, 1), (100, 90, 1), (120, 90, 0)])
-def test_aSmallDifferenceIsNone(board: Board, mine: int, others: int, accepted: int) -> None:
+def test_a_small_difference_is_none(board: LoadTable, mine: int, others: int, accepted: int) -> None:
     seat, other = board.seat(), board.seat()
     board.write(other, others)
     port = governed(board, seat, [mine], Clock())
@@ -116,7 +116,7 @@ def test_aSmallDifferenceIsNone(board: Board, mine: int, others: int, accepted: 
     assert port.accepted == accepted
 
 
-def test_whoLeavesIsNotWaitedFor(board: Board) -> None:
+def test_who_leaves_is_not_waited_for(board: LoadTable) -> None:
     seat, other = board.seat(), board.seat()
     board.write(other, 0)
     board.leave(other)
@@ -125,7 +125,7 @@ def test_whoLeavesIsNotWaitedFor(board: Board) -> None:
     assert port.accepted == 1
 
 
-def test_aPortThatWasClosedMeanwhileStaysClosed(board: Board) -> None:
+def test_a_port_that_was_closed_meanwhile_stays_closed(board: LoadTable) -> None:
     clock = Clock()
     seat, other = board.seat(), board.seat()
     board.write(other, 0)

@@ -23,21 +23,19 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[Tool], None]:
 
     def installed(run: Tool) -> None:
         tool = types.ModuleType("counting", "Count words.")
-        vars(tool).update(
-            run=run, add_arguments=lambda parser: parser.add_argument("words", nargs="*")
-        )
+        vars(tool).update(run=run, add_arguments=lambda parser: parser.add_argument("words", nargs="*"))
         monkeypatch.setitem(sys.modules, "counting", tool)
         monkeypatch.setattr(cli, "SUBCOMMANDS", (("count", "counting", "count words"),))
 
     return installed
 
 
-def test_aSubcommandGetsItsArgumentsAndGivesTheStatus(install: Callable[[Tool], None]) -> None:
+def test_a_subcommand_gets_its_arguments_and_gives_the_status(install: Callable[[Tool], None]) -> None:
     install(lambda namespace: len(namespace.words))
     assert cli.main(["count", "one", "two"]) == 2
 
 
-def test_withoutASubcommandTheUsageIsShown(
+def test_without_a_subcommand_the_usage_is_shown(
     install: Callable[[Tool], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     install(lambda namespace: 0)
@@ -47,7 +45,7 @@ def test_withoutASubcommandTheUsageIsShown(
     assert "required: COMMAND" in capsys.readouterr().err
 
 
-def test_anInterruptIsTheShellsStatusForIt(install: Callable[[Tool], None]) -> None:
+def test_an_interrupt_is_the_shells_status_for_it(install: Callable[[Tool], None]) -> None:
     def run(namespace: argparse.Namespace) -> int:
         raise KeyboardInterrupt
 
@@ -55,7 +53,7 @@ def test_anInterruptIsTheShellsStatusForIt(install: Callable[[Tool], None]) -> N
     assert cli.main(["count"]) == 130
 
 
-def test_explainIsThere() -> None:
+def test_explain_is_there() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "ka_twisted", "explain", "--help"],
         env=environment(),
@@ -67,7 +65,7 @@ def test_explainIsThere() -> None:
     assert "usage: python -m ka_twisted explain" in done.stdout
 
 
-def test_aReaderThatLeavesIsNoError() -> None:
+def test_a_reader_that_leaves_is_no_error() -> None:
     # What is shown is read by a program that ends at once.
     process = subprocess.Popen(
         [sys.executable, "-m", "ka_twisted", "explain", "-"],

@@ -73,7 +73,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_aMistakeIsOneSentenceAndStatus1(shop: Path, mistake: str) -> None:
+def test_a_mistake_is_one_sentence_and_status1(shop: Path, mistake: str) -> None:
     arguments, sentence = MISTAKES[mistake]
     if "--app" not in arguments:
         arguments = ["--app", "shop:handler", *arguments]
@@ -81,7 +81,7 @@ def test_aMistakeIsOneSentenceAndStatus1(shop: Path, mistake: str) -> None:
 
 
 @pytest.mark.parametrize("how", [["-n"], [], ["-n", "--rundir", "/"]], ids=" ".join)
-def test_aPortInUseIsOneSentenceHoweverTwistdRuns(shop: Path, taken: int, how: list[str]) -> None:
+def test_a_port_in_use_is_one_sentence_however_twistd_runs(shop: Path, taken: int, how: list[str]) -> None:
     endpoint = f"tcp:{taken}:interface=127.0.0.1"
     arguments = ["--app", "shop:handler", "--listen", f"unix:{shop}/free", "--listen", endpoint]
     sentence = f"cannot listen on {endpoint}: Address already in use"
@@ -89,14 +89,14 @@ def test_aPortInUseIsOneSentenceHoweverTwistdRuns(shop: Path, taken: int, how: l
 
 
 @pytest.mark.parametrize("how", [["-n"], []], ids=["foreground", "daemon"])
-def test_theSameEndpointTwiceIsOneSentence(shop: Path, how: list[str]) -> None:
+def test_the_same_endpoint_twice_is_one_sentence(shop: Path, how: list[str]) -> None:
     endpoint = f"unix:{shop}/socket"
     sentence = f"cannot listen on {endpoint}: Address already in use"
     arguments = ["--app", "shop:handler", "--listen", endpoint, "--listen", endpoint]
     assertRefused(shop, sentence, *how, "keepalive", *arguments)
 
 
-def test_whatIsNotPermittedIsOneSentence(shop: Path) -> None:
+def test_what_is_not_permitted_is_one_sentence(shop: Path) -> None:
     # Nobody may make a socket there, not even root.
     endpoint = "unix:/sys/socket:lockfile=0"
     if not os.path.isdir("/sys"):
@@ -105,49 +105,46 @@ def test_whatIsNotPermittedIsOneSentence(shop: Path) -> None:
     assertRefused(shop, sentence, "-n", "keepalive", "--app", "shop:handler", "--listen", endpoint)
 
 
-def test_aDaemonCannotLogToStandardOutput(shop: Path) -> None:
+def test_a_daemon_cannot_log_to_standard_output(shop: Path) -> None:
     sentence = "--access-log - needs twistd -n: a daemon has no output"
     assertRefused(shop, sentence, "keepalive", "--app", "shop:handler", "--access-log", "-")
 
 
 @pytest.mark.parametrize("how", [["-n"], []], ids=["foreground", "daemon"])
-def test_aCheckListensOnNothing(shop: Path, taken: int, how: list[str]) -> None:
+def test_a_check_listens_on_nothing(shop: Path, taken: int, how: list[str]) -> None:
     arguments = ["--app", "shop:handler", "--listen", f"tcp:{taken}", "--check"]
     done = run(shop, *how, "keepalive", *arguments)
     assert (done.returncode, done.stdout, done.stderr) == (0, "configuration is valid\n", "")
 
 
-def test_twistdKnowsTheCommandAndItsOptions(tmp_path: Path) -> None:
+def test_twistd_knows_the_command_and_its_options(tmp_path: Path) -> None:
     assert re.search(r"^ +keepalive ", run(tmp_path, "--help").stdout, re.MULTILINE)
     assert "--idle-timeout=" in run(tmp_path, "keepalive", "--help").stdout
 
 
-def test_aConnectionServesSeveralRequests(shop: Path) -> None:
+def test_a_connection_serves_several_requests(shop: Path) -> None:
     with serving(shop, "--app", "shop:counted") as server, server.connect() as connection:
         connection.sendall(
-            b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n"
-            b"GET / HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n"
+            b"GET / HTTP/1.1\r\nHost: shop\r\n\r\nGET / HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n"
         )
         answer = readAll(connection)
         assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"200"]
         assert re.findall(rb"\r\n\r\n(\d)", answer) == [b"1", b"2"]
 
 
-def test_theEffectiveTimersAreLogged(shop: Path) -> None:
+def test_the_effective_timers_are_logged(shop: Path) -> None:
     with serving(shop, "--app", "shop:handler", "--idle-timeout", "12.5") as server:
         assert "firstRequest 12.5, idle 12.5, header 10" in "".join(server.said)
 
 
 def startRequest(connection: socket.socket) -> None:
-    """Send a request up to the last octet of its body, and see that the server waits for that."""
-    connection.sendall(
-        b"POST / HTTP/1.1\r\nHost: shop\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
-    )
+    """Send a request up to the last byte of its body, and see that the server waits for that."""
+    connection.sendall(b"POST / HTTP/1.1\r\nHost: shop\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
     assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
     connection.sendall(b"milk")
 
 
-def test_sigtermLetsARequestInServiceFinish(shop: Path) -> None:
+def test_sigterm_lets_a_request_in_service_finish(shop: Path) -> None:
     with serving(shop, "--app", "shop:handler") as server, server.connect() as connection:
         startRequest(connection)
         server.process.send_signal(signal.SIGTERM)
@@ -164,7 +161,7 @@ def test_sigtermLetsARequestInServiceFinish(shop: Path) -> None:
         assert not (shop / "twistd.pid").exists()
 
 
-def test_sigtermClosesIdleConnectionsAtOnce(shop: Path) -> None:
+def test_sigterm_closes_idle_connections_at_once(shop: Path) -> None:
     with serving(shop, "--app", "shop:handler") as server, server.connect() as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
         assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK\r\n")
@@ -174,7 +171,7 @@ def test_sigtermClosesIdleConnectionsAtOnce(shop: Path) -> None:
         assert server.process.wait() == 0
 
 
-def test_theDrainHasADeadline(shop: Path) -> None:
+def test_the_drain_has_a_deadline(shop: Path) -> None:
     arguments = ["--app", "shop:handler", "--drain-timeout", "0.1", "--body-timeout", "0"]
     with serving(shop, *arguments) as server, server.connect() as connection:
         startRequest(connection)
@@ -182,7 +179,7 @@ def test_theDrainHasADeadline(shop: Path) -> None:
         assert "Traceback" not in "".join(server.said)
 
 
-def test_theSecondSignalEndsTheDrain(shop: Path) -> None:
+def test_the_second_signal_ends_the_drain(shop: Path) -> None:
     arguments = ["--app", "shop:handler", "--drain-timeout", "0", "--body-timeout", "0"]
     with serving(shop, *arguments) as server, server.connect() as connection:
         startRequest(connection)
@@ -192,7 +189,7 @@ def test_theSecondSignalEndsTheDrain(shop: Path) -> None:
         assert "Traceback" not in "".join(server.said)
 
 
-def test_theAccessLogHasALineForEachRequest(shop: Path) -> None:
+def test_the_access_log_has_a_line_for_each_request(shop: Path) -> None:
     arguments = ["--app", "shop:handler", "--access-log", "requests.log"]
     with serving(shop, *arguments) as server:
         with server.connect() as connection:
@@ -203,7 +200,7 @@ def test_theAccessLogHasALineForEachRequest(shop: Path) -> None:
     assert '"GET /milk HTTP/1.1" 200 5' in line
 
 
-def test_aDaemonServesAndEndsLikeTheForeground(shop: Path) -> None:
+def test_a_daemon_serves_and_ends_like_the_foreground(shop: Path) -> None:
     path = shop / "socket"
     done = run(shop, "keepalive", "--app", "shop:handler", "--listen", f"unix:{path}")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

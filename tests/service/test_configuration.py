@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from twisted.internet.testing import MemoryReactorClock
 
 from ka_twisted.config import Certificate, Limits, TcpKeepAlive, Timeouts, Tls
-from ka_twisted.service import files
-from ka_twisted.service.configuration import PLAYGROUND, Admin, Configuration, Listener, Site
-from ka_twisted.service.options import Options
-from ka_twisted.service.settings import ALL_SETTINGS, ARRAYS, DEFAULT_ENDPOINT, SETTINGS
-from ka_twisted.service.sites import handlerOf, loadSites
+from ka_twisted.service.applications.sites import handlerOf, loadSites
+from ka_twisted.service.configuration import files
+from ka_twisted.service.configuration.options import Options
+from ka_twisted.service.configuration.settings import ALL_SETTINGS, ARRAYS, DEFAULT_ENDPOINT, SETTINGS
+from ka_twisted.service.configuration.values import PLAYGROUND, Admin, Configuration, Listener, Site
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 APP = "shop:handler"
@@ -57,7 +57,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     tls, admin = ModuleType("tls"), ModuleType("admin")
     vars(tls).update(TlsContexts=_Contexts, TlsError=_TlsError)
     vars(admin).update(isLocal=lambda text: "127.0.0.1" in text or text.startswith("unix:"))
-    monkeypatch.setitem(sys.modules, "ka_twisted.server.tls", tls)
+    monkeypatch.setitem(sys.modules, "ka_twisted.net.tls", tls)
     monkeypatch.setitem(sys.modules, "ka_twisted.admin", admin)
     yield tmp_path
     sys.modules.pop("shop", None)
@@ -87,7 +87,7 @@ def refusal(text: str | bytes, *arguments: str) -> str:
 # -- what it sets ------------------------------------------------------------------------------------
 
 
-def test_anEmptyFileChangesNothing() -> None:
+def test_an_empty_file_changes_nothing() -> None:
     assert load("") == parse().configuration
     assert load("") == Configuration(
         listeners=(Listener(endpoint=DEFAULT_ENDPOINT),), timeouts=Timeouts(), limits=Limits()
@@ -95,7 +95,7 @@ def test_anEmptyFileChangesNothing() -> None:
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.option)
-def test_eachNumberOfTheCommandLineHasItsKey(setting: Any) -> None:
+def test_each_number_of_the_command_line_has_its_key(setting: Any) -> None:
     configuration = load(f"[{setting.table}]\n{setting.key} = 37\n")
     assert configuration == parse(f"--{setting.option}", "37").configuration
     assert configuration != load("")
@@ -124,14 +124,14 @@ def test_eachNumberOfTheCommandLineHasItsKey(setting: Any) -> None:
          ["--listen", "tcp:1", "--proxy-protocol", "10.0.0.0/8,::1"]),
     ],
 )  # fmt: skip
-def test_theFileSaysTheSameAsTheCommandLine(shop: Path, text: str, arguments: list[str]) -> None:
+def test_the_file_says_the_same_as_the_command_line(shop: Path, text: str, arguments: list[str]) -> None:
     (shop / "token").write_text("secret\n")
     here, there = load(text), parse(*arguments).configuration
     assert repr(here).replace("/etc/../", "/") == repr(there)
     assert here != load("")
 
 
-def test_aFileHasSeveralListenersEachWithItsOwnTlsAndProxies(shop: Path) -> None:
+def test_a_file_has_several_listeners_each_with_its_own_tls_and_proxies(shop: Path) -> None:
     configuration = load("""
         [[listen]]
         endpoint = "tcp:80"
@@ -174,23 +174,23 @@ SITES = """
 """
 
 
-def test_aFileHasSeveralSites() -> None:
+def test_a_file_has_several_sites() -> None:
     sites = (Site(app=APP, host="shop.example"), Site(app="shop:other", host="shop.example", prefix="/api"))
     assert load(SITES).sites == sites
     assert load(f"app = '{APP}'\n{SITES}").sites == (*sites, Site(app=APP))
 
 
-def test_anApplicationOnTheCommandLineIsServedAlone() -> None:
+def test_an_application_on_the_command_line_is_served_alone() -> None:
     assert load(f"app = '{APP}'\n{SITES}", "--app", "shop:other").sites == (Site(app="shop:other"),)
 
 
-def test_theHandlerOfOneSiteIsItsApplication() -> None:
+def test_the_handler_of_one_site_is_its_application() -> None:
     (_, handler), *others = loadSites([Site(app=APP)])
     assert not others
     assert handlerOf([Site(app=APP)]) is handler
 
 
-def test_theHandlerOfSeveralSitesTellsThemApart() -> None:
+def test_the_handler_of_several_sites_tells_them_apart() -> None:
     class Asked:
         host = "shop.example"
         path = "/api/things"
@@ -205,7 +205,7 @@ def test_theHandlerOfSeveralSitesTellsThemApart() -> None:
     assert handler(asked).status == 421
 
 
-def test_theCommandLineWins() -> None:
+def test_the_command_line_wins() -> None:
     text = """
         log-format = "json"
         workers = 2
@@ -227,7 +227,7 @@ def test_theCommandLineWins() -> None:
     assert [listener.proxies for listener in believed] == [(ip_network("::1"),)] * 2
 
 
-def test_theFileIsReadAnewWhereverTheProcessIs(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_is_read_anew_wherever_the_process_is(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (shop / "etc" / "k.toml").write_text("workers = 1")
     options = parse("--config", "etc/k.toml", "--listen", "unix:s", "--idle-timeout", "3")
     monkeypatch.chdir("/")
@@ -242,14 +242,14 @@ def test_theFileIsReadAnewWhereverTheProcessIs(shop: Path, monkeypatch: pytest.M
         options.read()
 
 
-def test_aTokenIsNotShown(shop: Path) -> None:
+def test_a_token_is_not_shown(shop: Path) -> None:
     (shop / "etc" / "token").write_text(" secret \n")
     configuration = load('[admin]\nendpoint = "tcp:9"\ntoken-file = "token"')
     assert configuration.admin == Admin(endpoint="tcp:9", token="secret")
     assert "secret" not in repr(configuration)
 
 
-def test_theFileMayComeFromWindows() -> None:
+def test_the_file_may_come_from_windows() -> None:
     assert load(b"workers = 1\r\n[timeouts]\r\nidle = 3\r\n").timeouts.idle == 3
 
 
@@ -370,18 +370,18 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("text", "sentence"), WRONG.items(), ids=map(str, range(len(WRONG))))
-def test_whatIsWrongIsOneSentenceWithItsLine(shop: Path, text: str | bytes, sentence: str) -> None:
+def test_what_is_wrong_is_one_sentence_with_its_line(shop: Path, text: str | bytes, sentence: str) -> None:
     (shop / "empty").write_text("\n")
     (shop / "latin").write_bytes(b"caf\xe9")
     assert refusal(text) == f"etc/k.toml:{sentence}"
 
 
-def test_theLineIsThatOfTheTableAmongManyAlike() -> None:
+def test_the_line_is_that_of_the_table_among_many_alike() -> None:
     text = "".join(f"[[site]]\napp = '{APP}'\nprefix = '/{n}'\n" for n in range(50))
     assert refusal(text.replace("'/37'", "37")) == "etc/k.toml:114: site.prefix wants a text, not 37"
 
 
-def test_theLineIsTheOneThatSetsIt() -> None:
+def test_the_line_is_the_one_that_sets_it() -> None:
     (example,) = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     lines = example.splitlines()
     for table in _tables(_read(example)):
@@ -390,19 +390,19 @@ def test_theLineIsTheOneThatSetsIt() -> None:
             assert lines[number - 1].startswith(f"{setting.key} =") or "certificates = [" in lines[number - 1]
 
 
-def test_whatIsWrongOnTheCommandLineIsSaidOfTheCommandLine() -> None:
+def test_what_is_wrong_on_the_command_line_is_said_of_the_command_line() -> None:
     assert refusal("[timeouts]\nidle = 3", "--idle-timeout", "x") == "--idle-timeout wants a number, not 'x'"
     assert refusal("workers = 1", "--workers", "-1") == "--workers must not be negative: -1"
 
 
-def test_aFileThatCannotBeReadIsRefused() -> None:
+def test_a_file_that_cannot_be_read_is_refused() -> None:
     for name, reason in (("none.toml", "No such file or directory"), ("etc", "Is a directory")):
         with pytest.raises(SystemExit) as caught:
             parse("--config", name)
         assert caught.value.code == f"keepalive: --config {name} cannot be read: {reason}"
 
 
-def test_aCheckOfAFileSaysOneLine(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_check_of_a_file_says_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         load("workers = 1", "--check")
     assert caught.value.code == 0
@@ -412,11 +412,11 @@ def test_aCheckOfAFileSaysOneLine(capsys: pytest.CaptureFixture[str]) -> None:
 # -- the example -------------------------------------------------------------------------------------
 
 
-def test_theExampleSetsNothing() -> None:
+def test_the_example_sets_nothing() -> None:
     assert load(files.example()) == load("")
 
 
-def test_theExampleHoldsTheDefaults() -> None:
+def test_the_example_holds_the_defaults() -> None:
     lines = files.example().splitlines()
     text = "\n".join(re.sub("^#(?! |$)", "", line) for line in lines)
     assert load(text) == load("")
@@ -425,7 +425,7 @@ def test_theExampleHoldsTheDefaults() -> None:
             assert f"\n{setting.key} = {setting.default}\n" in text
 
 
-def test_theExampleShowsEverySettingOnceAsItIsWritten(shop: Path) -> None:
+def test_the_example_shows_every_setting_once_as_it_is_written(shop: Path) -> None:
     (shop / "etc" / "admin.token").write_text("secret")
     text = "\n".join(re.sub(r"^# ?(?=\[|[\w-]+ = )", "", line) for line in files.example().splitlines())
     assert all(line == "" or line.startswith(("# ", "[")) or " = " in line for line in text.splitlines())
@@ -448,14 +448,14 @@ def _tables(table: files.Table) -> Iterator[files.Table]:
         yield from _tables(inner)
 
 
-def test_noLineOfTheExampleIsLong() -> None:
+def test_no_line_of_the_example_is_long() -> None:
     assert max(map(len, files.example().splitlines())) <= 120
 
 
 # -- the documentation -------------------------------------------------------------------------------
 
 
-def test_theFileOfTheDocumentationSetsWhatItSays(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_of_the_documentation_sets_what_it_says(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("web", "api"):
         module = ModuleType(f"shop.{name}")
         vars(module).update(handler=lambda request: "", health=lambda request: "")
@@ -495,7 +495,7 @@ def test_theFileOfTheDocumentationSetsWhatItSays(shop: Path, monkeypatch: pytest
     )
 
 
-def test_theSentencesOfTheDocumentationAreSaid(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_sentences_of_the_documentation_are_said(capsys: pytest.CaptureFixture[str]) -> None:
     said, warned = re.findall(r"^```text\nkeepalive: (.*?)\n```$", PAGE, re.MULTILINE)
     (number,) = re.findall(r"shop\.toml:(\d+)", said)
     wrong = "\n" * (int(number) - 2) + "[timeouts]\nidel = 3\n"
@@ -506,7 +506,7 @@ def test_theSentencesOfTheDocumentationAreSaid(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize("setting", ALL_SETTINGS, ids=lambda setting: setting.option or setting.key)
-def test_eachPlaceInTheFileFollowsFromItsOption(setting: Any) -> None:
+def test_each_place_in_the_file_follows_from_its_option(setting: Any) -> None:
     # As the table of names in the documentation has it.
     if setting.table in ("", "limits"):
         assert setting.key == setting.option
@@ -595,9 +595,9 @@ configurations = st.builds(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(configurations)
-def test_whatAConfigurationSaysIsReadBack(configuration: Configuration) -> None:
+def test_what_a_configuration_says_is_read_back(configuration: Configuration) -> None:
     assert load(written(configuration)) == configuration
 
 
-def test_everyTableThatMayBeThereTwiceIsOne() -> None:
+def test_every_table_that_may_be_there_twice_is_one() -> None:
     assert set(ARRAYS) < {setting.table for setting in ALL_SETTINGS}

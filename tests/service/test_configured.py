@@ -36,7 +36,7 @@ def shop(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_theSitesOfAFileAreServed(shop: Path) -> None:
+def test_the_sites_of_a_file_are_served(shop: Path) -> None:
     with serving(shop, "--config", "etc/shop.toml") as server:
         with server.connect() as connection:
             connection.sendall(
@@ -54,7 +54,7 @@ def test_theSitesOfAFileAreServed(shop: Path) -> None:
     assert len((shop / "etc" / "requests.log").read_text().splitlines()) == 3
 
 
-def test_aCheckOfAFileListensOnNothingAndWritesNothing(shop: Path) -> None:
+def test_a_check_of_a_file_listens_on_nothing_and_writes_nothing(shop: Path) -> None:
     before = sorted(os.listdir(shop / "etc"))
     done = run(shop, "keepalive", "--config", "etc/shop.toml", "--check")
     assert (done.returncode, done.stdout) == (0, "configuration is valid\n")
@@ -63,7 +63,7 @@ def test_aCheckOfAFileListensOnNothingAndWritesNothing(shop: Path) -> None:
 
 
 @pytest.mark.parametrize("how", [["-n", "keepalive"], ["keepalive"], ["-n", "keepalive", "--check"]], ids=" ".join)
-def test_aWrongFileIsOneSentenceAndStatus1(shop: Path, how: list[str]) -> None:
+def test_a_wrong_file_is_one_sentence_and_status1(shop: Path, how: list[str]) -> None:
     (shop / "etc" / "shop.toml").write_text("workers = 0\n[timeouts]\nidel = 3\n")
     done = run(shop, *how, "--config", "etc/shop.toml")
     assert (done.returncode, done.stdout) == (1, "")

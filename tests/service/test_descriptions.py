@@ -8,21 +8,21 @@ from hypothesis import strategies as st
 from twisted.internet import endpoints
 
 from ka_twisted.config import Certificate, Tls
-from ka_twisted.service.descriptions import Description, based, withoutTls
+from ka_twisted.service.configuration.endpoints import Description, based, withoutTls
 
 #: Without the backslash at the end that Twisted does not understand.
 texts = st.text("ab:=\\/", max_size=16).filter(lambda text: not (len(text) - len(text.rstrip("\\"))) % 2)
 
 
 @given(texts)
-def test_aDescriptionIsTakenApartAsTwistedDoesIt(text: str) -> None:
+def test_a_description_is_taken_apart_as_twisted_does_it(text: str) -> None:
     it = Description.fromString(f"x:{text}")
     arguments, named = endpoints._parse(f"x:{text}")
     assert ([it.kind, *it.arguments], it.named) == (arguments, named)
 
 
 @given(texts)
-def test_aDescriptionIsPutTogetherAgain(text: str) -> None:
+def test_a_description_is_put_together_again(text: str) -> None:
     it = Description.fromString(f"x:{text}")
     assert Description.fromString(str(it)) == it
 
@@ -44,7 +44,7 @@ def test_aDescriptionIsPutTogetherAgain(text: str) -> None:
         ("ssl:443:privateKey=/a", "ssl:443:privateKey=/a"),
     ],
 )
-def test_relativePathsBeginAtAFolder(text: str, completed: str) -> None:
+def test_relative_paths_begin_at_a_folder(text: str, completed: str) -> None:
     assert based(text, "/etc/x") == completed
 
 
@@ -59,17 +59,17 @@ def test_relativePathsBeginAtAFolder(text: str, completed: str) -> None:
         (r"ssl:443:privateKey=/a\:b\=c", "tcp:443", "/a:b=c", "/a:b=c"),
     ],
 )  # fmt: skip
-def test_tlsIsPartedFromTheEndpointBeneath(text: str, endpoint: str, chain: str, key: str) -> None:
+def test_tls_is_parted_from_the_endpoint_beneath(text: str, endpoint: str, chain: str, key: str) -> None:
     assert withoutTls(text) == (endpoint, Tls(certificates=(Certificate(chain, key),)))
 
 
-def test_furtherCertificatesOfTheChainMayStandInAFileOfTheirOwn() -> None:
+def test_further_certificates_of_the_chain_may_stand_in_a_file_of_their_own() -> None:
     endpoint, tls = withoutTls("ssl:443:privateKey=a.key:certKey=a.pem:extraCertChain=b.pem")
     assert (endpoint, tls) == ("tcp:443", Tls(certificates=(Certificate("a.pem", "a.key", ("b.pem",)),)))
 
 
 @pytest.mark.parametrize("text", ["tcp:443", r"unix:/ssl\:", "systemd:domain=INET:index=0", "ssl\\:443"])
-def test_whatHasNoTlsIsLeftAlone(text: str) -> None:
+def test_what_has_no_tls_is_left_alone(text: str) -> None:
     assert withoutTls(text) == (text, None)
 
 
@@ -82,6 +82,6 @@ def test_whatHasNoTlsIsLeftAlone(text: str) -> None:
         ("ssl:1:2:3:4:5:6:7:8:9", "it takes 8 arguments at most"),
     ],
 )  # fmt: skip
-def test_whatTlsIsNotAskedForInThatWayIsRefused(text: str, sentence: str) -> None:
+def test_what_tls_is_not_asked_for_in_that_way_is_refused(text: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=f"^{sentence}$"):
         withoutTls(text)

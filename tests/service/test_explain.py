@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from ka_twisted import testing
-from ka_twisted.service import explain as command
-from ka_twisted.service.explanation import lfHint
+from ka_twisted.explain import command as command
+from ka_twisted.explain.explanation import lfHint
+from ka_twisted.testing import memory as testing
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -28,7 +28,7 @@ def run(*arguments: str, stdin: bytes = b"") -> tuple[int, str]:
 
 
 def told(data: bytes, *arguments: str) -> dict[str, Any]:
-    """The JSON document about these octets."""
+    """The JSON document about these bytes."""
     status, text = run("--json", *arguments, stdin=data)
     assert status == 0
     document = json.loads(text)
@@ -58,7 +58,7 @@ def response(tmp_path: Path) -> Callable[[bytes], str]:
 # -- requests that are served ------------------------------------------------------------------------
 
 
-def test_anOrdinaryRequestIsToldWhole() -> None:
+def test_an_ordinary_request_is_told_whole() -> None:
     assert told(GET) == {
         "requests": [
             {
@@ -127,13 +127,13 @@ def test_anOrdinaryRequestIsToldWhole() -> None:
         (b"HEAD / HTTP/1.1\r\nHost: a\r\nKeep-Alive: 5\r\n\r\n", "D1-20", ["Content-Length: 6"]),
     ],
 )
-def test_thePersistenceAndWhatIsSaidOfIt(head: bytes, row: str, carries: list[str]) -> None:
+def test_the_persistence_and_what_is_said_of_it(head: bytes, row: str, carries: list[str]) -> None:
     request = one(head)
     assert request["persistence"]["row"] == row
     assert request["carries"] == carries
 
 
-def test_whatItSaysIsWhatAServerSends() -> None:
+def test_what_it_says_is_what_a_server_sends() -> None:
     head = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n\r\n"
     server = testing.MemoryServer()
     client = server.connect()
@@ -142,7 +142,7 @@ def test_whatItSaysIsWhatAServerSends() -> None:
     assert set(one(head)["carries"]) < set(sent)
 
 
-def test_pipelinedRequestsAreToldOneByOne() -> None:
+def test_pipelined_requests_are_told_one_by_one() -> None:
     data = (
         GET
         + b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
@@ -152,8 +152,8 @@ def test_pipelinedRequestsAreToldOneByOne() -> None:
     requests = told(data)["requests"]
     assert [request["number"] for request in requests] == [1, 2, 3, 4]
     assert [request["overlap"]["allowed"] for request in requests] == [True, False, False, True]
-    assert requests[1]["body"] == {"octets": 5, "complete": True}
-    assert requests[2]["body"] == {"octets": 21, "complete": True}
+    assert requests[1]["body"] == {"bytes": 5, "complete": True}
+    assert requests[2]["body"] == {"bytes": 21, "complete": True}
 
 
 @pytest.mark.parametrize(
@@ -167,18 +167,18 @@ def test_pipelinedRequestsAreToldOneByOne() -> None:
         ),
     ],
 )
-def test_whyARequestIsServedAlone(head: bytes, why: str) -> None:
+def test_why_a_request_is_served_alone(head: bytes, why: str) -> None:
     assert one(head)["overlap"]["why"] == why
     assert not one(head)["overlap"]["allowed"]
 
 
-def test_behindACloseNothingIsRead() -> None:
+def test_behind_a_close_nothing_is_read() -> None:
     document = told(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" + GET)
     assert len(document["requests"]) == 1
     assert document["unread"] == len(GET)
 
 
-def test_behindABodyAndACloseNothingIsRead() -> None:
+def test_behind_a_body_and_a_close_nothing_is_read() -> None:
     head = b"PUT / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 5\r\n\r\n"
     assert told(head + b"hello" + GET)["unread"] == len(GET)
 
@@ -187,7 +187,7 @@ def test_behindABodyAndACloseNothingIsRead() -> None:
     ("body", "row", "invited"),
     [(b"", "D3-09", True), (b"hel", "D3-14", False), (b"hello", "D3-08", False)],
 )
-def test_whetherTheBodyIsInvited(body: bytes, row: str, invited: bool) -> None:
+def test_whether_the_body_is_invited(body: bytes, row: str, invited: bool) -> None:
     head = b"PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 5\r\n\r\n"
     expectation = one(head + body)["expectation"]
     assert (expectation["awaits"], expectation["row"]) == (True, "D3-10")
@@ -203,11 +203,11 @@ def test_whetherTheBodyIsInvited(body: bytes, row: str, invited: bool) -> None:
         (b"Transfer-Encoding: chunked\r\n", b"4\r\n1234\r\n", "D1-25"),
     ],
 )
-def test_aBodyThatIsNotWholeIsToldBothWays(fields: bytes, body: bytes, row: str) -> None:
+def test_a_body_that_is_not_whole_is_told_both_ways(fields: bytes, body: bytes, row: str) -> None:
     request = one(b"PUT / HTTP/1.1\r\nHost: a\r\n" + fields + b"\r\n" + body)
     assert request["persistence"]["row"] == "D1-18"
     assert request["ifLeftUnread"]["row"] == row
-    assert request["body"]["octets"] == len(body)
+    assert request["body"]["bytes"] == len(body)
     assert not request["body"]["complete"]
     assert request["body"]["ifThisIsAll"]["row"] == "D2-29"
 
@@ -232,7 +232,7 @@ def test_aBodyThatIsNotWholeIsToldBothWays(fields: bytes, body: bytes, row: str)
         (b"1.1", b"304 Not Modified\r\nContent-Length: 9\r\n", "D4-09", "D1-18", ["Content-Length: 9"]),
     ],
 )
-def test_theResponseHeadHasItsSay(
+def test_the_response_head_has_its_say(
     response: Callable[[bytes], str],
     version: bytes,
     head: bytes,
@@ -262,7 +262,7 @@ def test_theResponseHeadHasItsSay(
         (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "not one Content-Length"),
     ],
 )
-def test_aResponseThatIsNoneIsOneSentence(
+def test_a_response_that_is_none_is_one_sentence(
     response: Callable[[bytes], str], capsys: pytest.CaptureFixture[str], head: bytes, sentence: str
 ) -> None:
     assert run("--response", response(head), stdin=GET) == (2, "")
@@ -298,7 +298,7 @@ def test_aResponseThatIsNoneIsOneSentence(
         ),
     ],
 )
-def test_whatIsRefusedIsToldWithItsStatus(
+def test_what_is_refused_is_told_with_its_status(
     data: bytes, line: str | None, status: int, row: str, reason: str
 ) -> None:
     document = told(data + GET)
@@ -312,32 +312,32 @@ def test_whatIsRefusedIsToldWithItsStatus(
     assert document["unread"] > 0
 
 
-def test_anUnknownExpectationIsRefusedAndTheConnectionKept() -> None:
+def test_an_unknown_expectation_is_refused_and_the_connection_kept() -> None:
     first, second = told(b"GET / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\n\r\n" + GET)["requests"]
     assert first["refused"]["status"] == 417
     assert first["persistence"]["keep"]
     assert "refused" not in second
 
 
-def test_aHeadWithoutItsEndIsRefusedAsByAServerWhoseClientHasGone() -> None:
+def test_a_head_without_its_end_is_refused_as_by_a_server_whose_client_has_gone() -> None:
     refused = one(b"GET / HTTP/1.1\r\nHost: a\r\n")["refused"]
     assert (refused["status"], refused["closeReason"]) == (400, "PEER_CLOSED_MID_REQUEST")
     assert refused["hint"] == "the input ends here; a request head ends in an empty line"
 
 
 @pytest.mark.parametrize("data", [b"GET / HTTP/1.1\nHost: a\n\n", b"GET / HTTP/1.1\r\nHost: a\n\n"])
-def test_linesThatEndAsInAnEditorAreRefusedWithAHint(data: bytes) -> None:
+def test_lines_that_end_as_in_an_editor_are_refused_with_a_hint(data: bytes) -> None:
     request = one(data)
     assert request["refused"]["status"] == 400
     assert request["refused"]["hint"] == lfHint(b"\n").removeprefix("; ")
 
 
-def test_suchLinesAreReadOnRequest() -> None:
+def test_such_lines_are_read_on_request() -> None:
     assert one(b"GET / HTTP/1.1\nHost: a\r\n\n", "--crlf")["persistence"]["keep"]
 
 
 @pytest.mark.parametrize("data", [b"", b"\r\n\r\n", b"\r"])
-def test_nothingIsNoRequest(data: bytes) -> None:
+def test_nothing_is_no_request(data: bytes) -> None:
     assert told(data) == {"requests": [], "unread": 0}
     assert run(stdin=data) == (0, "There is no request in the input.\n")
 
@@ -345,7 +345,7 @@ def test_nothingIsNoRequest(data: bytes) -> None:
 # -- settings ----------------------------------------------------------------------------------------
 
 
-def test_settingsChangeWhatIsDecided() -> None:
+def test_settings_change_what_is_decided() -> None:
     old = b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
     assert "Keep-Alive: timeout=8" in one(old, "--idle-timeout", "10")["carries"]
     assert "Keep-Alive: timeout=70, max=4" in one(old, "--max-requests", "5")["carries"]
@@ -358,7 +358,7 @@ def test_settingsChangeWhatIsDecided() -> None:
     assert one(put, "--unread-bytes", "8")["ifLeftUnread"]["row"] == "D1-23"
 
 
-def test_aSettingThatCannotBeIsOneSentence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_setting_that_cannot_be_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--max-line", "0") == (2, "")
     assert capsys.readouterr().err.startswith("explain: Limits.maxLine must be at least 1")
 
@@ -366,21 +366,19 @@ def test_aSettingThatCannotBeIsOneSentence(capsys: pytest.CaptureFixture[str]) -
 # -- files and text ------------------------------------------------------------------------------------
 
 
-def test_aFileThatCannotBeReadIsOneSentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     missing = str(tmp_path / "missing")
     assert run(missing) == (2, "")
     assert capsys.readouterr().err == f"explain: {missing}: No such file or directory\n"
 
 
-def test_requestsAreReadFromAFile(tmp_path: Path) -> None:
+def test_requests_are_read_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "request"
     path.write_bytes(GET)
     assert run(str(path))[1].startswith("request 1: GET / HTTP/1.1\n")
 
 
-def test_theTextSaysWhatTheDocumentSays() -> None:
+def test_the_text_says_what_the_document_says() -> None:
     data = (
         b"GET /x HTTP/1.1\r\nHost: a\r\nUpgrade: y\r\nConnection: upgrade\r\n\r\n"
         b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
@@ -395,7 +393,7 @@ def test_theTextSaysWhatTheDocumentSays() -> None:
         assert said in text
 
 
-def test_theTextOfARefusal() -> None:
+def test_the_text_of_a_refusal() -> None:
     text = run(stdin=b"GET / HTTP/1.1\n\n")[1]
     assert text == (
         "request 1: no request line: 'GET / HTTP/1.1\\n'\n"
@@ -406,12 +404,12 @@ def test_theTextOfARefusal() -> None:
         "  carries      Connection: close\n"
         "               Content-Length: 81\n"
         "\n"
-        "Here the connection ends; what remains is not looked at: 1 octet.\n"
+        "Here the connection ends; what remains is not looked at: 1 byte.\n"
     )
 
 
-def test_noInputMakesItFail() -> None:
-    # Any octets at all are explained, and what is printed is ASCII.
+def test_no_input_makes_it_fail() -> None:
+    # Any bytes at all are explained, and what is printed is ASCII.
     heads = [b"GET / HTTP/1.1\r\nHost: a\r\nX: \xff\r\n\r\n", bytes(range(256)), b"\xff" * 99]
     for head in heads:
         for end in range(len(head)):

@@ -18,7 +18,7 @@ from tests.service.manager import Manager
 from tests.service.twistd import PATIENCE, readAll
 
 #: What a test runs a service with: the manager, and the port.
-Kind = Callable[..., AbstractContextManager[tuple[Manager, int]]]
+ValueType = Callable[..., AbstractContextManager[tuple[Manager, int]]]
 REQUEST = b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n"
 
 
@@ -96,9 +96,7 @@ def shop(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def managed(
-    directory: Path, *arguments: str, reactor: str = "default", **sockets: socket.socket
-) -> Iterator[Manager]:
+def managed(directory: Path, *arguments: str, reactor: str = "default", **sockets: socket.socket) -> Iterator[Manager]:
     arguments = ("--app", "shop:handler", *arguments)
     manager = Manager(directory, arguments, sockets, reactor=reactor)
     try:
@@ -139,19 +137,17 @@ def storing(directory: Path, *arguments: str, reactor: str = "default") -> Itera
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with managed(
-        directory, "--listen", f"tcp:{port}:interface=127.0.0.1", *arguments, reactor=reactor
-    ) as manager:
+    with managed(directory, "--listen", f"tcp:{port}:interface=127.0.0.1", *arguments, reactor=reactor) as manager:
         yield manager, port
 
 
-def test_aSocketOfTheManagersOutlivesItsServers(shop: Path) -> None:
+def test_a_socket_of_the_managers_outlives_its_servers(shop: Path) -> None:
     with activated(shop) as (manager, port):
         assert replaceUnderLoad(manager, port).failures == [], manager.said()
         assert manager.stored == []
 
 
-def test_aStoredSocketOutlivesItsServers(shop: Path) -> None:
+def test_a_stored_socket_outlives_its_servers(shop: Path) -> None:
     with storing(shop) as (manager, port):
         [(name, fd)] = manager.stored
         assert str(port) in name
@@ -162,20 +158,20 @@ def test_aStoredSocketOutlivesItsServers(shop: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [activated, storing])
-def test_workersAreReplacedWithTheirSupervisor(shop: Path, kind: Kind) -> None:
+def test_workers_are_replaced_with_their_supervisor(shop: Path, kind: ValueType) -> None:
     with kind(shop, "--workers", "2") as (manager, port):
         assert replaceUnderLoad(manager, port, times=1).failures == [], manager.said()
 
 
 @pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop is not installed")
 @pytest.mark.parametrize("kind", [activated, storing])
-def test_socketsOutliveServersOnUvloop(shop: Path, kind: Kind) -> None:
+def test_sockets_outlive_servers_on_uvloop(shop: Path, kind: ValueType) -> None:
     with kind(shop, reactor="uvloop") as (manager, port):
         assert replaceUnderLoad(manager, port, times=1).failures == [], manager.said()
 
 
 @pytest.mark.parametrize("kind", [activated, storing])
-def test_connectionsWaitForTheSuccessorOfOneThatWasKilled(shop: Path, kind: Kind) -> None:
+def test_connections_wait_for_the_successor_of_one_that_was_killed(shop: Path, kind: ValueType) -> None:
     with kind(shop) as (manager, port):
         manager.kill()
         with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
@@ -186,14 +182,14 @@ def test_connectionsWaitForTheSuccessorOfOneThatWasKilled(shop: Path, kind: Kind
 
 @pytest.mark.soak
 @pytest.mark.parametrize("kind", [activated, storing])
-def test_noneOfManyRequestsFails(shop: Path, kind: Kind) -> None:
+def test_none_of_many_requests_fails(shop: Path, kind: ValueType) -> None:
     with kind(shop) as (manager, port):
         load = replaceUnderLoad(manager, port, clients=200, times=5, between=9_000)
         assert load.failures == [], manager.said()
         assert load.served >= 50_000
 
 
-def test_aSocketThatIsNotListenedOnAnyMoreIsGivenUp(shop: Path) -> None:
+def test_a_socket_that_is_not_listened_on_any_more_is_given_up(shop: Path) -> None:
     with storing(shop) as (manager, port):
         assert manager.stop() == 0
         manager.arguments = ["--app", "shop:handler", "--listen", "tcp:0:interface=127.0.0.1"]
@@ -203,7 +199,7 @@ def test_aSocketThatIsNotListenedOnAnyMoreIsGivenUp(shop: Path) -> None:
             socket.create_connection(("127.0.0.1", port))
 
 
-def test_aReloadThatFailsIsToldAsOneThatIsOver(shop: Path) -> None:
+def test_a_reload_that_fails_is_told_as_one_that_is_over(shop: Path) -> None:
     (shop / "shop.toml").write_text("")
     with storing(shop, "--config", "shop.toml") as (manager, _):
         (shop / "shop.toml").write_text("colour = 1\n")

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from ka_twisted.service import cli, files, install
-from ka_twisted.service.install import Installation
-from ka_twisted.service.options import Options
+from ka_twisted.service import cli
+from ka_twisted.service.configuration import files
+from ka_twisted.service.configuration.options import Options
+from ka_twisted.service.systemd import install
+from ka_twisted.service.systemd.install import Installation
 
 ORDINARY = Installation(("/opt/shop/bin/twistd",), ("/opt/shop",), tls=False, systemd=252)
 
@@ -44,7 +46,7 @@ def installService(*arguments: str, command: tuple[str, ...] = ORDINARY.command)
     return done.out
 
 
-def test_withoutWriteNothingIsWritten(tmp_path: Path) -> None:
+def test_without_write_nothing_is_written(tmp_path: Path) -> None:
     out = installService("--root", str(tmp_path), "--socket", "0.0.0.0:80")
     assert list(tmp_path.iterdir()) == []
     assert re.findall("==> (.*) <==", out) == [
@@ -53,10 +55,13 @@ def test_withoutWriteNothingIsWritten(tmp_path: Path) -> None:
         f"{tmp_path}/etc/ka_twisted/ka_twisted.toml",
     ]
     assert "Nothing was written" in out
-    assert "ExecStart=/opt/shop/bin/twistd -n --pidfile= --logger=ka_twisted.service.journal.observer keepalive" in out
+    assert (
+        "ExecStart=/opt/shop/bin/twistd -n --pidfile= --logger=ka_twisted.service.systemd.journal.observer keepalive"
+        in out
+    )
 
 
-def test_writtenIsWhatWasShown(tmp_path: Path) -> None:
+def test_written_is_what_was_shown(tmp_path: Path) -> None:
     arguments = ("--root", str(tmp_path), "--name", "shop", "--socket", "web=0.0.0.0:80", "--socket", "ops=/run/ops")
     shown = dict(re.findall(r"==> (\S+) <==\n(.*?\n)\n(?===>|Nothing)", installService(*arguments), re.DOTALL))
     out = installService(*arguments, "--write")
@@ -68,7 +73,7 @@ def test_writtenIsWhatWasShown(tmp_path: Path) -> None:
     )
 
 
-def test_theConfigurationHasWhatWasAskedFor(tmp_path: Path) -> None:
+def test_the_configuration_has_what_was_asked_for(tmp_path: Path) -> None:
     installService(
         "--root", str(tmp_path), "--write", "--app", "ka_twisted.playground:application",
         "--socket", "0.0.0.0:80", "--listen", "tcp:8081:interface=127.0.0.1",
@@ -84,7 +89,7 @@ def test_theConfigurationHasWhatWasAskedFor(tmp_path: Path) -> None:
     ]
 
 
-def test_theServerTakesTheConfiguration(tmp_path: Path) -> None:
+def test_the_server_takes_the_configuration(tmp_path: Path) -> None:
     installService("--root", str(tmp_path), "--write", "--listen", "tcp:0:interface=127.0.0.1")
     options = Options()
     with pytest.raises(SystemExit) as ended:
@@ -92,7 +97,7 @@ def test_theServerTakesTheConfiguration(tmp_path: Path) -> None:
     assert ended.value.code == 0
 
 
-def test_aUnitThatDiffersIsNotReplaced(tmp_path: Path) -> None:
+def test_a_unit_that_differs_is_not_replaced(tmp_path: Path) -> None:
     arguments = ("--root", str(tmp_path), "--write")
     installService(*arguments)
     service = tmp_path / "etc/systemd/system/ka_twisted.service"
@@ -108,7 +113,7 @@ def test_aUnitThatDiffersIsNotReplaced(tmp_path: Path) -> None:
     assert "# mine" not in service.read_text()
 
 
-def test_aConfigurationIsNeverReplaced(tmp_path: Path) -> None:
+def test_a_configuration_is_never_replaced(tmp_path: Path) -> None:
     arguments = ("--root", str(tmp_path), "--write")
     installService(*arguments)
     config = tmp_path / "etc/ka_twisted/ka_twisted.toml"
@@ -130,14 +135,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_aRefusalIsOneSentence(case: str) -> None:
+def test_a_refusal_is_one_sentence(case: str) -> None:
     arguments, sentence = REFUSED[case]
     done = tryInstall(*arguments)
     assert (done.status, done.out) == (2, "")
     assert re.fullmatch(f"install-service: {sentence}\n", done.err), done.err
 
 
-def test_whatCannotBeWrittenOrReadIsRefused(tmp_path: Path) -> None:
+def test_what_cannot_be_written_or_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "etc").write_text("no directory")
     done = tryInstall("--root", str(tmp_path), "--write")
     assert done.status == 2
@@ -153,7 +158,7 @@ def test_whatCannotBeWrittenOrReadIsRefused(tmp_path: Path) -> None:
     assert done.err == f"install-service: {service} cannot be read: it is not text\n"
 
 
-def test_aUsersServiceIsInTheirHome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_users_service_is_in_their_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     out = installService("--user", "--write")
     assert (tmp_path / ".config/systemd/user/ka_twisted.service").is_file()
@@ -167,7 +172,7 @@ def unitOf(*arguments: str, installation: Installation = ORDINARY) -> tuple[str,
     return done.out, done.err
 
 
-def test_whatLiesInAHomeCanBeRead() -> None:
+def test_what_lies_in_a_home_can_be_read() -> None:
     assert "ProtectHome=yes" in unitOf()[0]
     assert "ProtectHome=read-only" in unitOf("--directory", "/home/ada/shop")[0]
     assert "ProtectHome=read-only" in unitOf("--config", "/home/ada/shop.toml")[0]
@@ -178,13 +183,13 @@ def test_whatLiesInAHomeCanBeRead() -> None:
     assert "Type=notify-reload" in out
 
 
-def test_whatTheServiceCouldNotSeeIsNoted(tmp_path: Path) -> None:
+def test_what_the_service_could_not_see_is_noted(tmp_path: Path) -> None:
     _, err = unitOf("--directory", "/tmp/shop")
     assert err == "note: the service will not see /tmp/shop: its directories for temporary files are its own\n"
     assert unitOf("--directory", "/tmp/shop", "--user")[1] == ""
 
 
-def test_aDirectoryThatIsClosedToOthersIsNoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_that_is_closed_to_others_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install, "_TEMPORARY", ())
     (tmp_path / "closed").mkdir(mode=0o700)
     _, err = unitOf("--directory", str(tmp_path / "closed"))
@@ -193,17 +198,17 @@ def test_aDirectoryThatIsClosedToOthersIsNoted(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize(("endpoint", "low"), [("tcp:80", True), ("tcp:port=443", True), ("tcp:8080", False),
                                                ("tcp:0", False), ("unix:/run/80", False)])  # fmt: skip
-def test_aLowPortTakesItsCapability(endpoint: str, low: bool) -> None:
+def test_a_low_port_takes_its_capability(endpoint: str, low: bool) -> None:
     assert ("AmbientCapabilities=CAP_NET_BIND_SERVICE" in unitOf("--listen", endpoint)[0]) is low
 
 
-def test_itIsASubcommand(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_a_subcommand(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["install-service", "--name", "shop"]) == 0
     out = capsys.readouterr().out
     assert f"WorkingDirectory={os.getcwd()}" in out
     assert os.path.dirname(sys.executable) in out
 
 
-def test_withoutSystemctlAnOldSystemdIsAssumed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_systemctl_an_old_systemd_is_assumed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     assert Installation.here().systemd == 252

@@ -16,8 +16,9 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.logger import FileLogObserver, Logger, LogLevel, LogPublisher
 from twisted.python.failure import Failure
 
-from ka_twisted.service import journal, systemd
-from ka_twisted.service.journal import JournalObserver, PrefixObserver, isJournal
+from ka_twisted.service.systemd import journal
+from ka_twisted.service.systemd import notify as systemd
+from ka_twisted.service.systemd.journal import JournalObserver, PrefixObserver, isJournal
 from tests.service.twistd import TWISTD, environment
 
 
@@ -35,21 +36,21 @@ class Journal:
         found: list[dict[str, str]] = []
         while True:
             try:
-                octets, fds, _, _ = socket.recv_fds(self.socket, 1 << 20, 1)
+                data, fds, _, _ = socket.recv_fds(self.socket, 1 << 20, 1)
             except BlockingIOError:
                 return found
             for fd in fds:
                 assert fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_WRITE
                 with open(fd, "rb") as file:
-                    octets = os.pread(file.fileno(), os.fstat(fd).st_size, 0)
+                    data = os.pread(file.fileno(), os.fstat(fd).st_size, 0)
                 self.files += 1
-            found.append(read(octets))
+            found.append(read(data))
 
 
-def read(octets: bytes) -> dict[str, str]:
+def read(data: bytes) -> dict[str, str]:
     """The fields of an entry; each may be there once only."""
     fields: dict[str, str] = {}
-    rest = octets
+    rest = data
     while rest:
         line, _, rest = rest.partition(b"\n")
         name, equals, value = line.partition(b"=")
@@ -80,7 +81,7 @@ def log(path: Path) -> Logger:
     return Logger("ka_twisted.test", observer=LogPublisher(JournalObserver(str(path))))
 
 
-def test_anEventIsAnEntryWithItsFields(log: Logger, journald: Journal) -> None:
+def test_an_event_is_an_entry_with_its_fields(log: Logger, journald: Journal) -> None:
     log.info("{peer} asked {count} times", peer="192.0.2.1", count=3, connectionId=17, nothing=None)
     assert journald.entries() == [
         {
@@ -105,12 +106,12 @@ def test_anEventIsAnEntryWithItsFields(log: Logger, journald: Journal) -> None:
         (LogLevel.critical, "2"),
     ],
 )
-def test_levelsArePriorities(log: Logger, journald: Journal, level: LogLevel, priority: str) -> None:
+def test_levels_are_priorities(log: Logger, journald: Journal, level: LogLevel, priority: str) -> None:
     log.emit(level, "anything")
     assert [entry["PRIORITY"] for entry in journald.entries()] == [priority]
 
 
-def test_aTracebackIsOneEntryAndSaysWhere(log: Logger, journald: Journal) -> None:
+def test_a_traceback_is_one_entry_and_says_where(log: Logger, journald: Journal) -> None:
     try:
         raise KeyError("milk")
     except KeyError:
@@ -120,18 +121,18 @@ def test_aTracebackIsOneEntryAndSaysWhere(log: Logger, journald: Journal) -> Non
     assert "KeyError: 'milk'" in entry["MESSAGE"]
     assert entry["PRIORITY"] == "2"
     assert entry["CODE_FILE"].endswith("test_journal.py")
-    assert entry["CODE_FUNC"] == "test_aTracebackIsOneEntryAndSaysWhere"
+    assert entry["CODE_FUNC"] == "test_a_traceback_is_one_entry_and_says_where"
     assert int(entry["CODE_LINE"]) > 0
 
 
-def test_aFailureWithoutFramesIsNowhere(log: Logger, journald: Journal) -> None:
+def test_a_failure_without_frames_is_nowhere(log: Logger, journald: Journal) -> None:
     log.failure("lost", failure=Failure(LookupError("nothing")))
     [entry] = journald.entries()
     assert "CODE_LINE" not in entry
     assert "nothing" in entry["MESSAGE"]
 
 
-def test_noValueCanForgeAField(log: Logger, journald: Journal) -> None:
+def test_no_value_can_forge_a_field(log: Logger, journald: Journal) -> None:
     log.info("asked for {target}", target="/\nPRIORITY=0\n", priority=0, message="forged", _trusted="no")
     [entry] = journald.entries()
     assert entry["PRIORITY"] == "6"
@@ -140,33 +141,33 @@ def test_noValueCanForgeAField(log: Logger, journald: Journal) -> None:
     assert not [name for name in entry if name.startswith("_")]
 
 
-def test_anyValueCanBeShown(log: Logger, journald: Journal) -> None:
+def test_any_value_can_be_shown(log: Logger, journald: Journal) -> None:
     class Shy:
         def __str__(self) -> str:
             raise RuntimeError("no")
 
-    log.info("odd", octets=b"a\xff", half="\ud800", shy=Shy(), **{"x" * 65: "name too long", "ä": "not ASCII"})
+    log.info("odd", data=b"a\xff", half="\ud800", shy=Shy(), **{"x" * 65: "name too long", "ä": "not ASCII"})
     [entry] = journald.entries()
-    assert entry["OCTETS"] == r"a\xff"
+    assert entry["DATA"] == r"a\xff"
     assert entry["HALF"] == r"\ud800"
     assert entry["SHY"] == "(Shy that cannot be shown: RuntimeError)"
-    assert set(entry) == {"SYSLOG_IDENTIFIER", "MESSAGE", "PRIORITY", "LOGGER", "OCTETS", "HALF", "SHY"}
+    assert set(entry) == {"SYSLOG_IDENTIFIER", "MESSAGE", "PRIORITY", "LOGGER", "DATA", "HALF", "SHY"}
 
 
-def test_anAddressIsItsHost(log: Logger, journald: Journal) -> None:
+def test_an_address_is_its_host(log: Logger, journald: Journal) -> None:
     log.info("{peer.host}", peer=IPv4Address("TCP", "192.0.2.1", 4711), host=IPv6Address("TCP", "2001:db8::1", 80))
     [entry] = journald.entries()
     assert (entry["MESSAGE"], entry["PEER"], entry["HOST"]) == ("192.0.2.1", "192.0.2.1", "2001:db8::1")
 
 
-def test_aLongEntryIsSentAsAFile(log: Logger, journald: Journal) -> None:
+def test_a_long_entry_is_sent_as_a_file(log: Logger, journald: Journal) -> None:
     log.info("{text}", text="long " * 200_000)
     [entry] = journald.entries()
     assert journald.files == 1
     assert entry["MESSAGE"] == entry["TEXT"] == "long " * 200_000
 
 
-def test_lostEntriesAreCounted(log: Logger, path: Path) -> None:
+def test_lost_entries_are_counted(log: Logger, path: Path) -> None:
     log.info("one")
     log.info("two")
     late = Journal(path)
@@ -180,16 +181,16 @@ def test_lostEntriesAreCounted(log: Logger, path: Path) -> None:
     late.socket.close()
 
 
-def test_aJournalThatDoesNotReadCostsAMomentOnce(
+def test_a_journal_that_does_not_read_costs_a_moment_once(
     log: Logger, journald: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
     send = systemd.sendDatagram
 
-    def spy(address: str, octets: bytes, fds: tuple[int, ...] = (), *, seconds: float) -> None:
+    def spy(address: str, data: bytes, fds: tuple[int, ...] = (), *, seconds: float) -> None:
         waits.append(seconds)
         try:
-            send(address, octets, fds, seconds=seconds)
+            send(address, data, fds, seconds=seconds)
         except OSError:
             waits.append(-1)
             raise
@@ -203,7 +204,7 @@ def test_aJournalThatDoesNotReadCostsAMomentOnce(
     assert len(journald.entries()) > 1
 
 
-def test_eventsOfTheOldKindAreSentOnce(journald: Journal, path: Path) -> None:
+def test_events_of_the_old_kind_are_sent_once(journald: Journal, path: Path) -> None:
     JournalObserver(str(path))(
         {"message": ("old",), "time": 1.0, "system": "-", "isError": 0, "format": "%(message)s",
          "log_format": "{log_text}", "log_text": "old", "log_level": LogLevel.info}
@@ -214,7 +215,7 @@ def test_eventsOfTheOldKindAreSentOnce(journald: Journal, path: Path) -> None:
 # --- where the log goes -------------------------------------------------------------------------
 
 
-def test_theJournalIsKnownByItsStream(tmp_path: Path) -> None:
+def test_the_journal_is_known_by_its_stream(tmp_path: Path) -> None:
     with open(tmp_path / "file", "w") as stream:
         status = os.fstat(stream.fileno())
         assert isJournal({"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}, stream)
@@ -227,7 +228,7 @@ def test_theJournalIsKnownByItsStream(tmp_path: Path) -> None:
     assert not isJournal({"JOURNAL_STREAM": "1:2"}, None)
 
 
-def test_theObserverIsTheJournalsWhereStandardErrorIs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_observer_is_the_journals_where_standard_error_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open(tmp_path / "file", "w") as stream:
         status = os.fstat(stream.fileno())
         monkeypatch.setattr("sys.__stderr__", stream)
@@ -237,7 +238,7 @@ def test_theObserverIsTheJournalsWhereStandardErrorIs(tmp_path: Path, monkeypatc
         assert isinstance(journal.observer(), FileLogObserver)
 
 
-def test_prefixesAreBeforeEachLine() -> None:
+def test_prefixes_are_before_each_line() -> None:
     stream = io.StringIO()
     log = Logger("shop", observer=LogPublisher(PrefixObserver(stream)))
     log.warn("two\nlines")
@@ -245,8 +246,8 @@ def test_prefixesAreBeforeEachLine() -> None:
     assert stream.getvalue() == "<4>[shop#warn] two\n<4>lines\n<6>[shop#info] one line\n"
 
 
-def test_twistdLogsThroughIt(tmp_path: Path) -> None:
-    logger = "--logger=ka_twisted.service.journal.prefixed"
+def test_twistd_logs_through_it(tmp_path: Path) -> None:
+    logger = "--logger=ka_twisted.service.systemd.journal.prefixed"
     command = [*TWISTD, "-n", logger, "keepalive", "--listen", "tcp:0:interface=127.0.0.1"]
     process = subprocess.Popen(
         command, cwd=tmp_path, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

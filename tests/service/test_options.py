@@ -9,8 +9,8 @@ import pytest
 from twisted.internet.testing import MemoryReactorClock
 
 from ka_twisted.config import Limits, TcpKeepAlive, Timeouts
-from ka_twisted.service.options import Options
-from ka_twisted.service.settings import ALL_SETTINGS, DEFAULT_ENDPOINT, SETTINGS
+from ka_twisted.service.configuration.options import Options
+from ka_twisted.service.configuration.settings import ALL_SETTINGS, DEFAULT_ENDPOINT, SETTINGS
 
 
 class Runner(dict[str, object]):
@@ -55,7 +55,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_withoutOptionsTheDefaultsOfTheConfigurationHold() -> None:
+def test_without_options_the_defaults_of_the_configuration_hold() -> None:
     options = parse()
     assert options.configuration.timeouts == Timeouts()
     assert options.configuration.limits == Limits()
@@ -64,7 +64,7 @@ def test_withoutOptionsTheDefaultsOfTheConfigurationHold() -> None:
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.option)
-def test_eachNumberReachesItsField(setting: object) -> None:
+def test_each_number_reaches_its_field(setting: object) -> None:
     option, owner, field = (getattr(setting, name) for name in ("option", "owner", "field"))
     options = parse(f"--{option}", "37")
     values = options.configuration.timeouts if owner is Timeouts else options.configuration.limits
@@ -72,52 +72,52 @@ def test_eachNumberReachesItsField(setting: object) -> None:
     assert values == type(values)(**{field: 37})
 
 
-def test_timesMayBeFractions() -> None:
+def test_times_may_be_fractions() -> None:
     assert parse("--idle-timeout", "0.25").configuration.timeouts.idle == 0.25
 
 
-def test_zeroSwitchesATimerOff() -> None:
+def test_zero_switches_a_timer_off() -> None:
     assert parse("--idle-timeout", "0").configuration.timeouts.advertised is None
 
 
-def test_theFirstRequestWaitsAsLongAsTheOthersUnlessSaidOtherwise() -> None:
+def test_the_first_request_waits_as_long_as_the_others_unless_said_otherwise() -> None:
     assert parse("--idle-timeout", "15").configuration.timeouts.first == 15
     assert parse("--idle-timeout", "15", "--first-request-timeout", "0").configuration.timeouts.first == 0
 
 
-def test_listenMayBeRepeated() -> None:
+def test_listen_may_be_repeated() -> None:
     options = parse("--listen", "tcp:8001", "--listen", "unix:/run/shop")
     assert [listener.endpoint for listener in options.configuration.listeners] == ["tcp:8001", "unix:/run/shop"]
 
 
-def test_tcpKeepAliveIsReadFromUpToThreeNumbers() -> None:
+def test_tcp_keep_alive_is_read_from_up_to_three_numbers() -> None:
     assert parse("--tcp-keepalive", "60:10").configuration.tcpKeepAlive == TcpKeepAlive(60, 10)
 
 
-def test_theApplicationIsFoundInTheWorkingDirectory() -> None:
+def test_the_application_is_found_in_the_working_directory() -> None:
     assert [handler(None) for _, handler in parse().handlers] == [b"hello"]
     assert [handler(None) for _, handler in parse("--app", "shop:site.handler").handlers] == [b"dotted"]
 
 
-def test_theAccessLogStaysWhereItWasAskedFor(shop: Path) -> None:
+def test_the_access_log_stays_where_it_was_asked_for(shop: Path) -> None:
     # twistd changes the working directory before the file is opened.
     assert parse("--access-log", "requests.log").configuration.accessLog == str(shop / "requests.log")
     assert not (shop / "requests.log").exists()
 
 
-def test_standardOutputIsALogOnlyInTheForeground() -> None:
+def test_standard_output_is_a_log_only_in_the_foreground() -> None:
     assert parse("--access-log", "-", parent=Runner(nodaemon=True)).configuration.accessLog == "-"
     assert "a daemon has no output" in refusal("--access-log", "-", parent=Runner(nodaemon=False))
 
 
-def test_aCheckSaysOneLineAndEndsWell(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_check_says_one_line_and_ends_well(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         parse("--check")
     assert caught.value.code == 0
     assert capsys.readouterr() == ("configuration is valid\n", "")
 
 
-def test_aCheckOfSomethingWrongDoesNotEndWell() -> None:
+def test_a_check_of_something_wrong_does_not_end_well() -> None:
     assert "there is no module nowhere" in refusal("--check", "--app", "nowhere:handler")
 
 
@@ -178,17 +178,17 @@ def test_aCheckOfSomethingWrongDoesNotEndWell() -> None:
                                  "but a handler is called with one request"),
     ],
 )  # fmt: skip
-def test_whatIsWrongIsOneSentence(arguments: list[str], sentence: str) -> None:
+def test_what_is_wrong_is_one_sentence(arguments: list[str], sentence: str) -> None:
     assert refusal(*arguments) == sentence.format(here=Path.cwd())
 
 
 @pytest.mark.parametrize("text", ["1:2:3:4", "often", "0", "60:10:1", ""])
-def test_keepAliveProbesThatCannotBeAreRefused(text: str) -> None:
+def test_keep_alive_probes_that_cannot_be_are_refused(text: str) -> None:
     assert refusal("--tcp-keepalive", text).startswith("--tcp-keepalive: TCP keep-alive ")
 
 
 @pytest.mark.parametrize("option", ["max-line", "pipeline-depth", "read-ahead"])
-def test_aLimitThatHasToExistIsNamedAsTheOptionIs(option: str) -> None:
+def test_a_limit_that_has_to_exist_is_named_as_the_option_is(option: str) -> None:
     assert refusal(f"--{option}", "0").startswith(f"--{option} must be at least 1")
 
 
@@ -201,25 +201,25 @@ def test_aLimitThatHasToExistIsNamedAsTheOptionIs(option: str) -> None:
         ("def handler(request)", "SyntaxError: "),
     ],
 )
-def test_anApplicationThatFailsToImportSaysWhy(shop: Path, source: str, reason: str) -> None:
+def test_an_application_that_fails_to_import_says_why(shop: Path, source: str, reason: str) -> None:
     (shop / "broken.py").write_text(source)
     sentence = refusal("--app", "broken:handler")
     assert sentence.startswith(f"--app: the module broken cannot be imported: {reason}")
 
 
-def test_anAccessLogInNoDirectoryIsRefused(shop: Path) -> None:
+def test_an_access_log_in_no_directory_is_refused(shop: Path) -> None:
     assert refusal("--access-log", f"{shop}/no/log") == (
         f"--access-log {shop}/no/log cannot be written: there is no directory {shop}/no"
     )
 
 
-def test_tlsWithoutACertificateSaysWhichFileIsMissing(shop: Path) -> None:
+def test_tls_without_a_certificate_says_which_file_is_missing(shop: Path) -> None:
     sentence = refusal("--listen", "ssl:443:privateKey=nokey.pem")
     assert sentence.startswith(f"--listen ssl:443:privateKey={shop}/nokey.pem: ")
     assert f"{shop}/nokey.pem" in sentence.partition(": ")[2] or sentence.endswith("ka_twisted[tls]")
 
 
-def test_theHelpNamesEveryOption(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         parse("--help")
     assert caught.value.code in (None, 0)

@@ -14,8 +14,8 @@ import pytest
 from twisted.internet import reactor as globalReactor
 from twisted.internet.protocol import Factory, Protocol
 
-from ka_twisted.service.listening import ListenError, adopt, storeName
-from ka_twisted.service.ports import BACKLOG, Door, Ports
+from ka_twisted.service.listening.binding import ListenError, adopt, storeName
+from ka_twisted.service.listening.ports import BACKLOG, FactorySwitch, Ports
 
 reactor: Any = globalReactor
 
@@ -43,8 +43,8 @@ def listening(path: Path) -> socket.socket:
     return sock
 
 
-def test_aDoorLeadsToWhatIsBehindItNow() -> None:
-    door = Door()
+def test_a_door_leads_to_what_is_behind_it_now() -> None:
+    door = FactorySwitch()
     assert door.buildProtocol(None) is None
     for _ in range(2):
         door.inner = inner = Factory.forProtocol(Protocol)
@@ -52,14 +52,14 @@ def test_aDoorLeadsToWhatIsBehindItNow() -> None:
         assert protocol.factory is inner
 
 
-def test_theSameEndpointCanBeOpenTwiceAndStaysSo(ports: list[Ports]) -> None:
+def test_the_same_endpoint_can_be_open_twice_and_stays_so(ports: list[Ports]) -> None:
     both = opened(ports, "tcp:0:interface=127.0.0.1", "tcp:0:interface=127.0.0.1")
     numbers = [opening.port.getHost().port for opening in both]  # type: ignore[union-attr]
     assert both.settle(both.prepare(["tcp:0:interface=127.0.0.1"] * 2)) == []
     assert [opening.port.getHost().port for opening in both] == numbers  # type: ignore[union-attr]
 
 
-def test_anInheritedSocketIsTakenOverInPlaceOfABind(ports: list[Ports]) -> None:
+def test_an_inherited_socket_is_taken_over_in_place_of_a_bind(ports: list[Ports]) -> None:
     text = "tcp:1:interface=127.0.0.1"
     with socket.create_server(("127.0.0.1", 0)) as sock:
         number = sock.getsockname()[1]
@@ -69,7 +69,7 @@ def test_anInheritedSocketIsTakenOverInPlaceOfABind(ports: list[Ports]) -> None:
     assert inherited == {storeName(text): []}
 
 
-def test_aLentUnixSocketKeepsItsModeAndItsPath(ports: list[Ports], tmp_path: Path) -> None:
+def test_a_lent_unix_socket_keeps_its_mode_and_its_path(ports: list[Ports], tmp_path: Path) -> None:
     path = tmp_path / "socket"
     text = f"unix:{path}"
     with listening(path) as sock:
@@ -82,7 +82,7 @@ def test_aLentUnixSocketKeepsItsModeAndItsPath(ports: list[Ports], tmp_path: Pat
             sock.accept()[0].close()
 
 
-def test_aClosedPortLeavesTheSocketToOthersWhoHaveIt(ports: list[Ports]) -> None:
+def test_a_closed_port_leaves_the_socket_to_others_who_have_it(ports: list[Ports]) -> None:
     mine = opened(ports, "tcp:0:interface=127.0.0.1")
     (opening,) = mine
     port: Any = opening.port
@@ -94,7 +94,7 @@ def test_aClosedPortLeavesTheSocketToOthersWhoHaveIt(ports: list[Ports]) -> None
             assert address == client.getsockname()
 
 
-def test_whoIsSilentAcceptsNothing(ports: list[Ports]) -> None:
+def test_who_is_silent_accepts_nothing(ports: list[Ports]) -> None:
     silent = opened(ports, "tcp:0:interface=127.0.0.1", silent=True)
     (opening,) = silent
     port: Any = opening.port
@@ -105,7 +105,7 @@ def test_whoIsSilentAcceptsNothing(ports: list[Ports]) -> None:
         accepted.close()
 
 
-def test_manyCanWaitUnlessTheEndpointSaysHowMany(ports: list[Ports]) -> None:
+def test_many_can_wait_unless_the_endpoint_says_how_many(ports: list[Ports]) -> None:
     def waiting(text: str) -> int:
         (opening,) = opened(ports, text)
         port: Any = opening.port
@@ -136,7 +136,7 @@ def test_manyCanWaitUnlessTheEndpointSaysHowMany(ports: list[Ports]) -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel is not Linux")
 @pytest.mark.parametrize("interface", ["127.0.0.1", r"\:\:1"])
-def test_whoIsTurnedAwayHasNotBegunAndWhoHasBegunIsAccepted(ports: list[Ports], interface: str) -> None:
+def test_who_is_turned_away_has_not_begun_and_who_has_begun_is_accepted(ports: list[Ports], interface: str) -> None:
     mine = opened(ports, f"tcp:0:interface={interface}")
     (opening,) = mine
     made: list[Protocol] = []
@@ -163,7 +163,7 @@ def test_whoIsTurnedAwayHasNotBegunAndWhoHasBegunIsAccepted(ports: list[Ports], 
         reactor.iterate(0)
 
 
-def test_aSocketThatOthersListenOnIsLeftAlone(ports: list[Ports]) -> None:
+def test_a_socket_that_others_listen_on_is_left_alone(ports: list[Ports]) -> None:
     mine = opened(ports, "tcp:0:interface=127.0.0.1")
     (opening,) = mine
     opening.lent = True
@@ -173,7 +173,7 @@ def test_aSocketThatOthersListenOnIsLeftAlone(ports: list[Ports]) -> None:
         pass
 
 
-def test_preparedInVainIsClosedAndWhatWasOpenStays(ports: list[Ports], tmp_path: Path) -> None:
+def test_prepared_in_vain_is_closed_and_what_was_open_stays(ports: list[Ports], tmp_path: Path) -> None:
     mine = opened(ports, f"unix:{tmp_path}/one")
     with pytest.raises(ListenError, match=r"cannot listen on unix:/nowhere/socket: No such file"):
         mine.prepare([f"unix:{tmp_path}/one", f"unix:{tmp_path}/two", "unix:/nowhere/socket"])
@@ -187,7 +187,7 @@ def test_preparedInVainIsClosedAndWhatWasOpenStays(ports: list[Ports], tmp_path:
     assert not (tmp_path / "two").exists()
 
 
-def test_theNameOfAStoredSocketIsPlainAndNoOtherEndpointHasIt() -> None:
+def test_the_name_of_a_stored_socket_is_plain_and_no_other_endpoint_has_it() -> None:
     texts = ["tcp:80", "tcp-80", "tcp:80:interface=::1", f"unix:{'x' * 300}", "unix:/run/\N{SNOWMAN}"]
     names = [storeName(text) for text in texts]
     assert len(set(names)) == len(texts)
@@ -195,7 +195,7 @@ def test_theNameOfAStoredSocketIsPlainAndNoOtherEndpointHasIt() -> None:
     assert storeName("tcp:80").startswith("tcp-80-")
 
 
-def test_anAdoptedUnixSocketServes(tmp_path: Path) -> None:
+def test_an_adopted_unix_socket_serves(tmp_path: Path) -> None:
     made: list[Any] = []
 
     class Keeping(Protocol):

@@ -11,9 +11,9 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel
 
 from ka_twisted.config import Timeouts
-from ka_twisted.service.options import Options
-from ka_twisted.service.profiles import PROFILES
-from ka_twisted.service.settings import SETTINGS
+from ka_twisted.service.configuration.options import Options
+from ka_twisted.service.configuration.profiles import PROFILES
+from ka_twisted.service.configuration.settings import SETTINGS
 from tests.logs import logged
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -41,7 +41,7 @@ def warnings(*arguments: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_aProfileOutlastsItsBalancerEverywhere(name: str) -> None:
+def test_a_profile_outlasts_its_balancer_everywhere(name: str) -> None:
     timers = {timer.option: timer for timer in PROFILES[name]}
     assert set(timers) == {"idle-timeout", "body-timeout", "write-timeout"}
     for timer in timers.values():
@@ -52,36 +52,36 @@ def test_aProfileOutlastsItsBalancerEverywhere(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_aProfileSetsItsTimersAndNoOthers(name: str) -> None:
+def test_a_profile_sets_its_timers_and_no_others(name: str) -> None:
     values = {BY_OPTION[timer.option].field: timer.seconds for timer in PROFILES[name]}
     assert parse("--behind", name).configuration.timeouts == Timeouts(**values)
     assert parse("--behind", name).configuration.limits == parse().configuration.limits
     assert warnings("--behind", name) == []
 
 
-def test_whatIsGivenWinsOverTheProfile() -> None:
+def test_what_is_given_wins_over_the_profile() -> None:
     given = parse("--behind", "envoy", "--idle-timeout", "4000", "--header-timeout", "3").configuration.timeouts
     assert given == Timeouts(idle=4000, header=3, body=330, write=330)
 
 
-def test_theFileWinsOverTheProfileOfTheCommandLine(folder: Path) -> None:
+def test_the_file_wins_over_the_profile_of_the_command_line(folder: Path) -> None:
     (folder / "k.toml").write_text("[timeouts]\nbody = 1000\n")
     given = parse("--behind", "envoy", "--config", "k.toml").configuration.timeouts
     assert given == Timeouts(idle=3900, body=1000, write=330)
 
 
 @pytest.mark.parametrize("value", ["61", "0", "75"])
-def test_whatOutlastsTheBalancerIsNotWarnedOf(value: str) -> None:
+def test_what_outlasts_the_balancer_is_not_warned_of(value: str) -> None:
     assert warnings("--behind", "nginx", "--idle-timeout", value) == []
 
 
-def test_withoutABalancerNothingIsWarnedOf() -> None:
+def test_without_a_balancer_nothing_is_warned_of() -> None:
     assert warnings("--idle-timeout", "1", "--body-timeout", "1") == []
 
 
 @pytest.mark.parametrize("name", PROFILES)
 @pytest.mark.parametrize("short", [0.5, 1])
-def test_whatTheBalancerOutlastsIsWarnedOfWithBothNumbers(name: str, short: float) -> None:
+def test_what_the_balancer_outlasts_is_warned_of_with_both_numbers(name: str, short: float) -> None:
     for timer in PROFILES[name]:
         value = timer.theirs * short
         assert warnings("--behind", name, f"--{timer.option}", str(value)) == [
@@ -89,7 +89,7 @@ def test_whatTheBalancerOutlastsIsWarnedOfWithBothNumbers(name: str, short: floa
         ]
 
 
-def test_aWarningAboutTheFileNamesTheLine(folder: Path) -> None:
+def test_a_warning_about_the_file_names_the_line(folder: Path) -> None:
     (folder / "k.toml").write_text("behind = 'alb'\n\n[timeouts]\nidle = 30\n")
     assert warnings("--config", "k.toml") == [
         "k.toml:4: timeouts.idle 30 is not longer than the 60 s after which the load balancer closes an idle connection"
@@ -98,7 +98,7 @@ def test_aWarningAboutTheFileNamesTheLine(folder: Path) -> None:
     assert warnings("--config", "k.toml", "--idle-timeout", "65") == []
 
 
-def test_aCheckShowsWarningsAndEndsWell(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_check_shows_warnings_and_ends_well(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         parse("--behind", "nginx", "--idle-timeout", "2.5", "--check")
     assert caught.value.code == 0
@@ -109,7 +109,7 @@ def test_aCheckShowsWarningsAndEndsWell(capsys: pytest.CaptureFixture[str]) -> N
     )
 
 
-def test_theDocumentationHasTheNumbers() -> None:
+def test_the_documentation_has_the_numbers() -> None:
     page = (DOCS / "configuration.md").read_text("utf-8")
     rows = re.findall(r"^\| `(\w+)` \| `--(\S+)` \| (\S+) s \| (\S+) s \|", page, re.MULTILINE)
     assert rows == [

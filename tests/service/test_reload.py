@@ -20,13 +20,13 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.python import usage
 
 from ka_twisted.config import Limits, Timeouts
-from ka_twisted.service.configuration import Configuration, Listener, Site
-from ka_twisted.service.generation import Unusable
-from ka_twisted.service.pauses import Pauses
-from ka_twisted.service.reload import CertificateWatch, Reloader
-from ka_twisted.service.serving import KeepAliveService
+from ka_twisted.service.configuration.values import Configuration, Listener, Site
+from ka_twisted.service.running.generation import ConfigurationError
+from ka_twisted.service.running.pauses import Pauses
+from ka_twisted.service.running.reload import CertificateWatch, Reloader
+from ka_twisted.service.running.serving import KeepAliveService
 from tests.load import load
-from tests.server.certificates import Authority
+from tests.net.certificates import Authority
 from tests.service.twistd import Server, readAll, serving
 
 GET = b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n"
@@ -69,7 +69,7 @@ class Changes:
             waiting.errback(error)
 
 
-def test_reloadsAreMadeOneAfterTheOtherAndThoseWhoWaitShareOne() -> None:
+def test_reloads_are_made_one_after_the_other_and_those_who_wait_share_one() -> None:
     changes = Changes()
     reloader = Reloader(lambda: None, changes.change, changes.told.append)  # type: ignore[arg-type, return-value]
     over: list[int] = []
@@ -84,8 +84,8 @@ def test_reloadsAreMadeOneAfterTheOtherAndThoseWhoWaitShareOne() -> None:
     assert (changes.begun, changes.told) == (2, [True, True])
 
 
-@pytest.mark.parametrize("error", [usage.UsageError("shop.toml:3: no"), Unusable("shop.toml:3: no")])
-def test_aProblemIsOneSentenceAndTheNextReloadIsMade(log: list[Any], error: Exception) -> None:
+@pytest.mark.parametrize("error", [usage.UsageError("shop.toml:3: no"), ConfigurationError("shop.toml:3: no")])
+def test_a_problem_is_one_sentence_and_the_next_reload_is_made(log: list[Any], error: Exception) -> None:
     changes = Changes()
     reloader = Reloader(lambda: None, changes.change, changes.told.append)  # type: ignore[arg-type, return-value]
     reloader.request()
@@ -96,7 +96,7 @@ def test_aProblemIsOneSentenceAndTheNextReloadIsMade(log: list[Any], error: Exce
     assert changes.told == [False, True]
 
 
-def test_aDefectIsShownAndTheNextReloadIsMade(log: list[Any]) -> None:
+def test_a_defect_is_shown_and_the_next_reload_is_made(log: list[Any]) -> None:
     changes = Changes()
     reloader = Reloader(lambda: 1 / 0, changes.change, changes.told.append)  # type: ignore[arg-type, return-value]
     reloader.request()
@@ -108,7 +108,7 @@ def test_aDefectIsShownAndTheNextReloadIsMade(log: list[Any]) -> None:
 # Certificates.
 
 
-def test_certificatesAreReadWhenTheirFilesHaveChanged(log: list[Any]) -> None:
+def test_certificates_are_read_when_their_files_have_changed(log: list[Any]) -> None:
     clock, changed, read = Clock(), [False], [0]
 
     def reload() -> None:
@@ -129,9 +129,16 @@ def test_certificatesAreReadWhenTheirFilesHaveChanged(log: list[Any]) -> None:
     assert clock.getDelayedCalls() == []
 
 
-def test_aWrongCertificateIsReportedOnceAndLookedAtAgain(log: list[Any]) -> None:
+def test_a_wrong_certificate_is_reported_once_and_looked_at_again(log: list[Any]) -> None:
     clock = Clock()
-    problems = iter([Unusable("shop.pem: no key"), Unusable("shop.pem: no key"), Unusable("gone"), None])
+    problems = iter(
+        [
+            ConfigurationError("shop.pem: no key"),
+            ConfigurationError("shop.pem: no key"),
+            ConfigurationError("gone"),
+            None,
+        ]
+    )
 
     def reload() -> None:
         problem = next(problems)
@@ -149,7 +156,7 @@ def test_aWrongCertificateIsReportedOnceAndLookedAtAgain(log: list[Any]) -> None
 # Waits.
 
 
-def test_aWaitEndsInTimeOrWhenAllEnd() -> None:
+def test_a_wait_ends_in_time_or_when_all_end() -> None:
     clock = Clock()
     pauses = Pauses(clock)
     first, second = pauses.wait(1), pauses.wait(5)
@@ -161,7 +168,7 @@ def test_aWaitEndsInTimeOrWhenAllEnd() -> None:
     assert clock.getDelayedCalls() == []
 
 
-def test_aConditionIsWaitedForNoLongerThanAllowed() -> None:
+def test_a_condition_is_waited_for_no_longer_than_allowed() -> None:
     clock, met = Clock(), [False]
     pauses = Pauses(clock)
     inVain = Deferred.fromCoroutine(pauses.until(lambda: False, 1))
@@ -324,7 +331,7 @@ def shop() -> Iterator[Callable[..., Shop]]:
         each.end()
 
 
-def test_listenersThatStayKeepTheirPortsAndOthersComeAndGo(shop: Any) -> None:
+def test_listeners_that_stay_keep_their_ports_and_others_come_and_go(shop: Any) -> None:
     served = shop("one", "two")
     served.reload("two", "three")
     one, two, three = served.endpoints.values()
@@ -332,7 +339,7 @@ def test_listenersThatStayKeepTheirPortsAndOthersComeAndGo(shop: Any) -> None:
     assert [opening.text for opening in served.service.openings] == ["two", "three"]
 
 
-def test_newConnectionsGetTheNewConfigurationAndOldOnesAnswerOnce(shop: Any) -> None:
+def test_new_connections_get_the_new_configuration_and_old_ones_answer_once(shop: Any) -> None:
     served = shop("one")
     old = served.connect("one")
     assert old.ask().endswith(b"old")
@@ -347,7 +354,7 @@ def test_newConnectionsGetTheNewConfigurationAndOldOnesAnswerOnce(shop: Any) -> 
     assert new.protocol.id == 2
 
 
-def test_idleConnectionsAreLeftASecondThenClosed(shop: Any) -> None:
+def test_idle_connections_are_left_a_second_then_closed(shop: Any) -> None:
     served = shop("one")
     old = served.connect("one")
     served.reload("one", idle=33)
@@ -364,7 +371,7 @@ def test_idleConnectionsAreLeftASecondThenClosed(shop: Any) -> None:
         ({"app": "ka_twisted:serving"}, "the module ka_twisted has no attribute serving"),
     ],
 )
-def test_aConfigurationThatCannotBeChangesNothing(
+def test_a_configuration_that_cannot_be_changes_nothing(
     shop: Any, log: list[Any], wrong: dict[str, Any], sentence: str
 ) -> None:
     served = shop("one")
@@ -377,7 +384,7 @@ def test_aConfigurationThatCannotBeChangesNothing(
     assert (served.service.state, served.service.ready) == ("serving", True)
 
 
-def test_aPortThatCannotBeHadChangesNothing(shop: Any, log: list[Any]) -> None:
+def test_a_port_that_cannot_be_had_changes_nothing(shop: Any, log: list[Any]) -> None:
     served = shop("one")
     served.endpoints["three"] = Endpoint(OSError(98, "Address already in use"))
     served.reload("two", "three", idle=33)
@@ -390,7 +397,7 @@ def test_aPortThatCannotBeHadChangesNothing(shop: Any, log: list[Any]) -> None:
     )
 
 
-def test_theSameConfigurationKeepsEveryConnection(shop: Any) -> None:
+def test_the_same_configuration_keeps_every_connection(shop: Any) -> None:
     served = shop("one")
     old = served.connect("one")
     factory = served.service.factory
@@ -399,7 +406,7 @@ def test_theSameConfigurationKeepsEveryConnection(shop: Any) -> None:
     assert b"Connection: close" not in old.ask()
 
 
-def test_whoIsShuttingDownReloadsNoMore(shop: Any, log: list[Any]) -> None:
+def test_who_is_shutting_down_reloads_no_more(shop: Any, log: list[Any]) -> None:
     served = shop("one", drainDelay=5)
     served.service.drain()
     served.reload("two")
@@ -407,7 +414,7 @@ def test_whoIsShuttingDownReloadsNoMore(shop: Any, log: list[Any]) -> None:
     assert errors(log) == ["the configuration was not reloaded, the old one stays: the server is shutting down"]
 
 
-def test_systemdHearsOfEachReloadFromItsBeginToItsEndAlsoOfOneThatFails(shop: Any) -> None:
+def test_systemd_hears_of_each_reload_from_its_begin_to_its_end_also_of_one_that_fails(shop: Any) -> None:
     served = shop("one")
     heard = served.notifier.heard
     assert heard == ["serving: 0 connections open, 0 accepted so far", "ready"]
@@ -423,7 +430,7 @@ def test_systemdHearsOfEachReloadFromItsBeginToItsEndAlsoOfOneThatFails(shop: An
     assert {"draining: 0 connections open, 0 accepted so far", "extend"} <= set(heard)
 
 
-def test_aDrainIsAnnouncedThenAcceptsNothingThenLeavesTimeThenEnds(shop: Any) -> None:
+def test_a_drain_is_announced_then_accepts_nothing_then_leaves_time_then_ends(shop: Any) -> None:
     served = shop("one", drainDelay=5)
     service = served.service
     busy, idle = served.connect("one"), served.connect("one")
@@ -448,7 +455,7 @@ def test_aDrainIsAnnouncedThenAcceptsNothingThenLeavesTimeThenEnds(shop: Any) ->
     assert drained.called
 
 
-def test_whoIsReplacedAcceptsNothingMoreAtOnceButLeavesTime(shop: Any) -> None:
+def test_who_is_replaced_accepts_nothing_more_at_once_but_leaves_time(shop: Any) -> None:
     served = shop("one")
     idle = served.connect("one")
     served.service.drain(replaced=True)
@@ -459,7 +466,7 @@ def test_whoIsReplacedAcceptsNothingMoreAtOnceButLeavesTime(shop: Any) -> None:
     assert idle.disconnecting
 
 
-def test_hasteEndsTheAnnouncementToo(shop: Any) -> None:
+def test_haste_ends_the_announcement_too(shop: Any) -> None:
     served = shop("one", drainDelay=60)
     connection = served.connect("one")
     stopped = served.service.stopService()
@@ -470,7 +477,7 @@ def test_hasteEndsTheAnnouncementToo(shop: Any) -> None:
     assert stopped.called
 
 
-def test_aDrainCoversTheConnectionsOfFormerConfigurations(shop: Any) -> None:
+def test_a_drain_covers_the_connections_of_former_configurations(shop: Any) -> None:
     served = shop("one")
     old = served.connect("one")
     served.reload("one", idle=33)
@@ -510,7 +517,7 @@ def ask(server: Server) -> bytes:
         return readAll(connection)
 
 
-def test_sighupReloadsUnderLoadWithoutLosingARequest(place: Path) -> None:
+def test_sighup_reloads_under_load_without_losing_a_request(place: Path) -> None:
     with serving(place, "--config", "shop.toml") as server:
         port = int(re.findall(r"listening on 127\.0\.0\.1:(\d+)", "".join(server.said))[-1])
         with load("127.0.0.1", port, connections=20) as clients:
@@ -526,7 +533,7 @@ def test_sighupReloadsUnderLoadWithoutLosingARequest(place: Path) -> None:
         assert "Traceback" not in "".join(server.said)
 
 
-def test_sighupWithAWrongFileKeepsTheOldOneAndSaysWhy(place: Path) -> None:
+def test_sighup_with_a_wrong_file_keeps_the_old_one_and_says_why(place: Path) -> None:
     with serving(place, "--config", "shop.toml") as server:
         (place / "shop.toml").write_text('app = "shop:first"\n[timeouts]\nidel = 3\n')
         server.process.send_signal(signal.SIGHUP)
@@ -550,7 +557,7 @@ def secure(server: Server) -> str:
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])
-def test_certificatesAreReadAnewBySighup(place: Path, workers: str) -> None:
+def test_certificates_are_read_anew_by_sighup(place: Path, workers: str) -> None:
     authority = Authority(place)
     first = authority.certify("first", file="shop")
     listener = f"ssl:0:interface=127.0.0.1:privateKey={first.key}:certKey={first.chain}"
@@ -570,7 +577,7 @@ def test_certificatesAreReadAnewBySighup(place: Path, workers: str) -> None:
         assert "Traceback" not in "".join(server.said)
 
 
-def test_certificatesAreReadAnewWhenTheirFilesChange(place: Path) -> None:
+def test_certificates_are_read_anew_when_their_files_change(place: Path) -> None:
     authority = Authority(place)
     first = authority.certify("first", file="shop")
     listener = f"ssl:0:interface=127.0.0.1:privateKey={first.key}:certKey={first.chain}"
@@ -583,7 +590,7 @@ def test_certificatesAreReadAnewWhenTheirFilesChange(place: Path) -> None:
 
 
 @pytest.mark.soak
-def test_reloadedUnderTwoHundredConnectionsNoRequestFails(place: Path) -> None:
+def test_reloaded_under_two_hundred_connections_no_request_fails(place: Path) -> None:
     with serving(place, "--config", "shop.toml") as server:
         port = int(re.findall(r"listening on 127\.0\.0\.1:(\d+)", "".join(server.said))[-1])
         with load("127.0.0.1", port, connections=200) as clients:

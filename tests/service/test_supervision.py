@@ -14,10 +14,10 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.python import usage
 
 from ka_twisted.config import Limits, Timeouts
-from ka_twisted.service.configuration import Configuration, Listener
-from ka_twisted.service.process import READY_WITHIN, WorkerFailed, WorkerProcess
-from ka_twisted.service.worker import LOG, logTo
-from ka_twisted.service.workers import LATE, MARGIN, SOON, STEADY, Supervisor
+from ka_twisted.service.configuration.values import Configuration, Listener
+from ka_twisted.service.workers.process import READY_WITHIN, WorkerFailed, WorkerProcess
+from ka_twisted.service.workers.supervisor import LATE, MARGIN, SOON, STEADY, Supervisor
+from ka_twisted.service.workers.worker import LOG, logTo
 
 
 class Worker:
@@ -213,7 +213,7 @@ def supervised() -> Iterator[Supervised]:
     made.reactor.pump([100] * 3)
 
 
-def test_itAcceptsNothingItselfAndIsReadyWhenAllWorkersAre() -> None:
+def test_it_accepts_nothing_itself_and_is_ready_when_all_workers_are() -> None:
     made = Supervised()
     (port,) = made.endpoints["one"].ports
     assert not port.reading
@@ -225,7 +225,7 @@ def test_itAcceptsNothingItselfAndIsReadyWhenAllWorkersAre() -> None:
     made.service.stopService()
 
 
-def test_whatDiesAgainAndAgainIsReplacedLaterEachTime(supervised: Supervised) -> None:
+def test_what_dies_again_and_again_is_replaced_later_each_time(supervised: Supervised) -> None:
     delay = SOON
     for count in range(3, 15):
         supervised.workers[-1].end()
@@ -242,7 +242,7 @@ def test_whatDiesAgainAndAgainIsReplacedLaterEachTime(supervised: Supervised) ->
     assert not supervised.workers[-1].gone
 
 
-def test_whoDiesIsCountedAndWhoWasToldToEndIsNot(supervised: Supervised) -> None:
+def test_who_dies_is_counted_and_who_was_told_to_end_is_not(supervised: Supervised) -> None:
     died: list[None] = []
     supervised.service.aggregate.died = lambda: died.append(None)
     supervised.workers[0].end()
@@ -252,7 +252,7 @@ def test_whoDiesIsCountedAndWhoWasToldToEndIsNot(supervised: Supervised) -> None
     assert len(died) == 1
 
 
-def test_oneThatDiesBeforeItIsReadyIsReplacedTheSameWay(log: list[Any]) -> None:
+def test_one_that_dies_before_it_is_ready_is_replaced_the_same_way(log: list[Any]) -> None:
     made = Supervised(workers=1)
     made.workers[0].end()
     assert errors(log) == ["a worker did not become ready: it ended before, with status 1"]
@@ -262,7 +262,7 @@ def test_oneThatDiesBeforeItIsReadyIsReplacedTheSameWay(log: list[Any]) -> None:
     assert made.service.ready
 
 
-def test_oneThatDoesNotTurnIsKilledAndReplaced(log: list[Any]) -> None:
+def test_one_that_does_not_turn_is_killed_and_replaced(log: list[Any]) -> None:
     made = Supervised(patience=10)
     made.allReady()
     stuck, sound = made.workers
@@ -280,7 +280,7 @@ def test_oneThatDoesNotTurnIsKilledAndReplaced(log: list[Any]) -> None:
     made.service.stopService()
 
 
-def test_oneThatDoesNotEvenEndIsKilledForGood(log: list[Any]) -> None:
+def test_one_that_does_not_even_end_is_killed_for_good(log: list[Any]) -> None:
     made = Supervised(workers=1, patience=10)
     made.allReady()
     made.reactor.pump([2] * 7)
@@ -289,7 +289,7 @@ def test_oneThatDoesNotEvenEndIsKilledForGood(log: list[Any]) -> None:
     made.service.stopService()
 
 
-def test_timeThatPassesAtOnceIsHeldAgainstNobody() -> None:
+def test_time_that_passes_at_once_is_held_against_nobody() -> None:
     made = Supervised(patience=10)
     made.allReady()
     made.reactor.advance(86400)  # the machine was asleep
@@ -297,7 +297,7 @@ def test_timeThatPassesAtOnceIsHeldAgainstNobody() -> None:
     made.service.stopService()
 
 
-def test_oneThatIsNotReadyNeedNotTurnNorAnybodyWhereThatIsSaid() -> None:
+def test_one_that_is_not_ready_need_not_turn_nor_anybody_where_that_is_said() -> None:
     made = Supervised(patience=10)
     made.reactor.pump([2] * 9)
     assert made.told == [[], []]
@@ -314,7 +314,7 @@ def test_oneThatIsNotReadyNeedNotTurnNorAnybodyWhereThatIsSaid() -> None:
     made.service.stopService()
 
 
-def test_aReloadThatGivesUpTheLastSlotThatIsNotReadyMakesTheServerReady() -> None:
+def test_a_reload_that_gives_up_the_last_slot_that_is_not_ready_makes_the_server_ready() -> None:
     made = Supervised(workers=2)
     made.workers[0].getReady()
     made.reload(workers=1)
@@ -323,7 +323,7 @@ def test_aReloadThatGivesUpTheLastSlotThatIsNotReadyMakesTheServerReady() -> Non
     made.service.stopService()
 
 
-def test_whoStaysBehindAFailedReloadIsReplacedOnTheOldPorts(log: list[Any]) -> None:
+def test_who_stays_behind_a_failed_reload_is_replaced_on_the_old_ports(log: list[Any]) -> None:
     made = Supervised(workers=2)
     made.allReady()
     made.reload("two")
@@ -338,7 +338,7 @@ def test_whoStaysBehindAFailedReloadIsReplacedOnTheOldPorts(log: list[Any]) -> N
     made.service.stopService()
 
 
-def test_oneThatIsLeavingHasToTurnToo() -> None:
+def test_one_that_is_leaving_has_to_turn_too() -> None:
     made = Supervised(workers=1, patience=10)
     made.allReady()
     made.reload(workers=1)
@@ -352,7 +352,7 @@ def test_oneThatIsLeavingHasToTurnToo() -> None:
     made.service.stopService()
 
 
-def test_whatAWorkerLogsIsLoggedWithAllThatItIsAbout(log: list[Any]) -> None:
+def test_what_a_worker_logs_is_logged_with_all_that_it_is_about(log: list[Any]) -> None:
     theirs, ours = os.pipe()
     observe = logTo(ours)
     about = {"peer": IPv4Address("TCP", "192.0.2.1", 40000), "status": 500, "level": "none", "nothing": None}
@@ -367,7 +367,7 @@ def test_whatAWorkerLogsIsLoggedWithAllThatItIsAbout(log: list[Any]) -> None:
     os.close(ours)
 
 
-def test_oneThatIsNeverReadyIsKilled() -> None:
+def test_one_that_is_never_ready_is_killed() -> None:
     made = Supervised(workers=1)
     made.reactor.advance(READY_WITHIN)
     assert made.workers[0].told == ["kill"]
@@ -375,7 +375,7 @@ def test_oneThatIsNeverReadyIsKilled() -> None:
     assert len(made.workers) == 2
 
 
-def test_withoutAnyWorkerItIsNotReady(supervised: Supervised) -> None:
+def test_without_any_worker_it_is_not_ready(supervised: Supervised) -> None:
     supervised.workers[0].end()
     assert supervised.service.ready
     supervised.workers[1].end()
@@ -385,7 +385,7 @@ def test_withoutAnyWorkerItIsNotReady(supervised: Supervised) -> None:
     assert supervised.service.ready
 
 
-def test_aReloadReplacesOneAfterTheOtherAndOnlyWhenTheNewOneIsReady(supervised: Supervised) -> None:
+def test_a_reload_replaces_one_after_the_other_and_only_when_the_new_one_is_ready(supervised: Supervised) -> None:
     over = supervised.reload(idle=33)
     assert supervised.service.state == "reloading"
     assert len(supervised.workers) == 3
@@ -403,7 +403,7 @@ def test_aReloadReplacesOneAfterTheOtherAndOnlyWhenTheNewOneIsReady(supervised: 
     assert len(supervised.workers) == 4
 
 
-def test_whenTheFirstNewOneFailsTheOldOnesStay(supervised: Supervised, log: list[Any]) -> None:
+def test_when_the_first_new_one_fails_the_old_ones_stay(supervised: Supervised, log: list[Any]) -> None:
     over = supervised.reload("one", "two", idle=33)
     supervised.workers[2].end()
     assert over == [None]
@@ -416,7 +416,7 @@ def test_whenTheFirstNewOneFailsTheOldOnesStay(supervised: Supervised, log: list
     ]
 
 
-def test_whenALaterOneFailsThoseBeforeItAreReplacedOnceMore(supervised: Supervised) -> None:
+def test_when_a_later_one_fails_those_before_it_are_replaced_once_more(supervised: Supervised) -> None:
     over = supervised.reload(idle=33)
     supervised.workers[2].getReady()
     supervised.workers[3].end()
@@ -428,7 +428,7 @@ def test_whenALaterOneFailsThoseBeforeItAreReplacedOnceMore(supervised: Supervis
     assert [slot.worker.pid for slot in supervised.service.slots] == [5, 2]
 
 
-def test_aReloadCanChangeTheNumberOfWorkersAndWhatIsListenedOn(supervised: Supervised) -> None:
+def test_a_reload_can_change_the_number_of_workers_and_what_is_listened_on(supervised: Supervised) -> None:
     supervised.reload("two", workers=3)
     for _ in range(3):
         supervised.allReady()
@@ -447,7 +447,7 @@ def test_aReloadCanChangeTheNumberOfWorkersAndWhatIsListenedOn(supervised: Super
         (Supervised.configuration(Supervised, "one", workers=0), "serving without workers takes a restart"),  # type: ignore[arg-type]
     ],
 )
-def test_aWrongConfigurationStartsNobody(
+def test_a_wrong_configuration_starts_nobody(
     supervised: Supervised, log: list[Any], change: Any, sentence: str
 ) -> None:
     supervised.next = change
@@ -456,7 +456,7 @@ def test_aWrongConfigurationStartsNobody(
     assert errors(log) == [f"the configuration was not reloaded, the old one stays: {sentence}"]
 
 
-def test_aWorkerThatIsToldToEndByOthersIsReplacedAtOnce(supervised: Supervised) -> None:
+def test_a_worker_that_is_told_to_end_by_others_is_replaced_at_once(supervised: Supervised) -> None:
     supervised.workers[0].leaves(supervised.workers[0])
     assert len(supervised.workers) == 3
     supervised.workers[0].end("with status 0")
@@ -464,7 +464,7 @@ def test_aWorkerThatIsToldToEndByOthersIsReplacedAtOnce(supervised: Supervised) 
     assert len(supervised.workers) == 3
 
 
-def test_aStopDrainsAllThenEndsAll(supervised: Supervised) -> None:
+def test_a_stop_drains_all_then_ends_all(supervised: Supervised) -> None:
     stopped: list[None] = []
     supervised.service.stopService().addCallback(stopped.append)
     assert supervised.told == [["drain"], ["drain"]]
@@ -479,7 +479,7 @@ def test_aStopDrainsAllThenEndsAll(supervised: Supervised) -> None:
     assert len(supervised.workers) == 2
 
 
-def test_whatDoesNotDrainOrEndIsKilled() -> None:
+def test_what_does_not_drain_or_end_is_killed() -> None:
     made = Supervised(drain=7)
     made.allReady()
     stopped: list[None] = []
@@ -491,7 +491,7 @@ def test_whatDoesNotDrainOrEndIsKilled() -> None:
     assert stopped == [None]
 
 
-def test_aDrainKeepsTheWorkersToAnswerForThem(supervised: Supervised) -> None:
+def test_a_drain_keeps_the_workers_to_answer_for_them(supervised: Supervised) -> None:
     supervised.service.drain()
     for worker in supervised.workers:
         worker.fire("drained")
@@ -499,7 +499,7 @@ def test_aDrainKeepsTheWorkersToAnswerForThem(supervised: Supervised) -> None:
     assert (supervised.service.ready, supervised.service.state) == (False, "draining")
 
 
-def test_theSocketsStayOpenWhileTheDrainIsAnnounced() -> None:
+def test_the_sockets_stay_open_while_the_drain_is_announced() -> None:
     made = Supervised(drainDelay=5)
     made.allReady()
     made.service.drain()
@@ -509,7 +509,7 @@ def test_theSocketsStayOpenWhileTheDrainIsAnnounced() -> None:
     assert not made.endpoints["one"].ports[0].open
 
 
-def test_hasteIsPassedOnAndDoesNotWaitForTheDeaf() -> None:
+def test_haste_is_passed_on_and_does_not_wait_for_the_deaf() -> None:
     made = Supervised(drain=0, drainDelay=60)
     made.allReady()
     stopped: list[None] = []
@@ -522,7 +522,7 @@ def test_hasteIsPassedOnAndDoesNotWaitForTheDeaf() -> None:
     assert stopped == [None]
 
 
-def test_nobodyIsStartedWhileItShutsDown(supervised: Supervised) -> None:
+def test_nobody_is_started_while_it_shuts_down(supervised: Supervised) -> None:
     supervised.workers[0].end()
     supervised.service.drain()
     supervised.workers[1].end()
@@ -530,7 +530,7 @@ def test_nobodyIsStartedWhileItShutsDown(supervised: Supervised) -> None:
     assert len(supervised.workers) == 2
 
 
-def test_aReloadThatAShutDownInterruptsTellsNobodyToLeave(supervised: Supervised) -> None:
+def test_a_reload_that_a_shut_down_interrupts_tells_nobody_to_leave(supervised: Supervised) -> None:
     over = supervised.reload(idle=33)
     supervised.service.drain()
     supervised.workers[2].getReady()
@@ -539,15 +539,13 @@ def test_aReloadThatAShutDownInterruptsTellsNobodyToLeave(supervised: Supervised
     assert len(supervised.workers) == 3
 
 
-def test_theAccessLogIsOpenedAnewByEach(supervised: Supervised) -> None:
+def test_the_access_log_is_opened_anew_by_each(supervised: Supervised) -> None:
     supervised.service.reopenLog()
     assert supervised.told == [["reopen"], ["reopen"]]
 
 
-def test_theStatusSumsUpWhatTheWorkersDo(supervised: Supervised) -> None:
+def test_the_status_sums_up_what_the_workers_do(supervised: Supervised) -> None:
     supervised.workers[0].openConnections, supervised.workers[0].accepted = 3, 10
     supervised.workers[1].openConnections, supervised.workers[1].accepted = 4, 20
     supervised.workers[1].end()
-    assert supervised.service.status() == (
-        "serving: 1 of 2 workers ready, 3 connections open, 30 accepted so far"
-    )
+    assert supervised.service.status() == ("serving: 1 of 2 workers ready, 3 connections open, 30 accepted so far")

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python import usage
 
-from ka_twisted.service.workers import LATE
+from ka_twisted.service.workers.supervisor import LATE
 from tests.service.test_supervision import Supervised, Worker
 
 SEEDS = range(150)
@@ -134,7 +134,7 @@ class Walk:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_whateverHappensWorkersAreReplacedAndNothingIsLeft(seed: int) -> None:
+def test_whatever_happens_workers_are_replaced_and_nothing_is_left(seed: int) -> None:
     events: list[Any] = []
     observer: Any = events.append
     globalLogPublisher.addObserver(observer)

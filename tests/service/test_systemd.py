@@ -13,7 +13,7 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 
-from ka_twisted.service.systemd import Companion, Notifier, giveUp, listenFds, startEnvironment
+from ka_twisted.service.systemd.notify import Notifier, StatusReporter, giveUp, listenFds, startEnvironment
 from tests.logs import logged
 
 
@@ -36,8 +36,8 @@ class Manager:
 
     def received(self) -> tuple[str, list[int]]:
         """One datagram and the descriptors with it."""
-        octets, fds, _, _ = socket.recv_fds(self.socket, 4096, 4)
-        return octets.decode(), list(fds)
+        data, fds, _, _ = socket.recv_fds(self.socket, 4096, 4)
+        return data.decode(), list(fds)
 
 
 @pytest.fixture
@@ -54,18 +54,18 @@ def notifier(tmp_path: Path, manager: Manager) -> Notifier:
     return found
 
 
-def test_readinessNamesTheMainProcess(notifier: Notifier, manager: Manager) -> None:
+def test_readiness_names_the_main_process(notifier: Notifier, manager: Manager) -> None:
     notifier.ready()
     assert manager.heard() == [f"READY=1\nMAINPID={os.getpid()}"]
 
 
-def test_aReloadCarriesItsTime(notifier: Notifier, manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reload_carries_its_time(notifier: Notifier, manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.monotonic_ns", lambda: 1_234_567_890)
     notifier.reloading()
     assert manager.heard() == ["RELOADING=1\nMONOTONIC_USEC=1234567"]
 
 
-def test_theRestIsOneFieldEach(notifier: Notifier, manager: Manager) -> None:
+def test_the_rest_is_one_field_each(notifier: Notifier, manager: Manager) -> None:
     notifier.stopping()
     notifier.status("12 open\n 3 busy")
     notifier.extend(1.5)
@@ -80,7 +80,7 @@ def test_theRestIsOneFieldEach(notifier: Notifier, manager: Manager) -> None:
     ]
 
 
-def test_aStoredDescriptorIsTheSameSocket(notifier: Notifier, manager: Manager) -> None:
+def test_a_stored_descriptor_is_the_same_socket(notifier: Notifier, manager: Manager) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         notifier.store("tcp-8080", listener.fileno())
         text, [fd] = manager.received()
@@ -91,14 +91,14 @@ def test_aStoredDescriptorIsTheSameSocket(notifier: Notifier, manager: Manager) 
 
 
 @pytest.mark.parametrize("name", ["", "a:b", "a\nb", "ä", "a" * 256])
-def test_aNameThatSystemdWouldNotTakeIsRefused(notifier: Notifier, name: str) -> None:
+def test_a_name_that_systemd_would_not_take_is_refused(notifier: Notifier, name: str) -> None:
     with pytest.raises(ValueError, match="not the name"):
         notifier.store(name, 0)
     with pytest.raises(ValueError, match="not the name"):
         notifier.remove(name)
 
 
-def test_anAbstractAddressIsReached() -> None:
+def test_an_abstract_address_is_reached() -> None:
     name = f"ka-twisted-test-{os.getpid()}"
     manager = Manager(b"\0" + name.encode())
     try:
@@ -110,27 +110,25 @@ def test_anAbstractAddressIsReached() -> None:
         manager.socket.close()
 
 
-def test_withoutSystemdThereIsNoNotifier() -> None:
+def test_without_systemd_there_is_no_notifier() -> None:
     assert Notifier.fromEnvironment({}) is None
     assert Notifier.fromEnvironment({"NOTIFY_SOCKET": ""}) is None
 
 
 @pytest.mark.parametrize("address", ["vsock:2:1234", "relative/path", "@", "/"])
-def test_anotherAddressIsNoneAndSaidSo(address: str) -> None:
+def test_another_address_is_none_and_said_so(address: str) -> None:
     with logged() as log:
         assert Notifier.fromEnvironment({"NOTIFY_SOCKET": address}) is None
         assert log.messages(LogLevel.warn) == [f"NOTIFY_SOCKET is neither a path nor an abstract name: {address}"]
 
 
-def test_systemdIsMissedOnceEachTimeItGoes(tmp_path: Path, notifier: Notifier, manager: Manager) -> None:
+def test_systemd_is_missed_once_each_time_it_goes(tmp_path: Path, notifier: Notifier, manager: Manager) -> None:
     with logged() as log:
         (tmp_path / "notify").unlink()
         notifier.beat()
         notifier.beat()
         notifier.status("nobody listens")
-        assert log.messages(LogLevel.warn) == [
-            "systemd cannot be told WATCHDOG=1: [Errno 2] No such file or directory"
-        ]
+        assert log.messages(LogLevel.warn) == ["systemd cannot be told WATCHDOG=1: [Errno 2] No such file or directory"]
         again = Manager(str(tmp_path / "notify"))
         notifier.beat()
         assert again.heard() == ["WATCHDOG=1"]
@@ -140,7 +138,7 @@ def test_systemdIsMissedOnceEachTimeItGoes(tmp_path: Path, notifier: Notifier, m
         assert log.messages(LogLevel.warn) == ["systemd cannot be told WATCHDOG=1: [Errno 111] Connection refused"]
 
 
-def test_aFullQueueBlocksForAMomentOnly(notifier: Notifier, manager: Manager) -> None:
+def test_a_full_queue_blocks_for_a_moment_only(notifier: Notifier, manager: Manager) -> None:
     with logged() as log:
         for _ in range(10_000):
             notifier.beat()
@@ -164,7 +162,7 @@ def test_aFullQueueBlocksForAMomentOnly(notifier: Notifier, manager: Manager) ->
         ({"WATCHDOG_USEC": "-1"}, None),
     ],
 )
-def test_theWatchdogIsForTheProcessThatIsNamed(variables: dict[str, str], seconds: float | None) -> None:
+def test_the_watchdog_is_for_the_process_that_is_named(variables: dict[str, str], seconds: float | None) -> None:
     found = Notifier.fromEnvironment({"NOTIFY_SOCKET": "/nowhere", **variables})
     assert found is not None
     assert found.watchdog == seconds
@@ -179,26 +177,26 @@ class Status:
         return self.text
 
 
-def companion(notifier: Notifier) -> tuple[Companion, Clock, Status]:
+def companion(notifier: Notifier) -> tuple[StatusReporter, Clock, Status]:
     clock, status = Clock(), Status()
-    return Companion(notifier, clock, status=status), clock, status
+    return StatusReporter(notifier, clock, status=status), clock, status
 
 
-def test_theStatusIsSentWhenItHasChanged(notifier: Notifier, manager: Manager) -> None:
+def test_the_status_is_sent_when_it_has_changed(notifier: Notifier, manager: Manager) -> None:
     notifier.watchdog = None
     goes, clock, status = companion(notifier)
     goes.start()
-    clock.pump([Companion.STATUS] * 3)
+    clock.pump([StatusReporter.STATUS] * 3)
     assert manager.heard() == ["STATUS=0 open"]
     status.text = "1 open"
-    clock.advance(Companion.STATUS - 1)
+    clock.advance(StatusReporter.STATUS - 1)
     assert manager.heard() == []
     clock.advance(1)
     assert manager.heard() == ["STATUS=1 open"]
     assert status.looks == 5
 
 
-def test_theWatchdogIsBeatenAtHalfItsTime(notifier: Notifier, manager: Manager) -> None:
+def test_the_watchdog_is_beaten_at_half_its_time(notifier: Notifier, manager: Manager) -> None:
     assert notifier.watchdog == 20
     goes, clock, _ = companion(notifier)
     goes.start()
@@ -211,13 +209,13 @@ def test_theWatchdogIsBeatenAtHalfItsTime(notifier: Notifier, manager: Manager) 
     assert manager.heard() == ["WATCHDOG=1"]
 
 
-def test_aDrainIsGivenTimeWhileItTurns(notifier: Notifier, manager: Manager) -> None:
+def test_a_drain_is_given_time_while_it_turns(notifier: Notifier, manager: Manager) -> None:
     goes, clock, status = companion(notifier)
     goes.start()
     manager.heard()
     status.text = "draining"
     goes.draining(clock.seconds() + 20)
-    clock.pump([Companion.EXTEND] * 4)
+    clock.pump([StatusReporter.EXTEND] * 4)
     said = manager.heard()
     assert [line for line in said if line.startswith("STATUS")] == ["STATUS=draining"]
     # 20, 15, 10, 5 and 0 seconds are left, and 5 more are asked for; never more than 15.
@@ -226,7 +224,7 @@ def test_aDrainIsGivenTimeWhileItTurns(notifier: Notifier, manager: Manager) -> 
     assert said.count("WATCHDOG=1") == 2
 
 
-def test_aStoppedCompanionIsSilent(notifier: Notifier, manager: Manager) -> None:
+def test_a_stopped_companion_is_silent(notifier: Notifier, manager: Manager) -> None:
     goes, clock, status = companion(notifier)
     goes.start()
     goes.draining(100)
@@ -239,12 +237,12 @@ def test_aStoppedCompanionIsSilent(notifier: Notifier, manager: Manager) -> None
     assert clock.getDelayedCalls() == []
 
 
-def test_aStatusThatFailsDoesNotStopTheWatchdog(notifier: Notifier, manager: Manager) -> None:
+def test_a_status_that_fails_does_not_stop_the_watchdog(notifier: Notifier, manager: Manager) -> None:
     def fail() -> str:
         raise LookupError("no counts")
 
     clock = Clock()
-    goes = Companion(notifier, clock, status=fail)
+    goes = StatusReporter(notifier, clock, status=fail)
     with logged() as log:
         goes.start()
         clock.pump([10, 10])
@@ -261,7 +259,7 @@ import json, os, sys
 sys.path[:0] = {path!r}
 if {twisted}:
     import twisted.internet.endpoints
-from ka_twisted.service.systemd import listenFds, startEnvironment
+from ka_twisted.service.systemd.notify import listenFds, startEnvironment
 found = listenFds(startEnvironment())
 print(json.dumps([found, [os.get_inheritable(fd) for fds in found.values() for fd in fds]]))
 """
@@ -286,37 +284,37 @@ def handOver(count: int, twisted: bool = False, **variables: str) -> tuple[dict[
     return found, inheritable
 
 
-def test_descriptorsComeByName() -> None:
+def test_descriptors_come_by_name() -> None:
     found, inheritable = handOver(3, LISTEN_FDS="3", LISTEN_FDNAMES="web:admin:web")
     assert found == {"web": [3, 5], "admin": [4]}
     assert inheritable == [False] * 3
 
 
-def test_descriptorsAreFoundAlthoughTwistedHasLookedBefore() -> None:
+def test_descriptors_are_found_although_twisted_has_looked_before() -> None:
     found, _ = handOver(2, twisted=True, LISTEN_FDS="2", LISTEN_FDNAMES="web:admin")
     assert found == {"web": [3], "admin": [4]}
 
 
-def test_descriptorsWithoutNamesAreUnknown() -> None:
+def test_descriptors_without_names_are_unknown() -> None:
     assert handOver(2, LISTEN_FDS="2")[0] == {"unknown": [3, 4]}
     assert handOver(2, LISTEN_FDS="2", LISTEN_FDNAMES="one")[0] == {"unknown": [3, 4]}
 
 
-def test_descriptorsForAnotherProcessAreLeftAlone() -> None:
+def test_descriptors_for_another_process_are_left_alone() -> None:
     assert handOver(1, LISTEN_FDS="1", LISTEN_FDNAMES="web", LISTEN_PID="1")[0] == {}
 
 
 @pytest.mark.parametrize("variables", [{"LISTEN_FDS": "many"}, {"LISTEN_FDS": "0"}, {"LISTEN_PID": "me"}, {}])
-def test_whatIsNoNumberHandsNothingOver(variables: dict[str, str]) -> None:
+def test_what_is_no_number_hands_nothing_over(variables: dict[str, str]) -> None:
     environ = {"LISTEN_PID": str(os.getpid()), **variables}
     assert listenFds(environ) == {}
 
 
-def test_aDescriptorThatIsNotOpenIsPassedOver() -> None:
+def test_a_descriptor_that_is_not_open_is_passed_over() -> None:
     assert handOver(1, LISTEN_FDS="2", LISTEN_FDNAMES="web:gone")[0] == {"web": [3]}
 
 
-def test_withoutProcTheEnvironmentOfNowIsTold(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_proc_the_environment_of_now_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(path: Path) -> bytes:
         raise FileNotFoundError(path)
 
@@ -324,7 +322,7 @@ def test_withoutProcTheEnvironmentOfNowIsTold(monkeypatch: pytest.MonkeyPatch) -
     assert startEnvironment() is os.environ
 
 
-def test_socketsThatNothingListensOnAreGivenUp(notifier: Notifier, manager: Manager) -> None:
+def test_sockets_that_nothing_listens_on_are_given_up(notifier: Notifier, manager: Manager) -> None:
     with socket.create_server(("127.0.0.1", 0)) as used, socket.socket() as closed, socket.socket() as deaf:
         unused = socket.create_server(("127.0.0.1", 0))
         port = unused.getsockname()[1]

@@ -21,16 +21,10 @@ from zope.interface.verify import verifyObject
 
 from ka_twisted.config import Limits, TcpKeepAlive, Timeouts
 from ka_twisted.core.reasons import CloseReason
-from ka_twisted.service.configuration import Configuration, Listener
-from ka_twisted.service.generation import Unusable
-from ka_twisted.service.listening import (
-    ListenError,
-    describeAddress,
-    describeFailure,
-    listenNow,
-    rehearse,
-)
-from ka_twisted.service.signals import StopSignals
+from ka_twisted.service.configuration.values import Configuration, Listener
+from ka_twisted.service.listening.binding import ListenError, describeAddress, describeFailure, listenNow, rehearse
+from ka_twisted.service.running.generation import ConfigurationError
+from ka_twisted.service.running.signals import StopSignals
 from ka_twisted.service.tap import KeepAliveService, Options, makeService
 
 ADDRESS = IPv4Address("TCP", "127.0.0.1", 8080)
@@ -163,11 +157,11 @@ def makeOne(reactor: Reactor, *outcomes: Any, log: Log | None = None, **settings
     return service
 
 
-def test_itIsAService(reactor: Reactor) -> None:
+def test_it_is_a_service(reactor: Reactor) -> None:
     verifyObject(IService, makeOne(reactor))
 
 
-def test_behindEveryEndpointIsTheSameFactory(reactor: Reactor) -> None:
+def test_behind_every_endpoint_is_the_same_factory(reactor: Reactor) -> None:
     service = makeOne(reactor, Port(reactor), Port(reactor))
     service.privilegedStartService()
     service.startService()
@@ -175,7 +169,7 @@ def test_behindEveryEndpointIsTheSameFactory(reactor: Reactor) -> None:
     assert {endpoint.factory.inner for endpoint in service.endpoints.values()} == {service.factory}
 
 
-def test_portsAreClaimedOnceHoweverOftenItIsAsked(reactor: Reactor) -> None:
+def test_ports_are_claimed_once_however_often_it_is_asked(reactor: Reactor) -> None:
     service = makeOne(reactor, Port(reactor))
     service.claim()
     service.privilegedStartService()
@@ -183,13 +177,13 @@ def test_portsAreClaimedOnceHoweverOftenItIsAsked(reactor: Reactor) -> None:
     assert len(service.ports) == 1
 
 
-def test_startingWithoutThePrivilegedStartClaimsAsWell(reactor: Reactor) -> None:
+def test_starting_without_the_privileged_start_claims_as_well(reactor: Reactor) -> None:
     service = makeOne(reactor, Port(reactor))
     service.startService()
     assert len(service.ports) == 1
 
 
-def test_whenOnePortCannotBeHadTheOthersAreClosedBeforeAnybodyIsTold(reactor: Reactor) -> None:
+def test_when_one_port_cannot_be_had_the_others_are_closed_before_anybody_is_told(reactor: Reactor) -> None:
     first, log = Port(reactor), Log()
     service = makeOne(reactor, first, inUse(), Port(reactor), log=log)
     with pytest.raises(ListenError, match="cannot listen on endpoint 2: Address already in use"):
@@ -200,22 +194,22 @@ def test_whenOnePortCannotBeHadTheOthersAreClosedBeforeAnybodyIsTold(reactor: Re
     assert log.calls == ["start", "stop"]
 
 
-def test_anEndpointThatRaisesIsAFailureToo(reactor: Reactor) -> None:
+def test_an_endpoint_that_raises_is_a_failure_too(reactor: Reactor) -> None:
     service = makeOne(reactor, None)
     service.endpoints["endpoint 1"] = None
     with pytest.raises(ListenError, match="cannot listen on endpoint 1: 'NoneType' object"):
         service.claim()
 
 
-def test_withoutItsAccessLogNothingListens(reactor: Reactor) -> None:
+def test_without_its_access_log_nothing_listens(reactor: Reactor) -> None:
     error = OSError(errno.EACCES, "Permission denied", "/var/log/requests")
     service = makeOne(reactor, Port(reactor), log=Log(error))
-    with pytest.raises(Unusable, match=r"^the access log .*Permission denied"):
+    with pytest.raises(ConfigurationError, match=r"^the access log .*Permission denied"):
         service.claim()
     assert service.endpoints["endpoint 1"].factory is None
 
 
-def test_anEndpointMayTakeItsTime(reactor: Reactor, log: list[Any]) -> None:
+def test_an_endpoint_may_take_its_time(reactor: Reactor, log: list[Any]) -> None:
     waiting: Deferred[Any] = Deferred()
     service = makeOne(reactor, waiting)
     service.startService()
@@ -226,7 +220,7 @@ def test_anEndpointMayTakeItsTime(reactor: Reactor, log: list[Any]) -> None:
     assert "listening on 127.0.0.1:8080" in [formatEvent(event) for event in log]
 
 
-def test_anEndpointThatFailsLateStopsTheServer(reactor: Reactor, log: list[Any]) -> None:
+def test_an_endpoint_that_fails_late_stops_the_server(reactor: Reactor, log: list[Any]) -> None:
     waiting: Deferred[Any] = Deferred()
     service = makeOne(reactor, Port(reactor), waiting)
     service.startService()
@@ -236,7 +230,7 @@ def test_anEndpointThatFailsLateStopsTheServer(reactor: Reactor, log: list[Any])
     assert formatEvent(log[-1]) == "cannot listen on endpoint 2: Address already in use; stopping"
 
 
-def test_aStopGivesUpOnEndpointsThatStillTakeTheirTime(reactor: Reactor) -> None:
+def test_a_stop_gives_up_on_endpoints_that_still_take_their_time(reactor: Reactor) -> None:
     waiting: Deferred[Any] = Deferred()
     service = makeOne(reactor, waiting)
     service.startService()
@@ -245,7 +239,7 @@ def test_aStopGivesUpOnEndpointsThatStillTakeTheirTime(reactor: Reactor) -> None
     assert reactor.stops == 0
 
 
-def test_aStopClosesThePortsThenDrainsThenClosesTheLog(reactor: Reactor) -> None:
+def test_a_stop_closes_the_ports_then_drains_then_closes_the_log(reactor: Reactor) -> None:
     port, log = Port(reactor), Log()
     stopped: list[None] = []
     service = makeOne(reactor, port, log=log)
@@ -267,7 +261,7 @@ def test_aStopClosesThePortsThenDrainsThenClosesTheLog(reactor: Reactor) -> None
     assert log.calls == ["start", "stop"]
 
 
-def test_hasteCutsWhatTheDrainWaitsFor(reactor: Reactor) -> None:
+def test_haste_cuts_what_the_drain_waits_for(reactor: Reactor) -> None:
     class Connection:
         state = "responding"
         reason: CloseReason | None = None
@@ -282,7 +276,7 @@ def test_hasteCutsWhatTheDrainWaitsFor(reactor: Reactor) -> None:
     assert reasons == [CloseReason.DRAINING, CloseReason.DRAINING]
 
 
-def test_theLogNamesAddressesTimersAndLimitsAtTheStart(reactor: Reactor, log: list[Any]) -> None:
+def test_the_log_names_addresses_timers_and_limits_at_the_start(reactor: Reactor, log: list[Any]) -> None:
     ports = Port(reactor), Port(reactor, IPv6Address("TCP", "::1", 80))
     service = makeOne(reactor, *ports, tcpKeepAlive=TcpKeepAlive(60, 10, 3))
     service.startService()
@@ -305,7 +299,7 @@ def test_theLogNamesAddressesTimersAndLimitsAtTheStart(reactor: Reactor, log: li
         (UNIXAddress(None), "UNIXAddress(None)"),
     ],
 )
-def test_addressesAreWrittenAsPeopleWriteThem(address: Any, text: str) -> None:
+def test_addresses_are_written_as_people_write_them(address: Any, text: str) -> None:
     assert describeAddress(address) == text
 
 
@@ -318,11 +312,11 @@ def test_addressesAreWrittenAsPeopleWriteThem(address: Any, text: str) -> None:
         (OverflowError("bind(): port must be\n0-65535."), "bind(): port must be 0-65535."),
     ],
 )
-def test_whyAPortCannotBeHadIsOneLine(error: Exception, reason: str) -> None:
+def test_why_a_port_cannot_be_had_is_one_line(error: Exception, reason: str) -> None:
     assert describeFailure("tcp:80", Failure(error)) == f"cannot listen on tcp:80: {reason}"
 
 
-def test_aDeferredThatIsHandedOutKeepsItsResult() -> None:
+def test_a_deferred_that_is_handed_out_keeps_its_result() -> None:
     waiting: Deferred[Any] = Deferred()
     outcome: Any = listenNow(Endpoint(waiting), None)  # type: ignore[arg-type]
     results: list[Any] = []
@@ -331,13 +325,13 @@ def test_aDeferredThatIsHandedOutKeepsItsResult() -> None:
     assert results == ["port"]
 
 
-def test_aRehearsalLeavesNothingOpen(reactor: Reactor) -> None:
+def test_a_rehearsal_leaves_nothing_open(reactor: Reactor) -> None:
     ports = [Port(reactor), Port(reactor)]
     rehearse([("one", Endpoint(ports[0])), ("two", Endpoint(ports[1]))], reactor)  # type: ignore[list-item]
     assert [port.open for port in ports] == [False, False]
 
 
-def test_aRehearsalThatFailsLeavesNothingOpenEither(reactor: Reactor) -> None:
+def test_a_rehearsal_that_fails_leaves_nothing_open_either(reactor: Reactor) -> None:
     port = Port(reactor)
     with pytest.raises(ListenError, match="cannot listen on two: Address already in use"):
         rehearse([("one", Endpoint(port)), ("two", Endpoint(inUse()))], reactor)  # type: ignore[list-item]
@@ -370,15 +364,13 @@ class Signals:
         self.hurried += 1
 
 
-def test_sigtermStopsTheReactorWithoutDyingOfIt(
-    monkeypatch: pytest.MonkeyPatch, reactor: Reactor
-) -> None:
+def test_sigterm_stops_the_reactor_without_dying_of_it(monkeypatch: pytest.MonkeyPatch, reactor: Reactor) -> None:
     signals = Signals(monkeypatch, reactor)
     signals.send(signal.SIGTERM)
     assert (reactor.stops, signals.theirs, signals.hurried) == (1, [], 0)
 
 
-def test_sigintIsLeftToTwisted(monkeypatch: pytest.MonkeyPatch, reactor: Reactor) -> None:
+def test_sigint_is_left_to_twisted(monkeypatch: pytest.MonkeyPatch, reactor: Reactor) -> None:
     signals = Signals(monkeypatch, reactor)
     signals.send(signal.SIGINT)
     assert (reactor.stops, signals.theirs, signals.hurried) == (0, [signal.SIGINT], 0)
@@ -386,7 +378,7 @@ def test_sigintIsLeftToTwisted(monkeypatch: pytest.MonkeyPatch, reactor: Reactor
 
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
-def test_theSecondSignalMeansAtOnce(
+def test_the_second_signal_means_at_once(
     monkeypatch: pytest.MonkeyPatch, reactor: Reactor, first: int, second: int
 ) -> None:
     signals = Signals(monkeypatch, reactor)
@@ -396,16 +388,14 @@ def test_theSecondSignalMeansAtOnce(
     assert reactor.stops + len(signals.theirs) == 1
 
 
-def test_theHandlersAreGivenBack(monkeypatch: pytest.MonkeyPatch, reactor: Reactor) -> None:
+def test_the_handlers_are_given_back(monkeypatch: pytest.MonkeyPatch, reactor: Reactor) -> None:
     signals = Signals(monkeypatch, reactor)
     signals.stopSignals.uninstall()
     signals.send(signal.SIGTERM)
     assert signals.theirs == [signal.SIGTERM]
 
 
-def test_whereTheReactorHandlesNoSignalsNeitherDoWe(
-    monkeypatch: pytest.MonkeyPatch, reactor: Reactor
-) -> None:
+def test_where_the_reactor_handles_no_signals_neither_do_we(monkeypatch: pytest.MonkeyPatch, reactor: Reactor) -> None:
     signals = Signals(monkeypatch, reactor)
     signals.stopSignals.uninstall()
     ignored: dict[int, Any] = {
@@ -423,16 +413,14 @@ def options(*arguments: str) -> Options:
     return made
 
 
-def test_theOptionsReachTheFactory() -> None:
-    service: Any = makeService(
-        options("--idle-timeout", "3", "--max-requests", "9", "--tcp-keepalive", "60")
-    )
+def test_the_options_reach_the_factory() -> None:
+    service: Any = makeService(options("--idle-timeout", "3", "--max-requests", "9", "--tcp-keepalive", "60"))
     assert service.factory.timeouts == Timeouts(idle=3)
     assert service.factory.limits == Limits(maxRequests=9)
     assert service.factory.tcpKeepAlive == TcpKeepAlive(60)
 
 
-def test_madeByAnApplicationFileNothingIsClaimedBeforeTheStart() -> None:
+def test_made_by_an_application_file_nothing_is_claimed_before_the_start() -> None:
     assert makeService(options("--listen", "tcp:0")).ports == []
 
 
@@ -447,7 +435,7 @@ def test_madeByAnApplicationFileNothingIsClaimedBeforeTheStart() -> None:
         ({"nodaemon": True, "umask": 0o077}, False),
     ],
 )
-def test_portsAreClaimedEarlyWhereNothingWillChange(
+def test_ports_are_claimed_early_where_nothing_will_change(
     runner: dict[str, Any], claimed: bool, tmp_path: Path
 ) -> None:
     made = options("--listen", f"unix:{tmp_path}/socket")

@@ -64,7 +64,7 @@ def ARGUMENTS(*more: str) -> Sequence[str]:
     return ("--app", "shop:handler", "--workers", "2", *more)
 
 
-def test_twoWorkersServeOnOnePort(shop: Path) -> None:
+def test_two_workers_serve_on_one_port(shop: Path) -> None:
     with serving(shop, *ARGUMENTS()) as server:
         pids = workers(server, 2)
         answered = int(ask(server).split(b"\r\n\r\n")[1].split()[0])
@@ -76,7 +76,7 @@ def test_twoWorkersServeOnOnePort(shop: Path) -> None:
         assert "Traceback" not in "".join(server.said)
 
 
-def test_aReloadLosesNoRequest(shop: Path) -> None:
+def test_a_reload_loses_no_request(shop: Path) -> None:
     with serving(shop, *ARGUMENTS()) as server:
         before = workers(server, 2)
         with load("127.0.0.1", port(server), connections=20) as clients:
@@ -94,7 +94,7 @@ def test_aReloadLosesNoRequest(shop: Path) -> None:
         assert server.end(signal.SIGTERM) == 0
 
 
-def test_aWorkerThatCannotBeginLeavesTheOldOnesInPlace(shop: Path) -> None:
+def test_a_worker_that_cannot_begin_leaves_the_old_ones_in_place(shop: Path) -> None:
     with serving(shop, *ARGUMENTS()) as server:
         workers(server, 2)
         (shop / "shop.py").write_text("raise RuntimeError('out of milk')\n")
@@ -107,7 +107,7 @@ def test_aWorkerThatCannotBeginLeavesTheOldOnesInPlace(shop: Path) -> None:
         assert "Traceback" not in "".join(server.said)
 
 
-def test_aWorkerThatIsKilledTakesOnlyItsOwnRequestsAndIsReplaced(shop: Path) -> None:
+def test_a_worker_that_is_killed_takes_only_its_own_requests_and_is_replaced(shop: Path) -> None:
     arguments = ("--app", "shop:posted", "--workers", "2")
     with serving(shop, *arguments) as server:
         workers(server, 2)
@@ -132,7 +132,7 @@ def test_aWorkerThatIsKilledTakesOnlyItsOwnRequestsAndIsReplaced(shop: Path) -> 
         assert server.end(signal.SIGTERM) == 0
 
 
-def test_aWorkerThatIsStuckSaysWhereAndIsReplaced(shop: Path) -> None:
+def test_a_worker_that_is_stuck_says_where_and_is_replaced(shop: Path) -> None:
     (shop / "shop.py").write_text(STUCK)
     with serving(shop, *ARGUMENTS("--worker-timeout", "0.5")) as server:
         workers(server, 2)
@@ -165,7 +165,7 @@ def owner(server: Server, connections: list[socket.socket]) -> tuple[int, list[s
     raise AssertionError("nobody has the connections")
 
 
-def test_sigtermLetsEveryWorkersRequestsFinish(shop: Path) -> None:
+def test_sigterm_lets_every_workers_requests_finish(shop: Path) -> None:
     with serving(shop, "--app", "shop:posted", "--workers", "2") as server:
         pids = workers(server, 2)
         connections = [server.connect() for _ in range(8)]
@@ -184,7 +184,7 @@ def test_sigtermLetsEveryWorkersRequestsFinish(shop: Path) -> None:
             waitForEnd(pid)
 
 
-def test_withoutTheirSupervisorWorkersEnd(shop: Path) -> None:
+def test_without_their_supervisor_workers_end(shop: Path) -> None:
     with serving(shop, *ARGUMENTS()) as server:
         pids = workers(server, 2)
         server.process.kill()
@@ -192,7 +192,7 @@ def test_withoutTheirSupervisorWorkersEnd(shop: Path) -> None:
             waitForEnd(pid)
 
 
-def test_theSecondSignalEndsTheDrainOfWorkers(shop: Path) -> None:
+def test_the_second_signal_ends_the_drain_of_workers(shop: Path) -> None:
     arguments = ("--app", "shop:posted", "--workers", "1", "--drain-timeout", "0", "--body-timeout", "0")
     with serving(shop, *arguments) as server, server.connect() as connection:
         workers(server, 1)
@@ -203,7 +203,7 @@ def test_theSecondSignalEndsTheDrainOfWorkers(shop: Path) -> None:
         assert server.end(signal.SIGTERM) == 0
 
 
-def test_aWorkerThatIsToldToEndIsReplacedFirst(shop: Path) -> None:
+def test_a_worker_that_is_told_to_end_is_replaced_first(shop: Path) -> None:
     with serving(shop, *ARGUMENTS()) as server:
         first, _ = workers(server, 2)
         os.kill(first, signal.SIGTERM)
@@ -214,7 +214,7 @@ def test_aWorkerThatIsToldToEndIsReplacedFirst(shop: Path) -> None:
         assert server.end(signal.SIGTERM) == 0
 
 
-def test_workersWriteOneAccessLogAndOpenItAnew(shop: Path) -> None:
+def test_workers_write_one_access_log_and_open_it_anew(shop: Path) -> None:
     with serving(shop, *ARGUMENTS("--access-log", "requests.log")) as server:
         workers(server, 2)
         for _ in range(10):
@@ -227,7 +227,7 @@ def test_workersWriteOneAccessLogAndOpenItAnew(shop: Path) -> None:
     assert len((shop / "old.log").read_text().splitlines()) >= 10
 
 
-def test_workersHaveNoDescriptorsButTheirs(shop: Path) -> None:
+def test_workers_have_no_descriptors_but_theirs(shop: Path) -> None:
     with serving(shop, *ARGUMENTS()) as server:
         pid = workers(server, 2)[1]
         kinds = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()]
@@ -238,7 +238,7 @@ def test_workersHaveNoDescriptorsButTheirs(shop: Path) -> None:
 
 
 @pytest.mark.parametrize("reactor", [[], ["--reactor", "uvloop"]], ids=["default", "uvloop"])
-def test_aDaemonsWorkersServeOnAUnixSocketAndAfterAReload(shop: Path, reactor: list[str]) -> None:
+def test_a_daemons_workers_serve_on_a_unix_socket_and_after_a_reload(shop: Path, reactor: list[str]) -> None:
     path = shop / "socket"
     arguments = ["keepalive", *ARGUMENTS("--listen", f"unix:{path}")]
     done = run(shop, *reactor, *arguments)
@@ -276,7 +276,7 @@ def metric(page: bytes, name: str) -> float:
     return sum(float(number) for number in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", page.decode(), re.MULTILINE))
 
 
-def test_theOperatorSeesAllWorkersTogetherAndThoseThatAreGone(shop: Path) -> None:
+def test_the_operator_sees_all_workers_together_and_those_that_are_gone(shop: Path) -> None:
     admin = shop / "admin"
     with serving(shop, *ARGUMENTS("--admin", f"unix:{admin}")) as server:
         before = workers(server, 2)
@@ -304,7 +304,7 @@ def test_theOperatorSeesAllWorkersTogetherAndThoseThatAreGone(shop: Path) -> Non
         assert "Traceback" not in "".join(server.said)
 
 
-def test_anOperatorsDrainTakesTheServerOutOfServiceAndStays(shop: Path) -> None:
+def test_an_operators_drain_takes_the_server_out_of_service_and_stays(shop: Path) -> None:
     admin = shop / "admin"
     with serving(shop, *ARGUMENTS("--admin", f"unix:{admin}")) as server:
         workers(server, 2)
@@ -326,7 +326,7 @@ def test_anOperatorsDrainTakesTheServerOutOfServiceAndStays(shop: Path) -> None:
 
 
 @pytest.mark.soak
-def test_rolledUnderTwoHundredConnectionsNoRequestFails(shop: Path) -> None:
+def test_rolled_under_two_hundred_connections_no_request_fails(shop: Path) -> None:
     with serving(shop, *ARGUMENTS()) as server:
         workers(server, 2)
         with load("127.0.0.1", port(server), connections=200) as clients:

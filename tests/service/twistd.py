@@ -74,9 +74,7 @@ class Server:
 
 
 @contextmanager
-def serving(
-    directory: Path, *arguments: str, command: Sequence[str] = TWISTD
-) -> Iterator[Server]:
+def serving(directory: Path, *arguments: str, command: Sequence[str] = TWISTD) -> Iterator[Server]:
     """Run ``twistd -n keepalive`` on a free port, from the moment it listens."""
     process = subprocess.Popen(
         [*command, "-n", "keepalive", "--listen", "tcp:0:interface=127.0.0.1", *arguments],
@@ -117,4 +115,3 @@ def readAll(connection: socket.socket) -> bytes:
     """Everything up to the end of the peer's side."""
     parts = iter(lambda: connection.recv(65536), b"")
     return b"".join(parts)
-

@@ -1,0 +1,1 @@
+"""``python -m ka_twisted explain``: what a message does to its connection, and by which rule."""

@@ -1,0 +1,51 @@
+"""The bytes of response heads, and the responses that the protocol layer makes by itself."""
+
+from __future__ import annotations
+
+from ..core.errors import RemoteProtocolError
+from ..core.headers import ResponseFields, encode_field
+from . import messages
+from .caches import ServerCaches
+from .framing import Delimiter, Framing
+from .persistence import ConnectionField, Persistence
+from .pipeline import Exchange
+
+_CLOSE_LINE = b"Connection: close\r\n"
+_ERROR_FIELDS = b"Content-Type: text/plain; charset=utf-8\r\n"
+
+
+def head(
+    terms: ServerCaches, exchange: Exchange, status: int, fields: ResponseFields, lines: bytes, decision: Persistence
+) -> bytes:
+    """
+    A whole response head.
+
+    :param lines: what tells the recipient where the body ends; see `length_lines`.
+    :param decision: about the connection: the head says it where the client has to know.
+    """
+    signal = decision.signal
+    if signal is not ConnectionField.NOTHING:
+        lines += _CLOSE_LINE if signal is ConnectionField.CLOSE else terms.promise(exchange.number)
+    if status == 426 and fields.upgrade:
+        lines += b"Upgrade: %b\r\nConnection: upgrade\r\n" % fields.upgrade
+    preamble = b"" if fields.has_date else terms.preamble
+    return b"%b%b%b%b\r\n" % (messages.STATUS_LINES[status], preamble, fields.block, lines)
+
+
+def length_lines(ending: Framing) -> bytes:
+    """The field that tells a recipient where the body ends."""
+    if ending.delimiter is Delimiter.CHUNKED:
+        return b"Transfer-Encoding: chunked\r\n"
+    if ending.delimiter is Delimiter.CLOSE or ending.length is None:
+        return b""
+    return b"Content-Length: %d\r\n" % ending.length
+
+
+def error_response(error: RemoteProtocolError) -> tuple[ResponseFields, bytes]:
+    """The fields and the body of the response to a protocol error: one line for a person."""
+    phrase = messages.REASON_PHRASES[error.status]
+    text = b"%d %b: %b (%b)\n" % (error.status, phrase, str(error).encode(), error.clause.encode())
+    block = _ERROR_FIELDS
+    if error.retry_after:
+        block += encode_field("Retry-After", str(error.retry_after))
+    return ResponseFields(block), text

@@ -1,0 +1,1 @@
+"""Applications: found by name, loaded, and joined to one handler."""

@@ -1,0 +1,80 @@
+"""From ``module:attribute`` to the callable that answers requests. Each failure is one sentence."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+Handler = Callable[[Any], Any]
+
+
+class ApplicationError(Exception):
+    """The named application cannot be used; the text is one sentence that says why."""
+
+
+def loadHandler(name: str) -> Handler:
+    """
+    Import the handler called ``module:attribute``, also from the working directory.
+
+    :param name: the attribute may be dotted, as in ``shop.web:site.handler``.
+    :raises ApplicationError: when there is no such module or attribute, when its import fails, or
+        when it is not something that can be called with one request.
+    """
+    moduleName, colon, path = name.partition(":")
+    parts = [*moduleName.split("."), *path.split(".")]
+    if not colon or not all(part.isidentifier() for part in parts):
+        raise ApplicationError(f"an application is written module:attribute, not {name!r}")
+    found: Any = _importModule(moduleName)
+    for part in path.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise ApplicationError(f"the module {moduleName} has no attribute {path}") from None
+    if not callable(found):
+        raise ApplicationError(f"{name} is not callable but {_article(type(found).__name__)}")
+    _checkSignature(name, found)
+    handler: Handler = found
+    return handler
+
+
+def oneLine(error: BaseException) -> str:
+    """The text of an exception on one line; its class where it has no text."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _importModule(name: str) -> ModuleType:
+    here = os.getcwd()
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{name}.".startswith(f"{error.name}."):
+            raise ApplicationError(f"there is no module {name}") from None
+        raise ApplicationError(_importFailed(name, error)) from error
+    except (Exception, SystemExit) as error:
+        raise ApplicationError(_importFailed(name, error)) from error
+
+
+def _importFailed(name: str, error: BaseException) -> str:
+    return f"the module {name} cannot be imported: {type(error).__name__}: {oneLine(error)}"
+
+
+def _checkSignature(name: str, handler: Handler) -> None:
+    try:
+        signature = inspect.signature(handler)
+    except (TypeError, ValueError):
+        return  # a callable from C may not say what it takes
+    try:
+        signature.bind(None)
+    except TypeError:
+        raise ApplicationError(f"{name} takes {signature}, but a handler is called with one request") from None
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"

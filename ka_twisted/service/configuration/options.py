@@ -1,0 +1,139 @@
+"""
+The options of ``twistd keepalive``, read and checked before anything listens.
+
+twistd answers a wrong option with the whole usage text on standard output. Here it is one sentence
+on standard error, and status 1: `Options.parseOptions` ends the process itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, NoReturn
+
+from twisted.logger import Logger
+from twisted.python import usage
+
+from ..applications.loading import Handler, oneLine
+from ..applications.sites import loadSites
+from . import files
+from .builder import ConfigurationBuilder
+from .endpoints import based
+from .settings import ALL_SETTINGS, ENDPOINT, SETTINGS, SourcedValue
+from .values import Configuration, Site
+
+__all__ = ["SETTINGS", "Options", "refuse"]
+
+#: Those of the command line that may be given once.
+_OPTIONS = tuple(setting for setting in ALL_SETTINGS if setting.option and setting is not ENDPOINT)
+
+_log = Logger()
+
+
+def refuse(sentence: str) -> NoReturn:
+    """End the process with one sentence on standard error, and status 1."""
+    raise SystemExit(f"keepalive: {sentence}")
+
+
+class Options(usage.Options):
+    """
+    What ``twistd keepalive`` was asked for.
+
+    :ivar configuration: all of it, after `parseOptions`.
+    :ivar handlers: the applications of its sites.
+    """
+
+    synopsis = "[options]"
+    longdesc = (
+        "Serves HTTP with a Python callable that gets a request and returns a response. "
+        "Times are in seconds and may be fractions. 0 switches a timer off and lifts a limit. "
+        "SIGTERM ends the server gracefully, a second signal at once."
+    )
+    optFlags = [
+        ["check", None, "Check all of this, with applications, certificates and endpoints; do not listen."],
+    ]
+    optParameters = [
+        ["config", None, None, "A file in TOML for all of this, and for several sites; the command line wins over it."],
+        *(setting.parameter() for setting in _OPTIONS),
+    ]
+
+    configuration: Configuration
+    handlers: tuple[tuple[Site, Handler], ...]
+
+    def __init__(self, reactor: Any = None) -> None:
+        super().__init__()
+        self["listen"] = []
+        self._reactor = reactor
+        self._folder = os.getcwd()
+
+    def opt_listen(self, endpoint: str) -> None:
+        self["listen"].append(based(endpoint, os.getcwd()))
+
+    opt_listen.__doc__ = f"{ENDPOINT.doc} May be given several times. [default: {ENDPOINT.default}]"
+
+    def opt_version(self) -> NoReturn:
+        """Show the version and exit."""
+        try:
+            print(f"ka_twisted {version('ka_twisted')}")
+        except PackageNotFoundError:
+            print("ka_twisted (not installed)")
+        raise SystemExit(0)
+
+    def parseArgs(self, *args: str) -> None:
+        if args:
+            raise usage.UsageError(f"there is no use for the argument {args[0]!r}")
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Read the command line and the configuration file; end the process when something is wrong with them, or when
+        only a check was asked for.
+
+        :raises SystemExit: with one sentence (status 1); with status 0 after ``--check``.
+        """
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            refuse(oneLine(error))
+        if self["check"]:
+            print("configuration is valid")
+            raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        """
+        Check all options together.
+
+        :raises usage.UsageError: with one sentence, for the first thing that is wrong.
+        """
+        # twistd may change the working directory before they are read anew.
+        self._folder = os.getcwd()
+        self.configuration = self.read()
+        self.handlers = loadSites(self.configuration.sites)
+
+    def read(self) -> Configuration:
+        """
+        Read the configuration file anew, and check it together with the command line, applications and certificates
+        included. What is not wise about it is logged; with ``--check``, it is said on standard error.
+
+        :raises usage.UsageError: with one sentence, for the first thing that is wrong.
+        """
+        if self._reactor is None:
+            from twisted.internet import reactor
+
+            self._reactor = reactor
+        file = files.Table("") if self["config"] is None else files.read(self["config"], self._folder)
+        given = {
+            setting: SourcedValue(self[setting.option], f"--{setting.option}")
+            for setting in _OPTIONS
+            if self[setting.option] is not None
+        }
+        draft = ConfigurationBuilder.of(file, given, self["listen"])
+        daemon = self.parent is not None and not self.parent.get("nodaemon", True)
+        configuration = draft.configuration(self._reactor, daemon=daemon)
+        for warning in draft.warnings():
+            if self["check"]:
+                print(f"keepalive: warning: {warning}", file=sys.stderr)
+            else:
+                _log.warn("{warning}", warning=warning)
+        return configuration

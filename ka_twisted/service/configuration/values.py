@@ -1,0 +1,82 @@
+"""
+What one server is asked to be: a value, wherever it was written down.
+
+The command line (`options`) and the configuration file make a `Configuration`; the service, the workers and the checks
+read it. Two equal configurations mean the same server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+
+from ...config import Limits, TcpKeepAlive, Timeouts, Tls
+
+#: The application that is served when none is named.
+PLAYGROUND = "ka_twisted.playground:application"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """
+    A place where connections are accepted.
+
+    :ivar endpoint: the description of a Twisted endpoint, without TLS: ``tcp:80``, ``unix:/run/app.socket``.
+    :ivar tls: how it speaks TLS; None: it does not.
+    :ivar proxies: the networks whose connections begin with a PROXY header that is believed.
+    """
+
+    endpoint: str
+    tls: Tls | None = None
+    proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """
+    An application, and the requests that are its own.
+
+    :ivar app: ``module:attribute``.
+    :ivar host: the name that requests give; empty: any.
+    :ivar prefix: how their paths begin, up to a ``/`` or the end.
+    """
+
+    app: str = PLAYGROUND
+    host: str = ""
+    prefix: str = "/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admin:
+    """
+    The operator's listener.
+
+    :ivar endpoint: the description of a Twisted endpoint.
+    :ivar token: what a request has to present; empty: nothing, which is for loopback and UNIX sockets alone.
+    """
+
+    endpoint: str
+    token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """
+    A server.
+
+    :ivar accessLog: a path, or ``-`` for standard output; None: no log.
+    :ivar logFormat: ``combined`` or ``json``.
+    :ivar workers: processes that share the listeners; 0: this process serves by itself.
+    :ivar workerTimeout: seconds within which the reactor of each has to turn; 0: it need not.
+    """
+
+    listeners: tuple[Listener, ...]
+    timeouts: Timeouts
+    limits: Limits
+    sites: tuple[Site, ...] = (Site(),)
+    tcpKeepAlive: TcpKeepAlive | None = None
+    accessLog: str | None = None
+    logFormat: str = "combined"
+    admin: Admin | None = None
+    workers: int = 0
+    workerTimeout: float = 30.0

@@ -1,0 +1,83 @@
+"""The operator's listener, apart from those of the public."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import DeferredList
+from twisted.internet.interfaces import IListeningPort
+
+from ...server.factory import KeepAliveFactory
+from ..configuration.values import Admin
+from .ports import Openings, Ports
+
+if TYPE_CHECKING:
+    from ...interfaces import IServerView
+
+#: Seconds for what the operator is being told when everything ends; a live page never ends by itself.
+_FAREWELL = 0.5
+
+
+class OperatorListener:
+    """
+    Where the operator's page is.
+
+    :param view: makes what it shows.
+    """
+
+    def __init__(self, reactor: Any, view: Callable[[], IServerView]) -> None:
+        self._reactor = reactor
+        self._view = view
+        self._ports = Ports(reactor)
+        self._admin: Admin | None = None
+        self._factory: KeepAliveFactory | None = None
+
+    @property
+    def listening(self) -> list[IListeningPort]:
+        """Its ports."""
+        return [opening.port for opening in self._ports if opening.port is not None]
+
+    def prepare(self, admin: Admin | None) -> Openings:
+        """
+        Listen, if it is wanted.
+
+        :raises ListenError: when that fails; then nothing has changed.
+        """
+        return self._ports.prepare(() if admin is None else (admin.endpoint,))
+
+    def settle(self, wanted: Openings, admin: Admin | None) -> None:
+        """Show the page on what was prepared."""
+        gone = self._ports.settle(wanted)
+        for opening in gone:
+            opening.close()
+        if admin == self._admin:
+            return
+        self._admin = admin
+        if self._factory is not None:
+            self._factory.drain(_FAREWELL)
+        self._factory = None if admin is None else self._made(admin)
+        for opening in self._ports:
+            opening.door.inner = self._factory
+
+    def forget(self, wanted: Openings) -> None:
+        """Close what was prepared in vain."""
+        self._ports.forget(wanted)
+
+    async def close(self) -> None:
+        """Show it no more."""
+        await DeferredList(self._ports.close())
+        if self._factory is not None:
+            await self._factory.drain(_FAREWELL)
+        self._admin = self._factory = None
+
+    def closeNow(self) -> None:
+        """Likewise, before the reactor runs."""
+        self._ports.closeNow()
+        self._admin = self._factory = None
+
+    def _made(self, admin: Admin) -> KeepAliveFactory:
+        from ...admin import AdminHandler
+
+        handler = AdminHandler(self._view(), admin.token, self._reactor)
+        return KeepAliveFactory(handler, reactor=self._reactor)

@@ -1,0 +1,249 @@
+"""
+What a configuration becomes while it is in force: an application, a factory, and what each listener speaks.
+
+A reload makes a new generation and lets the old one finish. What observes them outlives both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IProtocolFactory
+
+from ...config import Tls
+from ...core.reasons import CloseReason
+from ...server.factory import Handler, KeepAliveFactory
+from ...server.protocol import KeepAliveProtocol
+from ..applications.loading import ApplicationError, oneLine
+from ..applications.sites import handlerOf
+from ..configuration.values import Configuration, Listener
+from ..listening.ports import FactorySwitch
+
+if TYPE_CHECKING:
+    from ...net.tls import TlsContexts
+    from ...observe.accesslog import AccessLog
+    from ...observe.connections import ConnectionLog
+    from ...observe.metrics import Metrics
+
+
+class ConfigurationError(Exception):
+    """A configuration cannot be put into effect; the text is one sentence that says why."""
+
+
+class ObserverSet:
+    """
+    What observes the connections of all generations: something does where there is an operator to read it.
+
+    :ivar numbers: of the connections, which go on from one generation to the next.
+    """
+
+    def __init__(self) -> None:
+        self.metrics: Metrics | None = None
+        self.log: ConnectionLog | None = None
+        self.numbers = count(1)
+        self.accepted = 0
+
+    def provide(self, configuration: Configuration) -> None:
+        """
+        Make what a configuration needs and is not there yet.
+
+        :raises Unusable: when a package for it is missing.
+        """
+        if configuration.admin is None or self.metrics is not None:
+            return
+        from ...observe.connections import ConnectionLog
+
+        self.metrics = metrics()
+        self.log = ConnectionLog()
+
+    def handshakeFailed(self, reason: str) -> None:
+        """A connection ended before HTTP began."""
+        if self.metrics is not None:
+            self.metrics.handshakeFailed(reason)
+
+
+def metrics() -> Metrics:
+    """
+    Make metrics.
+
+    :raises Unusable: when the package for them is missing.
+    """
+    from ...observe.metrics import Metrics
+
+    try:
+        return Metrics()
+    except ImportError as error:
+        raise ConfigurationError(oneLine(error)) from error
+
+
+class _Factory(KeepAliveFactory):
+    """Numbers its connections on from those of the generation before."""
+
+    instruments: ObserverSet
+
+    def buildProtocol(self, addr: IAddress | None) -> KeepAliveProtocol:  # type: ignore[override]
+        protocol = super().buildProtocol(addr)
+        self.instruments.accepted = protocol.id = next(self.instruments.numbers)
+        return protocol
+
+
+class Generation:
+    """
+    A configuration in force.
+
+    :param handler: answers the requests; None: the applications that the configuration names.
+    :param previous: the generation to take over from; its access log is kept where the configurations agree on it.
+    :raises Unusable: when the configuration cannot be put into effect.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        instruments: ObserverSet,
+        reactor: Any,
+        *,
+        handler: Handler | None = None,
+        previous: Generation | None = None,
+    ) -> None:
+        self.configuration = configuration
+        self._instruments = instruments
+        self._reactor = reactor
+        instruments.provide(configuration)
+        self.accessLog = self._accessLog(previous)
+        self.ownsLog = previous is None or self.accessLog is not previous.accessLog
+        self.contexts = self._contexts()
+        self.factory: KeepAliveFactory = self._makeFactory(handler or self._handler())
+        self._entrance = FactorySwitch()
+        self._entrance.inner = self.factory
+
+    def open(self) -> None:
+        """
+        Open the access log.
+
+        :raises Unusable: when it cannot be written.
+        """
+        if self.accessLog is not None:
+            try:
+                self.accessLog.start()
+            except OSError as error:
+                raise ConfigurationError(f"the access log cannot be written: {oneLine(error)}") from error
+
+    def close(self, successor: Generation | None = None) -> None:
+        """Close the access log, unless the successor goes on with it."""
+        if self.accessLog is not None and (successor is None or successor.accessLog is not self.accessLog):
+            self.accessLog.stop()
+
+    def stack(self, listener: Listener) -> IProtocolFactory:
+        """What speaks to the connections of a listener: on TCP the PROXY header, in it TLS, in it HTTP."""
+        if listener.tls is None and not listener.proxies:
+            return self.factory
+        factory: Any = self._entrance
+        seconds = self.configuration.timeouts.handshake
+        failed = self._instruments.handshakeFailed
+        if listener.tls is not None:
+            factory = self.contexts[listener.tls].wrap(factory, seconds=seconds, reactor=self._reactor, failed=failed)
+        if listener.proxies:
+            from ...net.proxied import ProxiedFactory
+
+            factory = ProxiedFactory(factory, listener.proxies, seconds=seconds, reactor=self._reactor, failed=failed)
+        return factory  # type: ignore[no-any-return]
+
+    def reloadCertificates(self) -> None:
+        """
+        Read the files of TLS anew.
+
+        :raises Unusable: when they are wrong; then the old ones stay.
+        """
+        for contexts in self.contexts.values():
+            with _tlsErrors():
+                contexts.reload()
+
+    def certificatesChanged(self) -> bool:
+        """Whether the files of TLS are others than those that were read."""
+        return any(contexts.changed() for contexts in self.contexts.values())
+
+    @property
+    def isPlain(self) -> bool:
+        """Whether there are no connections but those of the factory: none waits for a header or a handshake."""
+        return all(listener.tls is None and not listener.proxies for listener in self.configuration.listeners)
+
+    def retire(self, successor: Generation | None = None) -> None:
+        """
+        Let every response from now on close its connection.
+
+        :param successor: has the connections whose headers and handshakes are not complete yet.
+        """
+        self.factory.retire()
+        if successor is not None:
+            self._entrance.inner = successor.factory
+
+    def drain(self) -> Deferred[None]:
+        """Serve what has been taken up; fires when the last connection is gone."""
+        return self.factory.drain(self.configuration.timeouts.drain)
+
+    def cut(self) -> int:
+        """End all connections at once; how many there were."""
+        connections = list(self.factory.connections)
+        for connection in connections:
+            connection.abort(CloseReason.DRAINING.at(connection.state))
+        return len(connections)
+
+    def _handler(self) -> Handler:
+        try:
+            return handlerOf(self.configuration.sites)
+        except (ApplicationError, ValueError) as error:
+            raise ConfigurationError(oneLine(error)) from error
+
+    def _makeFactory(self, handler: Handler) -> KeepAliveFactory:
+        instruments = self._instruments
+        observers = (instruments.metrics, instruments.log, self.accessLog)
+        try:
+            factory = _Factory(
+                handler,
+                timeouts=self.configuration.timeouts,
+                limits=self.configuration.limits,
+                tcpKeepAlive=self.configuration.tcpKeepAlive,
+                observers=[observer for observer in observers if observer is not None],
+                reactor=self._reactor,
+            )
+        except ValueError as error:  # the platform has no such TCP keep-alive
+            raise ConfigurationError(oneLine(error)) from error
+        factory.instruments = instruments
+        return factory
+
+    def _accessLog(self, previous: Generation | None) -> AccessLog | None:
+        path, form = self.configuration.accessLog, self.configuration.logFormat
+        if path is None:
+            return None
+        if previous is not None:
+            before = previous.configuration
+            if (before.accessLog, before.logFormat) == (path, form):
+                return previous.accessLog
+        from ...observe.accesslog import AccessLog
+
+        return AccessLog(path, format=form, reactor=self._reactor)
+
+    def _contexts(self) -> dict[Tls, TlsContexts]:
+        wanted = dict.fromkeys(listener.tls for listener in self.configuration.listeners if listener.tls is not None)
+        if not wanted:
+            return {}
+        try:
+            from ...net.tls import TlsContexts
+        except ImportError as error:
+            raise ConfigurationError("TLS needs the extra ka_twisted[tls]") from error
+        with _tlsErrors():
+            return {tls: TlsContexts(tls) for tls in wanted}
+
+
+@contextmanager
+def _tlsErrors() -> Iterator[None]:
+    from ...net.tls import TlsError
+
+    try:
+        yield
+    except TlsError as error:
+        raise ConfigurationError(oneLine(error)) from error

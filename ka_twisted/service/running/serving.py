@@ -1,0 +1,215 @@
+"""The service of one process that serves: a configuration in force, its listeners, and the way from one to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IStreamServerEndpoint
+
+from ...server.factory import Handler, KeepAliveFactory
+from ..applications.loading import oneLine
+from ..configuration.values import Configuration
+from ..listening.ports import Openings, Ports
+from ..systemd.notify import Notifier
+from ..workers.balance import Share
+from .generation import ConfigurationError, Generation, ObserverSet
+from .lifecycle import GRACE, QUEUED, LifeCycle
+from .reload import RECOVERABLE, CertificateWatch
+
+if TYPE_CHECKING:
+    from ...interfaces import IServerView
+
+
+class KeepAliveService(LifeCycle):
+    """
+    Serves a configuration on all of its listeners, or on none.
+
+    :param reactor: provides IReactorCore, IReactorTime and IReactorFromThreads.
+    :param handler: answers the requests until the first reload; None: the applications of the configuration.
+    :param read: reads the configuration anew; None: it stays what it is.
+    :param inherited: descriptors of sockets that listen already, by `listening.storeName` of their endpoints.
+    :param endpointOf: makes an endpoint of its description.
+    :param notifier: systemd's ear.
+    :param share: of the connections, in a worker; a supervisor speaks for it to the log, systemd, and the operator.
+    :raises Unusable: when the configuration cannot be put into effect.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        reactor: Any,
+        handler: Handler | None = None,
+        read: Callable[[], Configuration] | None = None,
+        inherited: dict[str, list[int]] | None = None,
+        endpointOf: Callable[[str], IStreamServerEndpoint] | None = None,
+        notifier: Notifier | None = None,
+        share: Share | None = None,
+    ) -> None:
+        openings = Ports(reactor, inherited=inherited, share=share, endpointOf=endpointOf, late=self._failedLate)
+        supervised = share is not None
+        super().__init__(configuration, openings, reactor=reactor, read=read, notifier=notifier, supervised=supervised)
+        self.instruments = ObserverSet()
+        self.generation = Generation(configuration, self.instruments, reactor, handler=handler)
+        self._former: list[Generation] = []
+        self._certificates = CertificateWatch(
+            reactor,
+            lambda: self.generation.certificatesChanged(),
+            lambda: self.generation.reloadCertificates(),
+        )
+
+    @property
+    def factory(self) -> KeepAliveFactory:
+        """What new connections share."""
+        return self.generation.factory
+
+    @property
+    def connectionCount(self) -> int:
+        """Connections open now, those of former configurations included."""
+        return sum(generation.factory.connectionCount for generation in self._all())
+
+    def status(self) -> str:
+        """See `LifeCycle`."""
+        accepted = self.instruments.accepted
+        return f"{self.state}: {self.connectionCount} connections open, {accepted} accepted so far"
+
+    def reopenLog(self) -> None:
+        """See `LifeCycle`."""
+        log = self.generation.accessLog
+        if log is not None:
+            try:
+                log.reopen()
+            except OSError as error:
+                self._log.error("the access log cannot be opened anew: {problem}", problem=oneLine(error))
+
+    # The beginning.
+
+    def _claim(self) -> None:
+        self.generation.open()
+        self._settle(self.openings.prepare(_texts(self.configuration)))
+
+    def _release(self) -> None:
+        self.openings.closeNow()
+        self._operator.closeNow()
+        self.generation.close()
+
+    def _serve(self) -> None:
+        self._certificates.start()
+        self._nowReady()
+
+    def _settle(self, wanted: Openings) -> None:
+        """Put what the listeners speak now behind their ports, and close those that are gone."""
+        for listener, opening in zip(self.generation.configuration.listeners, wanted.values(), strict=True):
+            opening.door.inner = self.generation.stack(listener)
+        before = list(self.openings)
+        gone = self.openings.settle(wanted)
+        self._keepSockets(gone, keep=False)
+        for opening in gone:
+            opening.close()
+        if self.ready:
+            self._keepSockets([opening for opening in self.openings if opening not in before])
+
+    def _failedLate(self, problem: str) -> None:
+        """An endpoint that took its time has failed: all or none holds for it as well."""
+        if self.running:
+            self._log.critical("{problem}; stopping", problem=problem)
+            self._reactor.stop()
+
+    # Reloads.
+
+    async def _change(self, configuration: Configuration) -> None:
+        old = self.generation
+        if configuration == self.configuration:
+            old.reloadCertificates()  # equal configurations mean the same server, except for what is in its files
+            return
+        if configuration.workers:
+            raise ConfigurationError("workers take a restart")
+        new = Generation(configuration, self.instruments, self._reactor, previous=old)
+        self._prepareAndSettle(new)
+        self._describe()
+        self._retire(old)
+
+    def _prepareAndSettle(self, new: Generation) -> None:
+        """Take a generation into service: nothing that can fail comes after something that cannot be undone."""
+        configuration = new.configuration
+        wanted: Openings = {}
+        try:
+            new.open()
+            wanted = self.openings.prepare(_texts(configuration))
+            operator = self._operator.prepare(configuration.admin)
+        except RECOVERABLE:
+            self.openings.forget(wanted)
+            if new.ownsLog:
+                new.close()
+            raise
+        self.configuration, self.generation = configuration, new
+        self._settle(wanted)
+        self._operator.settle(operator, configuration.admin)
+
+    def _retire(self, old: Generation) -> None:
+        for generation in (*self._former, old):
+            generation.retire(self.generation)
+        self._former.append(old)
+        finishing = Deferred.fromCoroutine(self._finishOff(old))
+        finishing.addErrback(lambda failure: self._log.failure("a former configuration failed to end", failure))
+
+    async def _finishOff(self, old: Generation) -> None:
+        """Let the connections of a former configuration end, without losing what is on its way on them."""
+        grace = max(GRACE, old.configuration.timeouts.drainDelay)
+        await self._pauses.until(lambda: not old.factory.connections, grace)
+        await old.drain()
+        self._former.remove(old)
+        if all(generation.accessLog is not old.accessLog for generation in self._all()):
+            old.close()
+
+    def _count(self, well: bool) -> None:
+        if self.instruments.metrics is not None:
+            self.instruments.metrics.reloaded(well)
+
+    def view(self) -> IServerView:
+        """See `LifeCycle`."""
+        from ...admin import LocalView
+
+        metrics, log = self.instruments.metrics, self.instruments.log
+        assert metrics is not None
+        assert log is not None
+        return LocalView(metrics, log, self)
+
+    # The end.
+
+    async def _shed(self, replaced: bool) -> None:
+        delay = self.configuration.timeouts.drainDelay
+        grace = max(GRACE, delay) if replaced else GRACE
+        self.generation.retire()
+        if not replaced:
+            if delay:
+                self._log.info("going out of service: {delay} s from now no more connections are accepted", delay=delay)
+                await self._pauses.wait(delay)
+            if self._turnAway():
+                await self._pauses.wait(QUEUED)
+        await DeferredList(self.openings.close())
+        await self._pauses.until(lambda: self.generation.isPlain and not self.connectionCount, grace)
+        self._log.info("draining {count} connections", count=self.connectionCount)
+        draining = [generation.drain() for generation in self._all()]
+        if self._pauses.over:
+            self._cut()
+        await DeferredList(draining)
+
+    def _cut(self) -> None:
+        self._log.info("stopping at once: {count} connections are cut", count=self.connectionCount)
+        for generation in self._all():
+            generation.cut()
+
+    async def _finish(self) -> None:
+        self._certificates.stop()
+        for generation in self._all():
+            generation.close()
+
+    def _all(self) -> list[Generation]:
+        return [*self._former, self.generation]
+
+
+def _texts(configuration: Configuration) -> list[str]:
+    return [listener.endpoint for listener in configuration.listeners]

@@ -1,0 +1,179 @@
+"""What the workers of a supervisor do and have done together, those that are gone included."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ...interfaces import IServerView
+from ...observe.counts import Counts
+from ..configuration.values import Configuration
+from ..running.generation import metrics
+from .process import WorkerProcess
+
+if TYPE_CHECKING:
+    from ...observe.metrics import Metrics
+
+#: Closed connections of workers that are gone whose stories are kept.
+_STORIES = 200
+
+_log = Logger()
+
+
+class Aggregate:
+    """
+    What is left of workers that are gone: their counts, so that sums never go back, and their last stories.
+
+    :ivar accepted: connections.
+    :ivar metrics: what the supervisor itself counts; None where nobody reads it.
+    """
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.metrics: Metrics | None = None
+        self.stories: deque[dict[str, Any]] = deque(maxlen=_STORIES)
+        self._gone = Counts()
+
+    def provide(self, configuration: Configuration) -> None:
+        """
+        Count, where there is an operator to read it.
+
+        :raises Unusable: when a package for it is missing.
+        """
+        if configuration.admin is not None and self.metrics is None:
+            self.metrics = metrics()
+
+    def reloaded(self, well: bool) -> None:
+        """A reload is over."""
+        if self.metrics is not None:
+            self.metrics.reloaded(well)
+
+    def died(self) -> None:
+        """A worker has ended that nobody had told to."""
+        if self.metrics is not None:
+            self.metrics.workerDied()
+
+    def remember(self, worker: WorkerProcess) -> None:
+        """A worker is gone."""
+        self.accepted += worker.accepted
+        self.stories.extend(reversed(worker.stories))
+        if worker.counts is not None:
+            self._gone = self._gone + Counts.fromJson(worker.counts).ended()
+
+    def total(self, workers: Iterable[WorkerProcess]) -> Counts:
+        """What was counted by the supervisor, by workers that are gone, and by these, as far as is known."""
+        total = self._gone if self.metrics is None else self._gone + self.metrics.counts()
+        for worker in workers:
+            if worker.counts is not None:
+                total = total + Counts.fromJson(worker.counts)
+        return total
+
+
+@implementer(IServerView)
+class WorkersView:
+    """
+    A supervisor and its workers as one server.
+
+    :param supervisor: a `workers.Supervisor`.
+    """
+
+    def __init__(self, supervisor: Any) -> None:
+        self._supervisor = supervisor
+
+    @property
+    def ready(self) -> bool:
+        """See `IServerView`."""
+        ready: bool = self._supervisor.ready
+        return ready
+
+    @property
+    def state(self) -> str:
+        """See `IServerView`."""
+        state: str = self._supervisor.state
+        return state
+
+    def about(self) -> dict[str, Any]:
+        """See `IServerView`."""
+        workers = [
+            {"pid": worker.pid, "ready": worker.isReady and not worker.isLeaving, "open": worker.openConnections}
+            for worker in self._workers
+        ]
+        from ...admin import about
+
+        return about(self._supervisor, workers)
+
+    def counts(self) -> Deferred[Counts]:
+        """See `IServerView`."""
+        return Deferred.fromCoroutine(self._counts())
+
+    def connections(self, limit: int, requests: int = 50) -> Deferred[dict[str, Any]]:
+        """See `IServerView`."""
+        return Deferred.fromCoroutine(self._connections(limit, requests))
+
+    def connection(self, number: int, pid: int) -> Deferred[dict[str, Any] | None]:
+        """See `IServerView`."""
+        return Deferred.fromCoroutine(self._connection(number, pid))
+
+    def drain(self) -> None:
+        """See `IServerView`."""
+        self._supervisor.drain().addErrback(lambda failure: _log.failure("draining failed", failure))
+
+    @property
+    def _workers(self) -> list[WorkerProcess]:
+        workers: list[WorkerProcess] = self._supervisor.processes
+        return workers
+
+    async def _counts(self) -> Counts:
+        await gatherResults([Deferred.fromCoroutine(worker.recount()) for worker in self._workers])
+        # Who has ended meanwhile is among those that are gone.
+        aggregate: Aggregate = self._supervisor.aggregate
+        return aggregate.total(self._workers)
+
+    async def _connections(self, limit: int, requests: int) -> dict[str, Any]:
+        answers = await gatherResults([worker.ask("connections", limit, requests) for worker in self._workers])
+        told = [answer for answer in answers if answer is not None]
+        closed = [story for answer in told for story in answer["closed"]]
+        closed += [{**story, "latest": story["latest"][-requests:]} for story in self._supervisor.aggregate.stories]
+        closed.sort(key=_ended, reverse=True)
+        opened = [story for answer in told for story in answer["open"]]
+        return {"open": _foremost(opened, limit), "closed": closed[: limit or None]}
+
+    async def _connection(self, number: int, pid: int) -> dict[str, Any] | None:
+        for worker in self._workers:
+            if worker.pid == pid:
+                story: dict[str, Any] | None = await worker.ask("connection", number, pid)
+                return story
+        for gone in self._supervisor.aggregate.stories:
+            if (gone["connection"], gone["pid"]) == (number, pid):
+                found: dict[str, Any] = gone
+                return found
+        return None
+
+
+def _foremost(stories: list[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
+    """The slowest and the oldest of open connections, the youngest first, as `ConnectionLog.open` has them."""
+    oldest = sorted(stories, key=lambda story: story["age"], reverse=True)
+    if limit and len(oldest) > limit:
+        slowest = {id(story) for story in sorted(stories, key=_wait, reverse=True)[: limit // 2]}
+        chosen = sorted(oldest, key=lambda story: id(story) not in slowest)[:limit]  # and then the oldest
+        oldest = sorted(chosen, key=lambda story: story["age"], reverse=True)
+    return oldest[::-1]
+
+
+def _wait(story: dict[str, Any]) -> float:
+    """The seconds of the request in service, or of the latest."""
+    requests = story["inService"][:1] or story["latest"][-1:]
+    return requests[0]["duration"] if requests else 0.0
+
+
+def _ended(story: dict[str, Any]) -> float:
+    """When a connection was closed, in seconds since the epoch."""
+    opened = datetime.fromisoformat(story["opened"].replace("Z", "+00:00")).timestamp()
+    age: float = story["age"]
+    return opened + age

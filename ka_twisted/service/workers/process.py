@@ -1,0 +1,318 @@
+"""A worker as its supervisor sees it: a process, what it is told and asked, and what it says."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pickle
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterable
+from itertools import count
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ProcessDone, ProcessExitedAlready
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
+
+from ..configuration.values import Configuration
+from .balance import LoadTable
+from .channel import Channel, Message, attach
+from .worker import BOARD, CHANNEL, LISTENERS, LOG, STDERR
+
+#: Seconds within which a worker has to be ready, and to answer a question.
+READY_WITHIN = 60.0
+ANSWER_WITHIN = 2.0
+#: What systemd tells a service and no other process.
+_NOT_INHERITED = (
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "FDSTORE",
+)
+#: Names that an event of a worker cannot have once more.
+_TAKEN = frozenset(("level", "format", "pid", "text"))
+
+
+class WorkerFailed(Exception):
+    """A worker did not become ready; the text is one sentence that says why."""
+
+
+class WorkerProcess(ProcessProtocol):
+    """
+    A process that serves.
+
+    :param configuration: what it serves.
+    :param sockets: names and descriptors of what it listens on, in the order of the listeners.
+    :param board: where the workers note how many connections they have.
+    :param ended: called with this, and how it ended, once the process is gone.
+    :param leaving: called with this when it goes by itself, and serves only what it has taken up.
+    :ivar pid: of the process, once it was started.
+    :ivar counts: what it has counted, as far as it was heard of.
+    :ivar stories: of its last closed connections, once it takes leave.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        configuration: Configuration,
+        sockets: Iterable[tuple[str, int]],
+        board: LoadTable,
+        *,
+        ended: Callable[[WorkerProcess, str], None],
+        leaving: Callable[[WorkerProcess], None],
+    ) -> None:
+        self.configuration = configuration
+        self.pid: int | None = None
+        self.isReady = self.isLeaving = self.isDrained = False
+        self.readySince = 0.0
+        self.openConnections = self.accepted = 0
+        self.counts: Any = None
+        self.stories: list[dict[str, Any]] = []
+        #: How often in a row somebody has looked and nothing was heard in between.
+        self.silence = 0
+        self._reactor = reactor
+        self._sockets = list(sockets)
+        self._board = board
+        self._seat = 0
+        self._ended = ended
+        self._leaving = leaving
+        self._channel = Channel(self._told, self._channelClosed)
+        self._problem = ""
+        self._isGone = False
+        self._waiting: dict[str, list[Deferred[None]]] = {"ready": [], "drained": [], "ended": []}
+        self._questions: dict[int, Deferred[Any]] = {}
+        self._numbers = count(1)
+        self._partial = {STDERR: b"", LOG: b""}
+
+    def spawn(self) -> None:
+        """
+        Begin.
+
+        :raises OSError: when there can be no more processes.
+        """
+        self._seat = self._board.seat()
+        try:
+            self._spawn()
+        except OSError:
+            self._board.free(self._seat)
+            raise
+        self._channel.send(
+            do="serve",
+            seat=self._seat,
+            path=sys.path,
+            PYTHONPATH=os.environ.get("PYTHONPATH"),
+            configuration=base64.b64encode(pickle.dumps(self.configuration)).decode("ascii"),
+            sockets=[(name, number) for number, (name, _) in enumerate(self._sockets, LISTENERS)],
+        )
+
+    def _spawn(self) -> None:
+        ours, theirs = socket.socketpair()
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        try:
+            attach(self._reactor, ours.fileno(), self._channel)
+            descriptors: dict[int, Any] = {
+                0: nothing,
+                1: 1,
+                STDERR: "r",
+                CHANNEL: theirs.fileno(),
+                LOG: "r",
+                BOARD: self._board.descriptor,
+            }
+            for number, (_, descriptor) in enumerate(self._sockets, LISTENERS):
+                descriptors[number] = descriptor
+            arguments = [sys.executable, "-m", f"{__package__}.worker", type(self._reactor).__module__]
+            self._reactor.spawnProcess(
+                self, sys.executable, arguments, env=_environment(), path=None, childFDs=descriptors
+            )
+        finally:
+            ours.close()
+            theirs.close()
+            os.close(nothing)
+
+    # What it is told.
+
+    def leave(self) -> None:
+        """Others serve from now on: end, without losing a request."""
+        self.isLeaving = True
+        self._channel.send(do="leave")
+
+    def stop(self) -> None:
+        """End."""
+        self._channel.send(do="stop")
+
+    def drain(self) -> Deferred[None]:
+        """Go out of service, and stay; fires when that is done."""
+        self.isLeaving = True
+        if not self.isDrained:
+            self._channel.send(do="drain")
+        return self.when("drained")
+
+    def hurry(self) -> None:
+        """Wait for no connection any more."""
+        self._channel.send(do="hurry")
+
+    def reopenLog(self) -> None:
+        """Go on in a new access log of the same name."""
+        self._channel.send(do="reopen")
+
+    def abort(self) -> None:
+        """End, and say where it was: in lines on the standard error, which need no turn of the reactor."""
+        self._signal(signal.SIGABRT)
+
+    def kill(self) -> None:
+        """End at once, also when it hears nothing."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        try:
+            if self.transport is not None:
+                self.transport.signalProcess(number)
+        except ProcessExitedAlready:
+            pass
+
+    def ask(self, what: str, *arguments: Any) -> Deferred[Any]:
+        """
+        Ask for what a method of its `IServerView` tells.
+
+        :return: fires with that, or with None when it does not answer in time.
+        """
+        if not self.isReady or self._isGone:
+            return succeed(None)
+        number = next(self._numbers)
+        answer: Deferred[Any] = Deferred()
+        self._questions[number] = answer
+        answer.addTimeout(ANSWER_WITHIN, self._reactor)
+        answer.addErrback(lambda _: None)
+        answer.addBoth(self._answered, number)
+        self._channel.send(do="ask", what=what, arguments=arguments, id=number)
+        return answer
+
+    async def recount(self) -> None:
+        """Ask for its counts."""
+        self.counts = await self.ask("counts") or self.counts
+
+    def _answered(self, value: Any, number: int) -> Any:
+        del self._questions[number]
+        return value
+
+    def when(self, what: str) -> Deferred[None]:
+        """
+        Fires when it is ``ready``, ``drained`` or ``ended``; at the latest when the process is gone.
+
+        `WorkerFailed` is what comes instead of being ready.
+        """
+        if {"ready": self.isReady, "drained": self.isDrained, "ended": False}[what]:
+            return succeed(None)
+        if self._isGone:
+            return fail(WorkerFailed(self._problem)) if what == "ready" else succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._waiting[what].append(waiting)
+        return waiting
+
+    # What it says.
+
+    def _told(self, message: Message) -> None:
+        self.silence = 0
+        getattr(self, f"_told_{message['tell']}")(message)
+
+    def _told_ready(self, message: Message) -> None:
+        self.isReady = True
+        self.readySince = self._reactor.seconds()
+        self._fire("ready")
+
+    def _told_failed(self, message: Message) -> None:
+        self._problem = message["problem"]
+
+    def _told_load(self, message: Message) -> None:
+        self.openConnections, self.accepted = message["open"], message["accepted"]
+
+    def _told_drained(self, message: Message) -> None:
+        self.isDrained = True
+        self._fire("drained")
+
+    def _told_leaving(self, message: Message) -> None:
+        self.isLeaving = True
+        self._leaving(self)
+
+    def _told_answer(self, message: Message) -> None:
+        question = self._questions.get(message["id"])
+        if question is not None:
+            question.callback(message["value"])
+
+    def _told_last(self, message: Message) -> None:
+        self.counts = message["counts"] or self.counts
+        self.stories = message["closed"] or []
+        self._channel.close()
+
+    def _channelClosed(self) -> None:
+        self._channel.transport = None
+
+    def _fire(self, what: str) -> None:
+        waiting, self._waiting[what] = self._waiting[what], []
+        for deferred in waiting:
+            deferred.callback(None)
+
+    # What Twisted says of the process.
+
+    def connectionMade(self) -> None:
+        """See `ProcessProtocol`."""
+        self.pid = self.transport.pid  # type: ignore[union-attr]
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        """See `IProcessProtocol`: an event of its log, or something that was written past it."""
+        *lines, self._partial[childFD] = (self._partial[childFD] + data).split(b"\n")
+        for line in lines:
+            self._pass(childFD, line)
+
+    def _pass(self, descriptor: int, line: bytes) -> None:
+        """Log a line in the supervisor's log."""
+        log, level, text = self._log, LogLevel.error, line.decode("utf-8", "replace")
+        about: dict[str, str] = {}
+        if descriptor == LOG:
+            event = json.loads(line)
+            log = Logger(event["namespace"])
+            level, text = LogLevel.lookupByName(event["level"]), event["text"]
+            about = {name: value for name, value in event["about"].items() if name not in _TAKEN}
+        log.emit(level, "worker {pid}: {text}", pid=self.pid, text=text, **about)
+
+    def processEnded(self, reason: Failure) -> None:
+        """See `IProcessProtocol`."""
+        self._isGone = True
+        self._board.free(self._seat)
+        for descriptor, rest in self._partial.items():
+            if rest:
+                self._pass(descriptor if descriptor != LOG else STDERR, rest)
+        how = _howItEnded(reason.value)
+        self._problem = self._problem or f"it ended before, {how}"
+        self._channel.close()
+        for answer in list(self._questions.values()):
+            answer.callback(None)
+        failed, self._waiting["ready"] = self._waiting["ready"], []
+        self._ended(self, how)
+        for waiting in failed:
+            waiting.errback(WorkerFailed(self._problem))
+        self._fire("drained")
+        self._fire("ended")
+
+
+def _howItEnded(reason: Any) -> str:
+    if isinstance(reason, ProcessDone):
+        return "with status 0"
+    signal = getattr(reason, "signal", None)
+    return f"by signal {signal}" if signal else f"with status {getattr(reason, 'exitCode', None)}"
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without what is for us alone, and with the path on which our modules were found."""
+    environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+    return {**environment, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}

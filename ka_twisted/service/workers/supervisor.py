@@ -1,0 +1,397 @@
+"""
+The service of a process that supervises workers: it has the listening sockets and accepts nothing itself.
+
+The workers share one queue of connections. A worker that dies is replaced; on a reload each gets a successor, one after
+the other, and leaves once that is ready.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IDelayedCall, IStreamServerEndpoint
+
+from ..applications.loading import oneLine
+from ..configuration.values import Configuration
+from ..listening.binding import storeName
+from ..listening.ports import Openings, Ports
+from ..running.generation import ConfigurationError
+from ..running.lifecycle import DRAINING, GRACE, QUEUED, LifeCycle
+from ..running.reload import RECOVERABLE
+from ..systemd.notify import Notifier
+from .aggregate import Aggregate, WorkersView
+from .balance import LoadTable
+from .process import READY_WITHIN, WorkerFailed, WorkerProcess
+from .worker import LOOKS
+
+if TYPE_CHECKING:
+    from ...interfaces import IServerView
+
+#: Seconds until a worker that died is replaced: at first, and at last, when one after the other dies.
+SOON, LATE = 0.1, 30.0
+#: Seconds of service after which a worker's death is not held against its successor.
+STEADY = 10.0
+#: Seconds between two looks where no such time is set.
+_SELDOM = 10.0
+#: Seconds that workers get beyond their deadlines before they are killed.
+MARGIN = 5.0
+
+
+class Slot:
+    """
+    A place for a worker.
+
+    :ivar worker: who has it; None while a successor waits to be started.
+    :ivar delay: how long that takes.
+    """
+
+    def __init__(self, configuration: Configuration, openings: Openings) -> None:
+        self.configuration = configuration
+        self.openings = openings
+        self.worker: WorkerProcess | None = None
+        self.delay = SOON
+        self.restart: IDelayedCall | None = None
+
+    def cancel(self) -> None:
+        """Start nobody any more."""
+        if self.restart is not None:
+            self.restart.cancel()
+            self.restart = None
+
+
+class Supervisor(LifeCycle):
+    """
+    Has a configuration served by processes.
+
+    :param reactor: provides IReactorCore, IReactorTime, IReactorFromThreads, IReactorProcess and IReactorSocket.
+    :param read: reads the configuration anew; None: it stays what it is.
+    :param inherited: descriptors of sockets that listen already, by `listening.storeName` of their endpoints.
+    :param endpointOf: makes an endpoint of its description.
+    :param notifier: systemd's ear.
+    :param process: makes a worker; see `WorkerProcess`.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        reactor: Any,
+        read: Callable[[], Configuration] | None = None,
+        inherited: dict[str, list[int]] | None = None,
+        endpointOf: Callable[[str], IStreamServerEndpoint] | None = None,
+        notifier: Notifier | None = None,
+        process: Callable[..., WorkerProcess] = WorkerProcess,
+    ) -> None:
+        openings = Ports(reactor, inherited=inherited, endpointOf=endpointOf, silent=True)
+        super().__init__(configuration, openings, reactor=reactor, read=read, notifier=notifier)
+        self.aggregate = Aggregate()
+        self.aggregate.provide(configuration)
+        self.slots: list[Slot] = []
+        #: All that have not ended.
+        self.processes: list[WorkerProcess] = []
+        self._process = process
+        self._board: LoadTable | None = None
+        self._hasBegun = False
+        self._watch: IDelayedCall | None = None
+
+    def status(self) -> str:
+        """See `LifeCycle`."""
+        ready = sum(slot.worker is not None and slot.worker.isReady for slot in self.slots)
+        connections = sum(process.openConnections for process in self.processes)
+        accepted = self.aggregate.accepted + sum(process.accepted for process in self.processes)
+        return (
+            f"{self.state}: {ready} of {self.configuration.workers} workers ready, "
+            f"{connections} connections open, {accepted} accepted so far"
+        )
+
+    def reopenLog(self) -> None:
+        """See `LifeCycle`: each worker writes by itself."""
+        for process in self.processes:
+            process.reopenLog()
+
+    # The beginning.
+
+    def _claim(self) -> None:
+        self.openings.settle(self.openings.prepare(_texts(self.configuration)))
+
+    def _release(self) -> None:
+        self.openings.closeNow()
+        self._operator.closeNow()
+
+    def _serve(self) -> None:
+        self._board = LoadTable()
+        self._hasBegun = False
+        self.slots = [Slot(self.configuration, self.openings.open) for _ in range(self.configuration.workers)]
+        for slot in self.slots:
+            self._fill(slot)
+        self._lookAtWorkers()
+
+    # Workers come and go.
+
+    def _spawn(self, slot: Slot) -> WorkerProcess:
+        sockets = [(storeName(text), _fileno(opening)) for (text, _), opening in slot.openings.items()]
+        process = self._process(
+            self._reactor, slot.configuration, sockets, self._board, ended=self._ended, leaving=self._leaving
+        )
+        self.processes.append(process)
+        try:
+            process.spawn()
+        except OSError as error:
+            self.processes.remove(process)
+            raise WorkerFailed(oneLine(error)) from error
+        return process
+
+    def _fill(self, slot: Slot) -> None:
+        """Have somebody in a slot, sooner or later."""
+        slot.restart = None
+        self._inBackground(self._tryToFill(slot))
+
+    async def _tryToFill(self, slot: Slot) -> None:
+        slot.worker = worker = None
+        try:
+            slot.worker = worker = self._spawn(slot)
+            await self._readiness(worker)
+        except WorkerFailed as error:
+            if slot in self.slots and slot.worker is worker and self.state != DRAINING:
+                self._log.error("a worker did not become ready: {problem}", problem=str(error))
+                self._refill(slot)
+            return
+        self._look()
+
+    async def _readiness(self, worker: WorkerProcess) -> None:
+        """
+        Wait until a worker is ready.
+
+        :raises WorkerFailed: when it will not be.
+        """
+        tooLate = self._reactor.callLater(READY_WITHIN, worker.kill)
+        try:
+            await worker.when("ready")
+        finally:
+            if tooLate.active():
+                tooLate.cancel()
+        self._log.info("worker {pid} is ready", pid=worker.pid)
+
+    def _look(self) -> None:
+        """See whether there is somebody to serve."""
+        if self.state == DRAINING:
+            return
+        filled = [slot.worker is not None and slot.worker.isReady for slot in self.slots]
+        if all(filled) and not self._hasBegun:
+            self._hasBegun = True
+            self._nowReady()
+        else:
+            self.ready = self._hasBegun and any(filled)
+
+    def _refill(self, slot: Slot) -> None:
+        slot.worker = None
+        slot.cancel()
+        slot.restart = self._reactor.callLater(slot.delay, self._fill, slot)
+        slot.delay = min(slot.delay * 2, LATE)
+
+    def _ended(self, worker: WorkerProcess, how: str) -> None:
+        self.processes.remove(worker)
+        self.aggregate.remember(worker)
+        slot = self._slotOf(worker)
+        if slot is None or self.state == DRAINING or not worker.isReady:
+            return  # it was to go; or whoever waits for it to be ready hears of it
+        if self._reactor.seconds() - worker.readySince >= STEADY:
+            slot.delay = SOON
+        self._log.error(
+            "worker {pid} has ended {how}; it is replaced in {delay} s", pid=worker.pid, how=how, delay=slot.delay
+        )
+        self.aggregate.died()
+        self._refill(slot)
+        self._look()
+
+    def _leaving(self, worker: WorkerProcess) -> None:
+        """Somebody has told a worker to end, and it was not us."""
+        slot = self._slotOf(worker)
+        if slot is not None and self.state != DRAINING:
+            self._log.info("worker {pid} was told to end; it is replaced", pid=worker.pid)
+            self._fill(slot)
+
+    def _lookAtWorkers(self) -> None:
+        """
+        See whether all of them turn, now and from now on; kill one that does not, whose end has it replaced.
+
+        Looks are counted, not seconds: those pass without a turn also where the machine was asleep.
+        """
+        seconds = self.configuration.workerTimeout
+        self._watch = self._reactor.callLater(seconds / LOOKS or _SELDOM, self._lookAtWorkers)
+        for worker in self.processes:
+            if worker.isReady and seconds:
+                worker.silence += 1
+                if worker.silence == LOOKS + 1:
+                    self._log.error(
+                        "worker {pid} has not turned for {seconds} s; it is killed", pid=worker.pid, seconds=seconds
+                    )
+                    worker.abort()
+                elif worker.silence > LOOKS + 1:
+                    worker.kill()
+
+    def _slotOf(self, worker: WorkerProcess) -> Slot | None:
+        return next((slot for slot in self.slots if slot.worker is worker), None)
+
+    def _inBackground(self, work: Coroutine[Any, Any, None]) -> None:
+        doing = Deferred.fromCoroutine(work)
+        doing.addErrback(lambda failure: self._log.failure("supervising failed", failure))
+
+    # Reloads.
+
+    async def _change(self, configuration: Configuration) -> None:
+        if not configuration.workers:
+            raise ConfigurationError("serving without workers takes a restart")
+        wanted: Openings = {}
+        operator: Openings = {}
+        try:
+            self.aggregate.provide(configuration)
+            wanted = self.openings.prepare(_texts(configuration))
+            operator = self._operator.prepare(configuration.admin)
+            await self._roll(configuration, wanted)
+        except RECOVERABLE:
+            self.openings.forget(wanted)
+            self._operator.forget(operator)
+            raise
+        former, self.configuration = self.configuration, configuration
+        self._settle(wanted)
+        self._operator.settle(operator, configuration.admin)
+        if configuration != former:
+            self._describe()
+
+    def _settle(self, wanted: Openings) -> None:
+        gone = self.openings.settle(wanted)
+        self._keepSockets(gone, keep=False)
+        for opening in gone:
+            opening.close()
+        self._keepSockets([*self.openings])
+
+    async def _roll(self, configuration: Configuration, openings: Openings) -> None:
+        """
+        Replace the workers one by one, each by one that is ready.
+
+        :raises Unusable: when one does not become ready; those that were replaced are so once more.
+        """
+        former = self.configuration, self.openings.open
+        rolled: list[Slot] = []
+        try:
+            for number in range(configuration.workers):
+                if number == len(self.slots):
+                    self.slots.append(Slot(configuration, openings))
+                rolled.append(self.slots[number])
+                await self._replace(self.slots[number], configuration, openings)
+        except WorkerFailed as error:
+            await self._rollBack(rolled, *former)
+            raise ConfigurationError(f"a worker did not become ready with the new one: {error}") from error
+        self._shrink(configuration.workers)
+
+    async def _replace(self, slot: Slot, configuration: Configuration, openings: Openings) -> None:
+        """
+        Let another worker have a slot.
+
+        :raises WorkerFailed: when it does not become ready; nothing has changed then.
+        """
+        new = Slot(configuration, openings)
+        new.worker = await self._successor(new)
+        slot.cancel()
+        former, slot.worker = slot.worker, new.worker
+        slot.configuration, slot.openings, slot.delay = configuration, openings, SOON
+        if former is not None:
+            former.leave()
+        self._look()
+
+    async def _successor(self, slot: Slot) -> WorkerProcess:
+        worker = self._spawn(slot)
+        await self._readiness(worker)
+        if self.state == DRAINING:
+            raise WorkerFailed("the server is shutting down")
+        return worker
+
+    async def _rollBack(self, rolled: list[Slot], configuration: Configuration, openings: Openings) -> None:
+        self._shrink(configuration.workers)
+        for slot in rolled:
+            if self.state == DRAINING:
+                return  # there is nothing more to listen on
+            if slot in self.slots and slot.configuration is not configuration:
+                try:
+                    await self._replace(slot, configuration, openings)
+                except WorkerFailed as error:
+                    self._log.error("a worker stays with the new configuration: {problem}", problem=str(error))
+                    slot.configuration, slot.openings = configuration, openings  # for whoever comes after it
+
+    def _shrink(self, number: int) -> None:
+        """Give up the slots beyond a number."""
+        gone, self.slots = self.slots[number:], self.slots[:number]
+        for slot in gone:
+            slot.cancel()
+            if slot.worker is not None:
+                slot.worker.leave()
+        self._look()  # those that are left may all be ready
+
+    def _count(self, well: bool) -> None:
+        self.aggregate.reloaded(well)
+
+    def view(self) -> IServerView:
+        """See `LifeCycle`."""
+        return WorkersView(self)
+
+    # The end.
+
+    async def _shed(self, replaced: bool) -> None:
+        for slot in self.slots:
+            slot.cancel()
+        timeouts = self.configuration.timeouts
+        # The workers go on to accept for that long, and close their ports then: what waits to be accepted is theirs.
+        delay = timeouts.drainDelay
+        drained = self._drainWorkers() if delay else None
+        await self._pauses.wait(max(0.0, delay - QUEUED))
+        if self._turnAway():
+            await self._pauses.wait(QUEUED)
+        drained = drained or self._drainWorkers()
+        await DeferredList(self.openings.close())
+        if self._pauses.over:
+            self._cut()
+        if timeouts.drain:
+            drained.addTimeout(timeouts.drain + GRACE + MARGIN, self._reactor)
+            drained.addErrback(lambda _: None)
+        await drained
+
+    def _drainWorkers(self) -> Any:
+        self._log.info("draining {count} workers", count=len(self.processes))
+        return DeferredList([process.drain() for process in self.processes], consumeErrors=True)
+
+    def _cut(self) -> None:
+        for process in self.processes:
+            process.hurry()
+        self._reactor.callLater(MARGIN, self._kill)
+
+    async def _finish(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        for process in self.processes:
+            process.stop()
+        ended = DeferredList([process.when("ended") for process in self.processes])
+        late = self._reactor.callLater(MARGIN, self._kill)
+        await ended
+        if late.active():
+            late.cancel()
+        if self._board is not None:
+            self._board.close()
+            self._board = None
+
+    def _kill(self) -> None:
+        for process in list(self.processes):
+            self._log.error("worker {pid} does not end; it is killed", pid=process.pid)
+            process.kill()
+
+
+def _texts(configuration: Configuration) -> list[str]:
+    return [listener.endpoint for listener in configuration.listeners]
+
+
+def _fileno(opening: Any) -> int:
+    descriptor: int = opening.port.fileno()
+    return descriptor

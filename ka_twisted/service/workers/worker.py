@@ -1,0 +1,238 @@
+"""
+What runs in a worker: the service of one process, on sockets that its supervisor listens on.
+
+It does what it is told on its channel, and ends when that is closed: without a supervisor it would serve for nobody.
+Started as ``python -m ka_twisted.service.workers.worker REACTOR``, with descriptors as `process` hands them over.
+"""
+
+from __future__ import annotations
+
+import base64
+import faulthandler
+import json
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ReactorNotRunning
+from twisted.internet.task import LoopingCall
+from twisted.logger import ILogObserver, Logger, LogLevel, formatEvent, globalLogBeginner
+from twisted.python.failure import Failure
+from zope.interface import provider
+
+from ..applications.loading import oneLine
+from ..configuration.values import Configuration
+from ..running.reload import RECOVERABLE
+from ..systemd.journal import details
+from .balance import LoadTable, Share
+from .channel import Channel, Message, attach
+
+#: The descriptors of a worker; those of the listeners follow.
+STDERR, CHANNEL, LOG, BOARD, LISTENERS = 2, 3, 4, 5, 6
+#: Seconds between two words on how much there is to do, at most. They also tell that the reactor turns.
+_LOAD = 1.0
+#: Such words within the time in which it has to turn, at least.
+LOOKS = 5
+#: Seconds for the last words to leave.
+_FAREWELL = 2.0
+#: Seconds for the connections of a worker without a supervisor, where a drain has no deadline.
+_ORPHANED = 30.0
+#: Closed connections whose stories are left behind.
+_STORIES = 200
+
+_log = Logger()
+
+
+class Worker:
+    """
+    Serves as its supervisor wants.
+
+    :param reactor: provides what a server needs, and IReactorSocket.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._channel = Channel(self._told, self._orphaned)
+        self._service: Any = None
+        self._share: Share | None = None
+        self._loop = LoopingCall(self._tellLoad)
+        self._loop.clock = reactor
+        #: Whether it was told to end.
+        self._expected = False
+        self._farewell: Deferred[None] | None = None
+        self._tasks: dict[str, Callable[[Message], None]] = {
+            "serve": self._serve,
+            "ask": self._answer,
+            "drain": lambda message: self._drain(),
+            "leave": lambda message: self._leave(),
+            "stop": lambda message: self._stop(),
+            "hurry": lambda message: self._service and self._service.hurry(),
+            "reopen": lambda message: self._service and self._service.reopenLog(),
+        }
+
+    def begin(self, descriptor: int) -> None:
+        """Listen to the supervisor."""
+        attach(self._reactor, descriptor, self._channel)
+        self._reactor.addSystemEventTrigger("before", "shutdown", self._shutDown)
+
+    # What the supervisor says.
+
+    def _told(self, message: Message) -> None:
+        self._tasks[message["do"]](message)
+
+    def _orphaned(self) -> None:
+        self._channel.transport = None
+        if self._farewell is not None:
+            self._farewell.cancel()
+        else:
+            self._leave()
+            if self._service is not None and not self._service.configuration.timeouts.drain:
+                self._reactor.callLater(_ORPHANED, self._service.hurry)
+
+    def _serve(self, message: Message) -> None:
+        from ..running.serving import KeepAliveService
+
+        sys.path[:] = message["path"]
+        if message["PYTHONPATH"] is None:
+            del os.environ["PYTHONPATH"]  # it was for finding us, not for the application's own processes
+        else:
+            os.environ["PYTHONPATH"] = message["PYTHONPATH"]
+        configuration: Configuration = pickle.loads(base64.b64decode(message["configuration"]))
+        inherited: dict[str, list[int]] = {}
+        for name, descriptor in message["sockets"]:
+            os.set_inheritable(descriptor, False)
+            inherited.setdefault(name, []).append(descriptor)
+        try:
+            board = LoadTable(BOARD)
+            os.close(BOARD)
+            self._share = Share(board, message["seat"], lambda: service.connectionCount, self._reactor)
+            service = KeepAliveService(configuration, reactor=self._reactor, inherited=inherited, share=self._share)
+            service.startService()
+        except RECOVERABLE as error:
+            self._fail(oneLine(error))
+        except Exception as error:
+            _log.failure("this worker cannot begin")
+            self._fail(f"{type(error).__name__}: {oneLine(error)}")
+        else:
+            self._service = service
+            self._channel.send(tell="ready")
+            self._loop.start(min(_LOAD, configuration.workerTimeout / LOOKS or _LOAD))
+
+    def _fail(self, problem: str) -> None:
+        self._channel.send(tell="failed", problem=problem)
+        self._stop()
+
+    def _drain(self) -> None:
+        self._expected = True
+        drained: Deferred[None] = succeed(None) if self._service is None else self._service.drain()
+        drained.addCallback(lambda _: self._channel.send(tell="drained"))
+
+    def _leave(self) -> None:
+        self._expected = True
+        if self._service is None:
+            self._stop()
+        else:
+            self._service.drain(replaced=True).addCallback(lambda _: self._stop())
+            self._tellLoad()
+
+    def _stop(self) -> None:
+        self._expected = True
+        try:
+            self._reactor.stop()
+        except ReactorNotRunning:
+            pass  # it is stopping already
+
+    def _answer(self, message: Message) -> None:
+        Deferred.fromCoroutine(self._look(message["what"], *message["arguments"])).addErrback(
+            lambda failure: _log.failure("a question of the supervisor cannot be answered", failure)
+        ).addCallback(lambda value: self._channel.send(tell="answer", id=message["id"], value=value))
+
+    async def _look(self, what: str, *arguments: Any) -> Any:
+        """What the operator's view of this worker tells; None where there is no operator."""
+        if self._service is None or self._service.configuration.admin is None:
+            return None
+        value = await getattr(self._service.view(), what)(*arguments)
+        return value.toJson() if what == "counts" else value
+
+    # What the supervisor is told.
+
+    def _tellLoad(self) -> None:
+        assert self._share is not None
+        if self._service.ready:
+            self._share.note()
+        else:
+            self._share.leave()
+        self._channel.send(tell="load", open=self._service.connectionCount, accepted=self._service.instruments.accepted)
+
+    # The end.
+
+    def _shutDown(self) -> Deferred[None]:
+        if not self._expected:  # a signal was sent to this worker alone
+            self._expected = True
+            self._channel.send(tell="leaving")
+        return Deferred.fromCoroutine(self._end())
+
+    async def _end(self) -> None:
+        if self._service is not None:
+            await self._service.stopService()
+            self._tellLoad()
+            self._loop.stop()
+            counts, stories = await self._look("counts"), await self._look("connections", _STORIES)
+            self._channel.send(tell="last", counts=counts, closed=stories and stories["closed"])
+        if self._channel.transport is not None:
+            # What was said has left once the channel is closed.
+            self._farewell = Deferred()
+            self._farewell.addTimeout(_FAREWELL, self._reactor).addErrback(lambda _: None)
+            self._channel.close()
+            await self._farewell
+
+
+def logTo(descriptor: int) -> ILogObserver:
+    """
+    An observer that passes events on to the supervisor, which logs them with all the others.
+
+    Events are written at once: they arrive even when the worker is stuck or dies right after.
+    """
+
+    @provider(ILogObserver)
+    def observe(event: dict[str, Any]) -> None:
+        text = formatEvent(event)
+        failure = event.get("log_failure")
+        if isinstance(failure, Failure):
+            text = "\n".join(filter(None, (text, failure.getTraceback().rstrip())))
+        level = event.get("log_level", LogLevel.info).name
+        namespace = event.get("log_namespace", "-")
+        line = json.dumps({"level": level, "namespace": namespace, "text": text, "about": dict(details(event))})
+        os.write(descriptor, line.encode() + b"\n")
+
+    return observe  # type: ignore[no-any-return]
+
+
+def main(arguments: list[str]) -> None:
+    """
+    Run a worker until it is told to end.
+
+    :param arguments: the module of the reactor.
+    """
+    for descriptor in (CHANNEL, LOG, BOARD):
+        os.set_inheritable(descriptor, False)
+    # The terminal's and the operator's signals are for the supervisor, which passes on what they mean.
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, lambda number, frame: None)
+    faulthandler.enable()  # a supervisor that finds this worker stuck has it say where
+    import_module(arguments[0]).install()
+    from twisted.internet import reactor
+
+    globalLogBeginner.beginLoggingTo([logTo(LOG)])
+    Worker(reactor).begin(CHANNEL)
+    os.close(CHANNEL)
+    reactor.run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
