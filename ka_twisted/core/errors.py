@@ -21,6 +21,7 @@ class RemoteProtocolError(ProtocolError):
     :ivar clause: the rule that was broken, by RFC and section.
     :ivar reason: the `CloseReason` of the connection if it ends by this.
     :ivar row: the ledger row, or an empty string.
+    :ivar leaves_response: a response that has begun is still finished, although the request's body is at fault.
     :ivar retry_after: seconds for a Retry-After field; 0: none.
     """
 
@@ -33,6 +34,7 @@ class RemoteProtocolError(ProtocolError):
         row: str = "",
         reason: CloseReason = CloseReason.BAD_REQUEST,
         retry_after: int = 0,
+        leaves_response: bool = False,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -40,6 +42,7 @@ class RemoteProtocolError(ProtocolError):
         self.reason = reason
         self.row = row
         self.retry_after = retry_after
+        self.leaves_response = leaves_response
 
 
 class BodyTooLarge(RemoteProtocolError):

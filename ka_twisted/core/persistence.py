@@ -31,6 +31,7 @@ class Persistence:
     :ivar row: the ledger row that decided.
     :ivar signal: what the response says.
     :ivar detail: in whose words, where a hook changed the decision.
+    :ivar peer_fault: the peer broke the protocol, or was late.
     """
 
     keep: bool
@@ -39,6 +40,7 @@ class Persistence:
     row: str
     signal: ConnectionField = ConnectionField.NOTHING
     detail: str = ""
+    peer_fault: bool = False
 
     def close(self, detail: str = "") -> Persistence:
         """The decision to close instead, because this side asks for it (ledger D1-06)."""

@@ -19,8 +19,8 @@ from ..core.reasons import CloseReason
 from ..core.semantics import SAFE_METHODS
 from ..http1.caches import ServerCaches
 from ..http1.events import BodyComplete, BodyFailed, Event, RequestRefused
+from ..http1.exchange import Exchange
 from ..http1.messages import RequestFields, parse_response_head
-from ..http1.pipeline import Exchange
 from ..http1.server import ServerConnection
 from ..http1.states import Expectation, Reading
 
@@ -154,7 +154,7 @@ class _Explanation:
             if keeps:
                 told["ifLeftUnread"] = self._leftUnread(start)
         elif self._core.ending is None:
-            self._core.respond(exchange, 200, NO_FIELDS if keeps else _CLOSING, b"")
+            exchange.respond(200, NO_FIELDS if keeps else _CLOSING, b"")
         return told
 
     def _body(self, exchange: Exchange, told: dict[str, Any]) -> RemoteProtocolError | None:
@@ -163,7 +163,7 @@ class _Explanation:
         start = self._position
         self._feed(self._due(exchange))
         handshake = exchange.handshake
-        core.begin_body(exchange)
+        exchange.begin_body()
         core.take_output()  # perhaps 100 Continue
         exchange.flowing = True
         while not isinstance(event := core.next_event(), (BodyComplete, BodyFailed)):
@@ -207,7 +207,7 @@ class _Explanation:
 
     def _start(self, core: ServerConnection, exchange: Exchange) -> tuple[Persistence, Framing]:
         reply = self._reply
-        core.start(exchange, reply.status, reply.fields, reply.length)
+        exchange.start(reply.status, reply.fields, reply.length)
         assert exchange.persistence is not None
         assert exchange.response_framing is not None
         return exchange.persistence, exchange.response_framing

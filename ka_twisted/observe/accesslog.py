@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from zope.interface import implementer
 
 from ..core.reasons import CloseReason
-from ..http1.pipeline import Exchange
+from ..http1.exchange import Exchange
 from ..interfaces import IConnectionObserver
 from .linefile import LineFile
 from .lines import FORMATS, Format, LogContext

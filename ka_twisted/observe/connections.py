@@ -23,8 +23,8 @@ from ..core.expectation import ABSENT
 from ..core.framing import Delimiter
 from ..core.persistence import Persistence
 from ..core.reasons import CloseReason
+from ..http1.exchange import Exchange
 from ..http1.messages import RequestHead
-from ..http1.pipeline import Exchange
 from ..interfaces import IConnectionObserver
 from .watched import Connection, OpenConnections
 

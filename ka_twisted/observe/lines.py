@@ -15,8 +15,8 @@ from typing import Protocol
 
 from ..core.persistence import Persistence
 from ..core.reasons import CloseReason
+from ..http1.exchange import Exchange
 from ..http1.messages import RequestFields, RequestHead
-from ..http1.pipeline import Exchange
 
 #: What a quoted value cannot hold: quotes, backslashes, controls, bytes of no stated meaning.
 _UNPRINTABLE = re.compile(rb"[^ !#-\[\]-~]")

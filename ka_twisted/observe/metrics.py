@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from ..core.deadlines import Deadline
 from ..core.reasons import CloseReason
-from ..http1.pipeline import Exchange
+from ..http1.exchange import Exchange
 from ..interfaces import IConnectionObserver
 from .counts import SUM, Counts, Histogram, Labels
 from .watched import Connection, OpenConnections

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from ..core.errors import BodyTooLarge, LocalProtocolError, ProtocolError
 from ..core.headers import Headers
-from ..http1.pipeline import Exchange
+from ..http1.exchange import Exchange
 from ..http1.states import Body
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from ..core.deadlines import Deadline
 from ..core.errors import RemoteProtocolError
 from ..core.reasons import CloseReason
 from ..http1.caches import ServerCaches
-from ..http1.pipeline import Exchange
+from ..http1.exchange import Exchange
 from ..interfaces import IConnectionObserver, IConnectionRegistry
 from ..net.output import checkTcpKeepAlive
 from .protocol import KeepAliveProtocol

@@ -12,7 +12,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
 from ..core.errors import LocalProtocolError
-from ..http1.pipeline import Exchange
+from ..http1.exchange import Exchange
 from .response import FILE_CHUNK, BodySource
 
 if TYPE_CHECKING:

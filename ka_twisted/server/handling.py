@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from ..core.deadlines import Deadline
 from ..core.errors import ProtocolError, RemoteProtocolError
 from ..core.headers import encode_text, encode_trailers
-from ..http1.pipeline import Exchange
+from ..http1.exchange import Exchange
 from ..http1.states import Body, Expectation
 from . import flow
 from . import upgrade as negotiation

@@ -24,7 +24,7 @@ from ..core.framing import Delimiter
 from ..core.persistence import Persistence
 from ..core.reasons import CloseReason
 from ..http1.events import BodyComplete, BodyFailed, BodyReceived, Event, ExchangeCancelled, RequestRefused, ResponseDue
-from ..http1.pipeline import Exchange
+from ..http1.exchange import Exchange
 from ..http1.server import ServerConnection
 from ..http1.states import Body, Reading
 from ..interfaces import IConnection, IConnectionRegistry

@@ -14,8 +14,8 @@ from ..core.headers import FieldsInput, Headers, response_fields
 from ..core.persistence import Persistence
 from ..core.targets import split_target
 from ..http1 import persistence
+from ..http1.exchange import Exchange
 from ..http1.messages import check_target
-from ..http1.pipeline import Exchange
 from .body import RequestBody
 
 if TYPE_CHECKING:

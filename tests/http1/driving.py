@@ -21,7 +21,7 @@ from ka_twisted.http1.events import (
     ExchangeCancelled,
     RequestRefused,
 )
-from ka_twisted.http1.pipeline import Exchange
+from ka_twisted.http1.exchange import Exchange, Review
 from ka_twisted.http1.server import ServerConnection
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -237,9 +237,12 @@ class Wire:
         limits: Limits | None = None,
         policy: Policy | None = None,
         timeouts: Timeouts | None = None,
+        review: Review | None = None,
+        wall_clock: Callable[[], float] | None = None,
     ) -> None:
-        self.terms = ServerCaches(limits, policy, timeouts)
-        self.core = ServerConnection(self.terms)
+        self.seconds = 0.0
+        caches = ServerCaches(limits, policy, timeouts, seconds=lambda: self.seconds, wall_clock=wall_clock)
+        self.core = ServerConnection(caches, review=review)
         self.application = application
         self.exchanges: list[Exchange] = []
         self.events: list[Exchange | Event] = []
@@ -311,7 +314,7 @@ class Wire:
         body: bytes = b"hello\n",
     ) -> Wire:
         """Answer whole; the oldest request that is not answered unless another is given."""
-        self.core.respond(exchange or self.due, status, response_fields(fields), body)
+        (exchange or self.due).respond(status, response_fields(fields), body)
         return self
 
     def start(
@@ -323,13 +326,13 @@ class Wire:
         trailers: bytes = b"",
     ) -> Wire:
         """Begin a response, to the oldest request that is not answered unless another is given."""
-        self.core.start(exchange or self.due, status, response_fields(fields), length, None, trailers)
+        (exchange or self.due).start(status, response_fields(fields), length, trailers)
         return self
 
     def read(self, exchange: Exchange | None = None) -> Wire:
         """Read the body of the latest request, or another, as it comes."""
         exchange = exchange or self.exchange
-        self.core.begin_body(exchange)
+        exchange.begin_body()
         exchange.flowing = True
         return self
 

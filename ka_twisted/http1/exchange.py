@@ -1,0 +1,380 @@
+"""One request on an HTTP/1 connection, and its response."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn, Protocol
+
+from ..core import exchange as core_exchange
+from ..core.errors import LocalProtocolError
+from ..core.framing import Delimiter, Framing
+from ..core.headers import NO_FIELDS, NO_HEADERS, Headers, ResponseFields
+from ..core.persistence import Persistence
+from ..core.semantics import BODILESS_STATUSES
+from . import framing, messages, persistence, responses, states
+from .caches import ServerCaches
+from .messages import RequestFields, RequestHead
+from .readers import BodyReader
+from .states import Answer, Body, Expectation, Handshake, Output
+from .writers import BodyWriter, LengthWriter, body_writer
+
+# Before Python 3.12 it takes a while to find a member of an Enum by its name.
+_AWAITED, _STREAMING, _COMPLETE = Answer.AWAITED, Answer.STREAMING, Answer.COMPLETE
+
+#: Bodies up to this size are joined to their head: one small copy is cheaper than a second piece of output.
+_JOIN = 16384
+
+#: Asked about every decision before it is carried out.
+Review = Callable[[Any, Persistence], Persistence]
+
+
+class Carrier(Protocol):
+    """What an exchange needs of the connection that carries it; see `server.ServerConnection`."""
+
+    caches: ServerCaches
+    exchanges: tuple[Exchange, ...]
+    incoming: Exchange | None
+    needs_full_decision: bool
+    decision: Persistence | None
+    output: list[bytes] | None
+
+    def put(self, exchange: Exchange, parts: list[bytes]) -> None: ...
+
+    def decide(self, exchange: Exchange, ending: Framing, fields: ResponseFields, streaming: bool) -> Persistence: ...
+
+    def completed(self, exchange: Exchange) -> None: ...
+
+    def serve_nothing_behind(self, exchange: Exchange) -> None: ...
+
+    def take_body(self, exchange: Exchange) -> bytes | None: ...
+
+    def abandon_body(self, exchange: Exchange) -> None: ...
+
+    def leave_http(self, exchange: Exchange) -> bytes: ...
+
+
+class Exchange(core_exchange.Exchange):
+    """
+    A request and what becomes of it, over HTTP/1.
+
+    The owner of the connection answers through `respond`, or `start` .. `write` .. `finish`, and may set `started`,
+    `responded`, `ended` and `flowing`. The rest is written by the exchange itself and its connection.
+    """
+
+    head: RequestHead
+    #: Who takes the request body.
+    body: Body = Body.ABSENT
+    #: The 100-continue handshake.
+    handshake: Expectation = Expectation.NONE
+    #: How far the response is.
+    answer: Answer
+    #: Whether the application can take bytes of the body now.
+    flowing: bool = False
+    reader: BodyReader | None = None
+    writer: BodyWriter | None = None
+    #: Output that waits for earlier responses; None: it goes out directly.
+    held: list[bytes] | None
+
+    def __init__(self, number: int, head: RequestHead, connection: Carrier) -> None:
+        self.number = number
+        self.head = head
+        self.connection = connection
+        self.answer = _AWAITED
+        self.held = None
+        self.responded = 0.0
+        self.depth = 1
+
+    # -- what there is to know -----------------------------------------------------------------------------------------
+
+    @property
+    def http11(self) -> bool:
+        """Whether the client speaks HTTP/1.1 or later, not 1.0."""
+        return self.head.http11
+
+    @property
+    def fields(self) -> RequestFields | None:
+        """What the header section means; None where it could not be read."""
+        return self.head.fields
+
+    @property
+    def trailers(self) -> Headers:  # type: ignore[override]
+        """The trailer section of a complete body."""
+        return NO_HEADERS if self.reader is None else self.reader.trailers
+
+    @property
+    def answered(self) -> bool:
+        """Whether a final response has begun, or is not wanted any more."""
+        return self.answer is not _AWAITED
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will be written."""
+        return self.answer is not _AWAITED and self.answer is not _STREAMING
+
+    @property
+    def withheld(self) -> bool:
+        """Whether the client waits for a decision before it sends the body."""
+        return self.handshake is Expectation.HELD
+
+    @property
+    def consumed(self) -> bool:
+        """Whether nothing of the body is left to be read."""
+        return self.body is Body.ABSENT or self.body is Body.READ
+
+    @property
+    def unread(self) -> bool:
+        """Whether the body has not been asked for, and is not being thrown away."""
+        return self.body is Body.HELD
+
+    @property
+    def remaining(self) -> int | None:
+        """Bytes of a response body of stated length that are still to come; None where no length is stated."""
+        return None if self.writer is None else self.writer.rest
+
+    @property
+    def excess(self) -> int:
+        """Bytes of the response body beyond what its framing can carry: they were dropped (ledger D4-16)."""
+        return 0 if self.writer is None else self.writer.excess
+
+    # -- the request's body --------------------------------------------------------------------------------------------
+
+    def accept(self) -> None:
+        """
+        The application wants the body, or time has decided for it: 100 goes out, once, if the client waits for it.
+
+        :raises LocalProtocolError: when the request has been answered, or nobody waits for its response any more.
+        """
+        before = self.handshake
+        after = states.step(states.EXPECTATION, Handshake.ACCEPT, before)
+        if before is Expectation.HELD:
+            states.step(states.ANSWER, Output.INTERIM, self.answer)
+            self.connection.put(self, [b"HTTP/1.1 100 Continue\r\n\r\n"])
+        self.handshake = after
+
+    def begin_body(self) -> None:
+        """
+        The application reads: a withheld body is invited, and its bytes are delivered while ``flowing`` is set.
+
+        :raises LocalProtocolError: when nobody can read it any more.
+        """
+        self.accept()
+        if self.body is not Body.READ:
+            self.body = states.step(states.BODY, states.BodyEvent.READ, self.body)
+
+    def take_body(self) -> bytes | None:
+        """The whole of a body whose length is known and whose bytes are all in hand, consumed; None for any other."""
+        return self.connection.take_body(self)
+
+    def abandon_body(self) -> None:
+        """The application will not read the rest of the body."""
+        self.connection.abandon_body(self)
+
+    # -- the response --------------------------------------------------------------------------------------------------
+
+    def respond(self, status: int, fields: ResponseFields, body: bytes) -> None:
+        """
+        Answer with a whole response.
+
+        :param status: 200 to 599.
+        :param body: the whole body; left out where the response has none by nature.
+        :raises LocalProtocolError: when the exchange is answered already, or for another status.
+        """
+        connection = self.connection
+        caches = connection.caches
+        request = self.head
+        size = len(body)
+        if caches.seconds() >= caches.date_due:
+            caches.renew_date()
+        if (
+            self.answer is _AWAITED
+            and request.fast_path
+            and connection.incoming is None
+            and not connection.needs_full_decision
+            and (
+                head := caches.heads[request.sends_keep_alive].get((status, fields, size))
+                or caches.ordinary_head(status, fields, size, request.sends_keep_alive)
+            )
+        ):
+            connection.decision = self.persistence = request.persistence
+            self.answer = _COMPLETE
+            self.status = status
+            self.bytes_sent = size
+            if self.held is not None or size >= _JOIN:
+                connection.put(self, [head, body])
+            elif connection.output is None:
+                connection.output = [head + body]
+            else:
+                connection.output.append(head + body)
+            if len(connection.exchanges) == 1:
+                connection.exchanges = ()
+            else:
+                connection.completed(self)
+            return
+        self._respond(status, fields, body)
+
+    def _respond(self, status: int, fields: ResponseFields, body: bytes) -> None:
+        if self.answer is not _AWAITED or not 200 <= status < 600:
+            self._cannot_answer(status)
+        if status in BODILESS_STATUSES or self.method == b"HEAD":
+            stated = fields.length if fields.length is not None else (len(body) or None)
+            ending = self._frame(status, stated, fields.length)
+            body = b""
+        elif fields.length is not None and fields.length != len(body):
+            self.start(status, fields, fields.length)
+            self.write(body)
+            return self.finish()
+        else:
+            ending = self._frame(status, len(body), fields.length)
+        decision = self.connection.decide(self, ending, fields, False)
+        self.answer = states.step(states.ANSWER, Output.WHOLE, self.answer)
+        self.bytes_sent = len(body)
+        self._put_head(status, fields, ending, responses.length_lines(ending), decision, body)
+        self.connection.completed(self)
+
+    def start(
+        self,
+        status: int,
+        fields: ResponseFields = NO_FIELDS,
+        length: int | None = None,
+        trailers: bytes = b"",
+    ) -> None:
+        """
+        Begin a response whose body is to follow by `write` and `finish`.
+
+        :param length: bytes of the body, None when not known.
+        :param trailers: the value of the Trailer field, if trailers will follow; only for chunked responses.
+        :raises LocalProtocolError: as `respond`.
+        """
+        if self.answer is not _AWAITED or not 200 <= status < 600:
+            self._cannot_answer(status)
+        ending = self._frame(status, length, fields.length)
+        decision = self.connection.decide(self, ending, fields, True)
+        if not decision.keep and ending.delimiter is Delimiter.CHUNKED:
+            ending = framing.decide_response(self.method, status, True, None, closing=True)
+        self.answer = states.step(states.ANSWER, Output.START, self.answer)
+        self.writer = body_writer(ending)
+        lines = responses.length_lines(ending)
+        if trailers and ending.delimiter is Delimiter.CHUNKED:
+            lines += b"Trailer: %b\r\n" % trailers
+        self._put_head(status, fields, ending, lines, decision)
+
+    def _put_head(
+        self,
+        status: int,
+        fields: ResponseFields,
+        ending: Framing,
+        lines: bytes,
+        decision: Persistence,
+        body: bytes = b"",
+    ) -> None:
+        self.status = status
+        self.response_framing = ending
+        head = responses.head(self.connection.caches, self.number, status, fields, lines, decision)
+        self.connection.put(self, [head, body] if body else [head])
+
+    def write(self, data: bytes) -> None:
+        """
+        Send some body.
+
+        Bytes beyond the stated length are dropped and counted in `excess` (ledger D4-16).
+
+        :raises LocalProtocolError: when no response has begun.
+        """
+        if self.answer is not _STREAMING:
+            raise LocalProtocolError(f"body data: not possible when {self.answer.value}")
+        assert self.writer is not None
+        out: list[bytes] = []
+        self.bytes_sent += self.writer.write(data, out)
+        self.connection.put(self, out)
+
+    def written_past(self, size: int) -> None:
+        """
+        So many bytes of a body of stated length were sent by other means, behind all that was given as output.
+
+        :raises LocalProtocolError: unless it is this body's turn, and has a stated length with room for them.
+        """
+        writer = self.writer
+        if self.answer is not _STREAMING or self.held is not None or self.connection.output:
+            raise LocalProtocolError("body data sent past the connection, out of turn")
+        if not isinstance(writer, LengthWriter) or size > writer.rest:
+            raise LocalProtocolError("body data sent past the connection, beyond a stated length")
+        writer.rest -= size
+        self.bytes_sent += size
+
+    def finish(self, trailers: bytes = b"") -> None:
+        """
+        End a response. With fewer bytes than stated it is aborted instead, never padded (ledger D4-17).
+
+        :raises LocalProtocolError: when no response has begun.
+        """
+        if self.answer is not _STREAMING:
+            raise LocalProtocolError(f"the end of a body: not possible when {self.answer.value}")
+        assert self.writer is not None
+        out: list[bytes] = []
+        if not self.writer.finish(out, trailers):
+            return self.abort()
+        connection = self.connection
+        connection.put(self, out)
+        self.answer = states.step(states.ANSWER, Output.FINISH, self.answer)
+        ending = self.response_framing
+        if self.writer.excess and ending is not None and ending.delimiter is Delimiter.LENGTH:
+            connection.decision = self.persistence = persistence.OVERRUN
+        connection.completed(self)
+
+    def interim(self, status: int, fields: ResponseFields = NO_FIELDS) -> None:
+        """
+        Send an interim response, 102 to 199; swallowed where the client speaks HTTP/1.0 (ledger X-09).
+
+        :raises LocalProtocolError: after the final response has begun, or for another status.
+        """
+        states.step(states.ANSWER, Output.INTERIM, self.answer)
+        if not 102 <= status < 200:
+            raise LocalProtocolError(f"not an interim status: {status}")
+        if self.http11:
+            self.connection.put(self, [b"%b%b\r\n" % (messages.STATUS_LINES[status], fields.block)])
+
+    def switch(self, protocol: bytes, fields: ResponseFields = NO_FIELDS) -> bytes:
+        """
+        Answer 101 and leave HTTP.
+
+        :return: bytes that came behind the request: the first of the new protocol.
+        :raises LocalProtocolError: unless the protocol was offered, the body is read, and no other exchange is in
+            service.
+        """
+        if protocol.lower() not in (name.lower() for name in self.head.upgrades):
+            raise LocalProtocolError(f"the client did not offer {protocol!r}")
+        connection = self.connection
+        if connection.incoming is not None or connection.exchanges != (self,):
+            raise LocalProtocolError("the request is not complete, or not alone")
+        self.answer = states.step(states.ANSWER, Output.SWITCH, self.answer)
+        self.status = 101
+        self.persistence = persistence.SWITCHED
+        self.response_framing = framing.decide_response(self.method, 101, True, None)
+        lines = b"Upgrade: %b\r\nConnection: upgrade\r\n" % protocol
+        connection.put(self, [b"%b%b%b\r\n" % (messages.STATUS_LINES[101], lines, fields.block)])
+        return connection.leave_http(self)
+
+    def abort(self) -> None:
+        """End a response unfinished; the connection ends with it (ledger D4-19, D4-20)."""
+        if self.answer is Answer.ABORTED:
+            return
+        self.answer = states.step(states.ANSWER, Output.ABORT, self.answer)
+        if self.persistence is None or not self.persistence.peer_fault:
+            self.persistence = persistence.ABORTED
+        self.connection.serve_nothing_behind(self)
+        self.connection.completed(self)
+
+    def _cannot_answer(self, status: int) -> NoReturn:
+        if self.answer is not _AWAITED:
+            raise LocalProtocolError(f"a response: not possible when {self.answer.value}")
+        raise LocalProtocolError(f"not the status of a final response: {status}")
+
+    def _frame(self, status: int, length: int | None, stated: int | None) -> Framing:
+        return framing.decide_response(
+            self.method,
+            status,
+            self.http11,
+            length,
+            stated=stated,
+            chunked=self.connection.caches.policy.chunkedResponses,
+        )
