@@ -22,6 +22,7 @@ from ..core.reasons import CloseReason
 from ..core.semantics import BODILESS_STATUSES
 from . import framing, messages, persistence, responses, states
 from .caches import ServerCaches
+from .encoding import block
 from .events import (
     BodyComplete,
     BodyFailed,
@@ -637,7 +638,7 @@ class ServerConnection(Pipeline):
         if not 102 <= status < 200:
             raise LocalProtocolError(f"not an interim status: {status}")
         if exchange.http11:
-            self.put(exchange, [b"%b%b\r\n" % (messages.STATUS_LINES[status], fields.block)])
+            self.put(exchange, [b"%b%b\r\n" % (messages.STATUS_LINES[status], block(fields))])
 
     def switch(self, exchange: Exchange, protocol: bytes, fields: ResponseFields = NO_FIELDS) -> bytes:
         """
@@ -659,7 +660,7 @@ class ServerConnection(Pipeline):
         exchange.response_framing = framing.decide_response(exchange.method, 101, True, None)
         self.put(
             exchange,
-            [b"%bUpgrade: %b\r\nConnection: upgrade\r\n%b\r\n" % (messages.STATUS_LINES[101], protocol, fields.block)],
+            [b"%bUpgrade: %b\r\nConnection: upgrade\r\n%b\r\n" % (messages.STATUS_LINES[101], protocol, block(fields))],
         )
         self.next_first()
         return self._buffer.take(len(self._buffer))

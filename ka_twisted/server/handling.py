@@ -18,7 +18,8 @@ from twisted.python.failure import Failure
 
 from ..core.deadlines import Deadline
 from ..core.errors import ProtocolError, RemoteProtocolError
-from ..core.headers import encode_text, encode_trailers
+from ..core.headers import encode_text, trailer_fields
+from ..http1.encoding import field_lines
 from ..http1.pipeline import Exchange
 from ..http1.states import Body, Expectation
 from . import flow
@@ -256,7 +257,7 @@ def _start(connection: KeepAliveProtocol, request: Request, response: Response, 
         encoded = b""
         if announced:
             values = ((name, value() if callable(value) else value) for name, value in trailers.items())
-            encoded = encode_trailers(values, trailers)
+            encoded = field_lines(trailer_fields(values, trailers))
         if exchange.writer is not None and exchange.writer.excess:
             _logExcess(exchange.writer.excess)
         connection.core.finish(exchange, encoded)
