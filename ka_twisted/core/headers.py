@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
-from ..http1 import grammar
+from . import grammar
 from .errors import LocalProtocolError
 
 FieldText = str | bytes
@@ -73,6 +73,8 @@ class Headers:
         return f"Headers({list(self)!r})"
 
 
+#: A section without a field.
+NO_HEADERS = Headers()
 _NOTHING: list[bytes] = []
 
 
@@ -159,11 +161,10 @@ def encode_field(name: FieldText, value: FieldText) -> bytes:
     :raises LocalProtocolError: when the name is no token, or the value has CR, LF, NUL or another control but HT, or
         blanks at its ends (RFC 9110 5.5).
     """
-    data = encode_text(name)
-    line = b"%b: %b\r\n" % (data, encode_text(value).strip(b" \t"))
-    if grammar.token.fullmatch(data) is None or grammar.field_line.fullmatch(line) is None:
+    raw_name, raw_value = encode_text(name), encode_text(value).strip(b" \t")
+    if grammar.token.fullmatch(raw_name) is None or grammar.field_value.fullmatch(raw_value) is None:
         raise LocalProtocolError(f"not a header field: {name!r}: {value!r}")
-    return line
+    return b"%b: %b\r\n" % (raw_name, raw_value)
 
 
 def response_fields(fields: FieldsInput | None) -> ResponseFields:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..config import Limits, Policy, Timeouts
 from ..core.headers import ResponseFields
-from . import framing, messages
+from ..core.semantics import BODILESS_STATUSES
+from . import messages
 from .messages import RequestFields, RequestHead
 
 #: Status, fields and length of a response.
@@ -61,7 +62,7 @@ class ServerCaches:
 
         Servers answer alike: the last few heads are remembered in `heads` for as long as their Date holds.
         """
-        if not 200 <= status < 600 or status in framing.BODILESS_STATUSES or not fields.plain:
+        if not 200 <= status < 600 or status in BODILESS_STATUSES or not fields.plain:
             return None
         promise = self.promise(0) if announced else b""
         head = b"%b%b%bContent-Length: %d\r\n%b\r\n" % (

@@ -11,10 +11,10 @@ from typing import Protocol
 
 from ..config import Limits
 from ..core.errors import BodyTooLarge, RemoteProtocolError
-from ..core.headers import FORBIDDEN_TRAILERS, Headers
+from ..core.framing import Delimiter, Framing
+from ..core.headers import FORBIDDEN_TRAILERS, NO_HEADERS, Headers
 from . import grammar
 from .buffer import ReceiveBuffer
-from .framing import Delimiter, Framing
 
 
 class FieldSectionReader:
@@ -85,14 +85,11 @@ class BodyReader(Protocol):
         """Bytes of the body still to come, None where they cannot be known."""
 
 
-NO_TRAILERS = Headers()
-
-
 class LengthReader:
     """A body of known length (RFC 9112 6.3 (6))."""
 
     __slots__ = ("rest",)
-    trailers = NO_TRAILERS
+    trailers = NO_HEADERS
 
     def __init__(self, length: int) -> None:
         self.rest = length
@@ -112,7 +109,7 @@ class CloseReader:
     """A response body that ends when the connection does (RFC 9112 6.3 (8)); whoever sees the end sets `complete`."""
 
     __slots__ = ("complete",)
-    trailers = NO_TRAILERS
+    trailers = NO_HEADERS
     rest = None
 
     def __init__(self) -> None:
@@ -147,7 +144,7 @@ class ChunkedReader:
 
     def __init__(self, limits: Limits, max_body: int = 0, retry_after: int = 0) -> None:
         self.complete = False
-        self.trailers = NO_TRAILERS
+        self.trailers = NO_HEADERS
         self._limits = limits
         self._max_body = max_body
         self._retry_after = retry_after

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from ..core.errors import RemoteProtocolError
+from ..core.framing import Delimiter, Framing
 from ..core.headers import ResponseFields, encode_field
+from ..core.persistence import ConnectionField, Persistence
+from ..core.semantics import REASON_PHRASES
 from . import messages
 from .caches import ServerCaches
-from .framing import Delimiter, Framing
-from .persistence import ConnectionField, Persistence
 from .pipeline import Exchange
 
 _CLOSE_LINE = b"Connection: close\r\n"
@@ -43,7 +44,7 @@ def length_lines(ending: Framing) -> bytes:
 
 def error_response(error: RemoteProtocolError) -> tuple[ResponseFields, bytes]:
     """The fields and the body of the response to a protocol error: one line for a person."""
-    phrase = messages.REASON_PHRASES[error.status]
+    phrase = REASON_PHRASES[error.status]
     text = b"%d %b: %b (%b)\n" % (error.status, phrase, str(error).encode(), error.clause.encode())
     block = _ERROR_FIELDS
     if error.retry_after:

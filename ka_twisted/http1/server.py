@@ -14,8 +14,12 @@ from typing import NoReturn
 
 from ..core.deadlines import Deadline
 from ..core.errors import IncompleteBody, LocalProtocolError, RemoteProtocolError
+from ..core.expectation import Expected
+from ..core.framing import Delimiter, Framing
 from ..core.headers import NO_FIELDS, ResponseFields
+from ..core.persistence import Persistence
 from ..core.reasons import CloseReason
+from ..core.semantics import BODILESS_STATUSES
 from . import framing, messages, persistence, responses, states
 from .caches import ServerCaches
 from .events import (
@@ -28,11 +32,9 @@ from .events import (
     RequestRefused,
     ResponseDue,
 )
-from .expectation import Expected
-from .framing import Delimiter, Framing
 from .heads import RequestBuffer
 from .messages import RequestFields
-from .persistence import Persistence, UnreadBody
+from .persistence import UnreadBody
 from .pipeline import Exchange, Pipeline
 from .readers import body_reader
 from .states import Answer, Body, BodyEvent, Expectation, Handshake, Input, Output, Reading
@@ -527,7 +529,7 @@ class ServerConnection(Pipeline):
     ) -> None:
         if exchange.answer is not Answer.AWAITED or not 200 <= status < 600:
             self._cannot_answer(exchange, status)
-        if status in framing.BODILESS_STATUSES or exchange.method == b"HEAD":
+        if status in BODILESS_STATUSES or exchange.method == b"HEAD":
             stated = fields.length if fields.length is not None else (len(body) or None)
             ending = self._frame(exchange, status, stated, fields.length)
             body = b""
