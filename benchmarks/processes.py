@@ -107,10 +107,13 @@ class Server:
 def _computed(pid: int) -> float:
     """Seconds that a process has computed: to the nanosecond where the kernel keeps its scheduler's statistics."""
     try:
-        return sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
-    except (OSError, ValueError, IndexError):
-        after_name = _told(pid, "stat").rpartition(")")[2].split()
-        return (int(after_name[11]) + int(after_name[12])) / _TICKS
+        threads = [int(task.read_text().split()[0]) for task in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+    except (OSError, ValueError):
+        threads = []
+    if threads:
+        return sum(threads) / 1e9
+    after_name = _told(pid, "stat").rpartition(")")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) / _TICKS
 
 
 def _told(pid: int, file: str) -> str:
