@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn, Protocol
 
 from ..core import exchange as core_exchange
@@ -13,6 +13,7 @@ from ..core.persistence import Persistence
 from ..core.semantics import BODILESS_STATUSES
 from . import framing, messages, persistence, responses, states
 from .caches import ServerCaches
+from .encoding import block, field_lines
 from .messages import RequestFields, RequestHead
 from .readers import BodyReader
 from .states import Answer, Body, Expectation, Handshake, Output
@@ -236,13 +237,13 @@ class Exchange(core_exchange.Exchange):
         status: int,
         fields: ResponseFields = NO_FIELDS,
         length: int | None = None,
-        trailers: bytes = b"",
+        trailers: Sequence[bytes] = (),
     ) -> None:
         """
         Begin a response whose body is to follow by `write` and `finish`.
 
         :param length: bytes of the body, None when not known.
-        :param trailers: the value of the Trailer field, if trailers will follow; only for chunked responses.
+        :param trailers: the names of the fields that will follow the body, where it is chunked.
         :raises LocalProtocolError: as `respond`.
         """
         if self.answer is not _AWAITED or not 200 <= status < 600:
@@ -255,7 +256,7 @@ class Exchange(core_exchange.Exchange):
         self.writer = body_writer(ending)
         lines = responses.length_lines(ending)
         if trailers and ending.delimiter is Delimiter.CHUNKED:
-            lines += b"Trailer: %b\r\n" % trailers
+            lines += b"Trailer: %b\r\n" % b", ".join(trailers)
         self._put_head(status, fields, ending, lines, decision)
 
     def _put_head(
@@ -301,17 +302,18 @@ class Exchange(core_exchange.Exchange):
         writer.rest -= size
         self.bytes_sent += size
 
-    def finish(self, trailers: bytes = b"") -> None:
+    def finish(self, trailers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """
         End a response. With fewer bytes than stated it is aborted instead, never padded (ledger D4-17).
 
+        :param trailers: the fields behind a chunked body, checked.
         :raises LocalProtocolError: when no response has begun.
         """
         if self.answer is not _STREAMING:
             raise LocalProtocolError(f"the end of a body: not possible when {self.answer.value}")
         assert self.writer is not None
         out: list[bytes] = []
-        if not self.writer.finish(out, trailers):
+        if not self.writer.finish(out, field_lines(trailers)):
             return self.abort()
         connection = self.connection
         connection.put(self, out)
@@ -331,7 +333,7 @@ class Exchange(core_exchange.Exchange):
         if not 102 <= status < 200:
             raise LocalProtocolError(f"not an interim status: {status}")
         if self.http11:
-            self.connection.put(self, [b"%b%b\r\n" % (messages.STATUS_LINES[status], fields.block)])
+            self.connection.put(self, [b"%b%b\r\n" % (messages.STATUS_LINES[status], block(fields))])
 
     def switch(self, protocol: bytes, fields: ResponseFields = NO_FIELDS) -> bytes:
         """
@@ -351,7 +353,7 @@ class Exchange(core_exchange.Exchange):
         self.persistence = persistence.SWITCHED
         self.response_framing = framing.decide_response(self.method, 101, True, None)
         lines = b"Upgrade: %b\r\nConnection: upgrade\r\n" % protocol
-        connection.put(self, [b"%b%b%b\r\n" % (messages.STATUS_LINES[101], lines, fields.block)])
+        connection.put(self, [b"%b%b%b\r\n" % (messages.STATUS_LINES[101], lines, block(fields))])
         return connection.leave_http(self)
 
     def abort(self) -> None:
@@ -359,7 +361,7 @@ class Exchange(core_exchange.Exchange):
         if self.answer is Answer.ABORTED:
             return
         self.answer = states.step(states.ANSWER, Output.ABORT, self.answer)
-        if self.persistence is None or not self.persistence.peer_fault:
+        if self.persistence is None or not self.persistence.fault:
             self.persistence = persistence.ABORTED
         self.connection.serve_nothing_behind(self)
         self.connection.completed(self)

@@ -145,7 +145,7 @@ class Lifetime(Pipeline):
             self.end(error.reason)
         else:
             exchange.persistence = persistence.refused(error.reason)
-            if not error.leaves_response:
+            if error.breaks_response:
                 exchange.abort()
         return None if read_away else BodyFailed(exchange, error)
 
@@ -344,5 +344,5 @@ def _incomplete(row: str = "D2-29") -> IncompleteBody:
         "RFC 9112 8",
         row=row,
         reason=CloseReason.PEER_CLOSED_MID_REQUEST.at("reading a body"),
-        leaves_response=True,
+        breaks_response=False,
     )

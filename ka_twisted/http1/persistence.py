@@ -7,7 +7,6 @@ that carry the reason, the clause and the row, and what the response says about 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import Enum
 
 from ..core.persistence import ASKED_BY_US, ConnectionField, Persistence
@@ -73,7 +72,7 @@ _LIMITS = {reason: _close(reason, "D1-05") for reason in (_R.MAX_REQUESTS, _R.MA
 
 def refused(reason: CloseReason) -> Persistence:
     """The decision after a protocol error or a time-out (D1-01)."""
-    return replace(_close(reason, "D1-01"), peer_fault=True)
+    return Persistence(False, reason, reason.clause, "D1-01", ConnectionField.CLOSE, fault=True)
 
 
 def decide(

@@ -198,12 +198,16 @@ class ServerConnection(Lifetime):
             return
         assert deadline.reason is not None
         error = RemoteProtocolError(
-            408, f"{deadline.awaits} did not come in time", "RFC 9110 15.5.9", row="P-17", reason=deadline.reason
+            408,
+            f"{deadline.awaits} did not come in time",
+            "RFC 9110 15.5.9",
+            row="D2-30" if deadline is Deadline.BODY else "P-17",
+            reason=deadline.reason,
+            breaks_response=False,
         )
         if deadline is Deadline.HEADER:
             self.queue(self._refuse_head(error))
         elif deadline is Deadline.BODY and self.incoming is not None:
-            error.row, error.leaves_response = "D2-30", True
             self.queue(self._fail_body(self.incoming, error))
         else:
             self.end(deadline.reason)

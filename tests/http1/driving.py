@@ -6,7 +6,7 @@ of what it answers.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ka_twisted.config import Limits, Policy, Timeouts
@@ -237,11 +237,14 @@ class Wire:
         limits: Limits | None = None,
         policy: Policy | None = None,
         timeouts: Timeouts | None = None,
+        caches: ServerCaches | None = None,
         review: Review | None = None,
         wall_clock: Callable[[], float] | None = None,
     ) -> None:
         self.seconds = 0.0
-        caches = ServerCaches(limits, policy, timeouts, seconds=lambda: self.seconds, wall_clock=wall_clock)
+        if caches is None:
+            caches = ServerCaches(limits, policy, timeouts, seconds=lambda: self.seconds, wall_clock=wall_clock)
+        self.caches = caches
         self.core = ServerConnection(caches, review=review)
         self.application = application
         self.exchanges: list[Exchange] = []
@@ -323,7 +326,7 @@ class Wire:
         status: int = 200,
         fields: FieldsInput | None = None,
         length: int | None = None,
-        trailers: bytes = b"",
+        trailers: Sequence[bytes] = (),
     ) -> Wire:
         """Begin a response, to the oldest request that is not answered unless another is given."""
         (exchange or self.due).start(status, response_fields(fields), length, trailers)

@@ -585,9 +585,9 @@ def test_trailers_are_announced_and_follow_the_last_chunk() -> None:
     fields = wire.exchange.fields
     assert fields is not None
     assert fields.wants_trailers
-    wire.start(trailers=b"X-Sum")
+    wire.start(trailers=[b"X-Sum"])
     wire.exchange.write(b"hello")
-    wire.exchange.finish(b"X-Sum: 1\r\n")
+    wire.exchange.finish([(b"X-Sum", b"1")])
     wire.turn()
     assert wire.reply.get("Trailer") == "X-Sum"
     assert (wire.reply.body, wire.reply.trailers) == (b"hello", [("X-Sum", "1")])
@@ -599,7 +599,7 @@ def test_trailers_are_announced_and_follow_the_last_chunk() -> None:
 def test_trailers_have_no_place_in_any_other_framing(data: bytes, length: int | None) -> None:
     wire = run(data, later).start(None, 200, None, length, b"X-Sum")
     wire.exchange.write(b"hello")
-    wire.exchange.finish(b"X-Sum: 1\r\n")
+    wire.exchange.finish([(b"X-Sum", b"1")])
     wire.turn()
     assert b"X-Sum" not in wire.data
     assert wire.reply.complete
