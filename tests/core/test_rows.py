@@ -30,8 +30,6 @@ def judged(tree: ast.AST) -> list[int]:
             operands = [node.func.value] if asked else node.args if node.func.attr == "get" else []
         compared = (operand for operand in operands if isinstance(operand, ast.Attribute))
         found += [operand.lineno for operand in compared if operand.attr == "row"]
-            operand.lineno for operand in operands if isinstance(operand, ast.Attribute) and operand.attr == "row"
-        ]
     return found
 
 
