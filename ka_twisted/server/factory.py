@@ -19,7 +19,7 @@ from ..core.reasons import CloseReason
 from ..http1.caches import ServerCaches
 from ..http1.pipeline import Exchange
 from ..interfaces import IConnectionObserver
-from ..net.output import checkTcpKeepAlive
+from ..net.tcp import checkTcpKeepAlive
 from .protocol import KeepAliveProtocol
 from .request import Request
 from .upgrade import UpgradeHandler
