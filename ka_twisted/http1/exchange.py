@@ -76,10 +76,10 @@ class Exchange(core_exchange.Exchange):
     #: Output that waits for earlier responses; None: it goes out directly.
     held: list[bytes] | None
 
-    def __init__(self, number: int, head: RequestHead, connection: Carrier) -> None:
+    def __init__(self, number: int, head: RequestHead, carrier: Carrier) -> None:
         self.number = number
         self.head = head
-        self.connection = connection
+        self.carrier = carrier
         self.answer = _AWAITED
         self.held = None
         self.responded = 0.0
@@ -149,7 +149,7 @@ class Exchange(core_exchange.Exchange):
         after = states.step(states.EXPECTATION, Handshake.ACCEPT, before)
         if before is Expectation.HELD:
             states.step(states.ANSWER, Output.INTERIM, self.answer)
-            self.connection.put(self, [b"HTTP/1.1 100 Continue\r\n\r\n"])
+            self.carrier.put(self, [b"HTTP/1.1 100 Continue\r\n\r\n"])
         self.handshake = after
 
     def begin_body(self) -> None:
@@ -164,11 +164,12 @@ class Exchange(core_exchange.Exchange):
 
     def take_body(self) -> bytes | None:
         """The whole of a body whose length is known and whose bytes are all in hand, consumed; None for any other."""
-        return self.connection.take_body(self)
+        return None if self.over else self.carrier.take_body(self)
 
     def abandon_body(self) -> None:
         """The application will not read the rest of the body."""
-        self.connection.abandon_body(self)
+        if not self.over:
+            self.carrier.abandon_body(self)
 
     # -- the response --------------------------------------------------------------------------------------------------
 
@@ -180,41 +181,42 @@ class Exchange(core_exchange.Exchange):
         :param body: the whole body; left out where the response has none by nature.
         :raises LocalProtocolError: when the exchange is answered already, or for another status.
         """
-        connection = self.connection
-        caches = connection.caches
+        if self.answer is not _AWAITED:
+            self._cannot_answer(status)
+        carrier = self.carrier
+        caches = carrier.caches
         request = self.head
         size = len(body)
         if caches.seconds() >= caches.date_due:
             caches.renew_date()
         if (
-            self.answer is _AWAITED
-            and request.fast_path
-            and connection.incoming is None
-            and not connection.needs_full_decision
+            request.fast_path
+            and carrier.incoming is None
+            and not carrier.needs_full_decision
             and (
                 head := caches.heads[request.sends_keep_alive].get((status, fields, size))
                 or caches.ordinary_head(status, fields, size, request.sends_keep_alive)
             )
         ):
-            connection.decision = self.persistence = request.persistence
+            carrier.decision = self.persistence = request.persistence
             self.answer = _COMPLETE
             self.status = status
             self.bytes_sent = size
             if self.held is not None or size >= _JOIN:
-                connection.put(self, [head, body])
-            elif connection.output is None:
-                connection.output = [head + body]
+                carrier.put(self, [head, body])
+            elif carrier.output is None:
+                carrier.output = [head + body]
             else:
-                connection.output.append(head + body)
-            if len(connection.exchanges) == 1:
-                connection.exchanges = ()
+                carrier.output.append(head + body)
+            if len(carrier.exchanges) == 1:
+                carrier.exchanges = ()
             else:
-                connection.completed(self)
+                carrier.completed(self)
             return
         self._respond(status, fields, body)
 
     def _respond(self, status: int, fields: ResponseFields, body: bytes) -> None:
-        if self.answer is not _AWAITED or not 200 <= status < 600:
+        if not 200 <= status < 600:
             self._cannot_answer(status)
         if status in BODILESS_STATUSES or self.method == b"HEAD":
             stated = fields.length if fields.length is not None else (len(body) or None)
@@ -226,11 +228,11 @@ class Exchange(core_exchange.Exchange):
             return self.finish()
         else:
             ending = self._frame(status, len(body), fields.length)
-        decision = self.connection.decide(self, ending, fields, False)
+        decision = self.carrier.decide(self, ending, fields, False)
         self.answer = states.step(states.ANSWER, Output.WHOLE, self.answer)
         self.bytes_sent = len(body)
         self._put_head(status, fields, ending, responses.length_lines(ending), decision, body)
-        self.connection.completed(self)
+        self.carrier.completed(self)
 
     def start(
         self,
@@ -249,7 +251,7 @@ class Exchange(core_exchange.Exchange):
         if self.answer is not _AWAITED or not 200 <= status < 600:
             self._cannot_answer(status)
         ending = self._frame(status, length, fields.length)
-        decision = self.connection.decide(self, ending, fields, True)
+        decision = self.carrier.decide(self, ending, fields, True)
         if not decision.keep and ending.delimiter is Delimiter.CHUNKED:
             ending = framing.decide_response(self.method, status, True, None, closing=True)
         self.answer = states.step(states.ANSWER, Output.START, self.answer)
@@ -270,8 +272,8 @@ class Exchange(core_exchange.Exchange):
     ) -> None:
         self.status = status
         self.response_framing = ending
-        head = responses.head(self.connection.caches, self.number, status, fields, lines, decision)
-        self.connection.put(self, [head, body] if body else [head])
+        head = responses.head(self.carrier.caches, self.number, status, fields, lines, decision)
+        self.carrier.put(self, [head, body] if body else [head])
 
     def write(self, data: bytes) -> None:
         """
@@ -286,7 +288,7 @@ class Exchange(core_exchange.Exchange):
         assert self.writer is not None
         out: list[bytes] = []
         self.bytes_sent += self.writer.write(data, out)
-        self.connection.put(self, out)
+        self.carrier.put(self, out)
 
     def written_past(self, size: int) -> None:
         """
@@ -295,7 +297,7 @@ class Exchange(core_exchange.Exchange):
         :raises LocalProtocolError: unless it is this body's turn, and has a stated length with room for them.
         """
         writer = self.writer
-        if self.answer is not _STREAMING or self.held is not None or self.connection.output:
+        if self.answer is not _STREAMING or self.held is not None or self.carrier.output:
             raise LocalProtocolError("body data sent past the connection, out of turn")
         if not isinstance(writer, LengthWriter) or size > writer.rest:
             raise LocalProtocolError("body data sent past the connection, beyond a stated length")
@@ -315,13 +317,13 @@ class Exchange(core_exchange.Exchange):
         out: list[bytes] = []
         if not self.writer.finish(out, field_lines(trailers)):
             return self.abort()
-        connection = self.connection
-        connection.put(self, out)
+        carrier = self.carrier
+        carrier.put(self, out)
         self.answer = states.step(states.ANSWER, Output.FINISH, self.answer)
         ending = self.response_framing
         if self.writer.excess and ending is not None and ending.delimiter is Delimiter.LENGTH:
-            connection.decision = self.persistence = persistence.OVERRUN
-        connection.completed(self)
+            carrier.decision = self.persistence = persistence.OVERRUN
+        carrier.completed(self)
 
     def interim(self, status: int, fields: ResponseFields = NO_FIELDS) -> None:
         """
@@ -333,7 +335,7 @@ class Exchange(core_exchange.Exchange):
         if not 102 <= status < 200:
             raise LocalProtocolError(f"not an interim status: {status}")
         if self.http11:
-            self.connection.put(self, [b"%b%b\r\n" % (messages.STATUS_LINES[status], block(fields))])
+            self.carrier.put(self, [b"%b%b\r\n" % (messages.STATUS_LINES[status], block(fields))])
 
     def switch(self, protocol: bytes, fields: ResponseFields = NO_FIELDS) -> bytes:
         """
@@ -345,16 +347,16 @@ class Exchange(core_exchange.Exchange):
         """
         if protocol.lower() not in (name.lower() for name in self.head.upgrades):
             raise LocalProtocolError(f"the client did not offer {protocol!r}")
-        connection = self.connection
-        if connection.incoming is not None or connection.exchanges != (self,):
+        carrier = self.carrier
+        if carrier.incoming is not None or carrier.exchanges != (self,):
             raise LocalProtocolError("the request is not complete, or not alone")
         self.answer = states.step(states.ANSWER, Output.SWITCH, self.answer)
         self.status = 101
         self.persistence = persistence.SWITCHED
         self.response_framing = framing.decide_response(self.method, 101, True, None)
         lines = b"Upgrade: %b\r\nConnection: upgrade\r\n" % protocol
-        connection.put(self, [b"%b%b%b\r\n" % (messages.STATUS_LINES[101], lines, block(fields))])
-        return connection.leave_http(self)
+        carrier.put(self, [b"%b%b%b\r\n" % (messages.STATUS_LINES[101], lines, block(fields))])
+        return carrier.leave_http(self)
 
     def abort(self) -> None:
         """End a response unfinished; the connection ends with it (ledger D4-19, D4-20)."""
@@ -363,8 +365,8 @@ class Exchange(core_exchange.Exchange):
         self.answer = states.step(states.ANSWER, Output.ABORT, self.answer)
         if self.persistence is None or not self.persistence.fault:
             self.persistence = persistence.ABORTED
-        self.connection.serve_nothing_behind(self)
-        self.connection.completed(self)
+        self.carrier.serve_nothing_behind(self)
+        self.carrier.completed(self)
 
     def _cannot_answer(self, status: int) -> NoReturn:
         if self.answer is not _AWAITED:
@@ -378,5 +380,5 @@ class Exchange(core_exchange.Exchange):
             self.http11,
             length,
             stated=stated,
-            chunked=self.connection.caches.policy.chunkedResponses,
+            chunked=self.carrier.caches.policy.chunkedResponses,
         )

@@ -84,6 +84,7 @@ class Lifetime(Pipeline):
             return None
         exchange.begin_body()
         data = reader.read(self.buffer)
+        exchange.bytes_received = len(data)
         self._end_body(exchange)
         return data
 
@@ -107,6 +108,7 @@ class Lifetime(Pipeline):
         except RemoteProtocolError as error:
             return self._fail_body(exchange, error)
         if data and wanted:
+            exchange.bytes_received += len(data)
             return BodyReceived(exchange, data)
         if reader.complete:
             self._end_body(exchange)
