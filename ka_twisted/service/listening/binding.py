@@ -137,7 +137,7 @@ def adopt(reactor: Any, descriptor: int, factory: Any) -> IListeningPort:
     if family != socket.AF_UNIX:
         port: IListeningPort = reactor.adoptStreamPort(descriptor, family, factory)
         return port
-    lent = adoptedPort(_lentPort(reactor), reactor, descriptor, factory)
+    lent: unix.Port = adoptedPort(_lentPort(reactor), reactor, descriptor, factory)
     lent.startListening()
     return lent
 
