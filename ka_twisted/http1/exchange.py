@@ -113,6 +113,11 @@ class Exchange(core_exchange.Exchange):
         return self.answer is not _AWAITED and self.answer is not _STREAMING
 
     @property
+    def completed(self) -> bool:
+        """Whether the response was written whole."""
+        return self.answer is _COMPLETE or self.answer is Answer.SWITCHED
+
+    @property
     def withheld(self) -> bool:
         """Whether the client waits for a decision before it sends the body."""
         return self.handshake is Expectation.HELD

@@ -25,60 +25,53 @@ from .writer import ResponseWriter
 class ConnectionView:
     """A connection, as the application sees it from one of its requests."""
 
-    __slots__ = ("_stream",)
+    __slots__ = ("protocol", "requestNumber")
 
-    def __init__(self, stream: ServerStream) -> None:
-        self._stream = stream
-
-    @property
-    def requestNumber(self) -> int:
-        """Number of the request on its connection, from 1."""
-        return self._stream.number
+    def __init__(self, connection: IConnection, requestNumber: int) -> None:
+        #: The connection itself: an instance of the protocol class that the factory was given.
+        self.protocol = connection
+        #: Number of the request on its connection, from 1.
+        self.requestNumber = requestNumber
 
     @property
     def id(self) -> int:
         """Number of the connection in its factory, from 1."""
-        return self._stream.connection.id
+        return self.protocol.id
 
     @property
     def peer(self) -> IAddress:
         """Where the client is."""
-        return self._stream.connection.peer
+        return self.protocol.peer
 
     @property
     def host(self) -> IAddress:
         """Where the client reached us."""
-        return self._stream.connection.host
+        return self.protocol.host
 
     @property
     def secure(self) -> bool:
         """Whether it runs on TLS."""
-        return self._stream.connection.secure
+        return self.protocol.secure
 
     @property
     def requestCount(self) -> int:
         """Requests taken up so far."""
-        return self._stream.connection.requestCount
+        return self.protocol.requestCount
 
     @property
     def age(self) -> float:
         """Seconds since it was accepted."""
-        return self._stream.connection.age
+        return self.protocol.age
 
     @property
     def lastDecision(self) -> Persistence | None:
         """What was decided with the latest response; None before the first."""
-        return self._stream.connection.lastDecision
+        return self.protocol.lastDecision
 
     @property
     def clock(self) -> IReactorTime:
         """The reactor, or whatever keeps the time in its place."""
-        return self._stream.clock
-
-    @property
-    def protocol(self) -> IConnection:
-        """The connection itself: an instance of the protocol class that the factory was given."""
-        return self._stream.connection
+        return self.protocol.clock
 
 
 class Request:
@@ -97,6 +90,8 @@ class Request:
     _writer: ResponseWriter | None = None
     _finished: Deferred[None] | None = None
     _failure: Failure | None = None
+    #: Kept when the stream, which is left with the facts, does not know it any more.
+    _connection: IConnection | None = None
 
     def __init__(self, stream: ServerStream) -> None:
         self._stream = stream
@@ -165,7 +160,7 @@ class Request:
     @property
     def connection(self) -> ConnectionView:
         """The connection that it came on."""
-        return ConnectionView(self._stream)
+        return ConnectionView(self._connection or self._stream.connection, self._stream.number)
 
     @property
     def framing(self) -> Framing:
@@ -238,7 +233,7 @@ class Request:
         names = [encode_text(name) for name in trailers] if stream.head.wants_trailers else []
         stream.start(status, fields, length, names)
         self._register()
-        self._writer = ResponseWriter(stream, trailers, sent=bool(names))
+        self._writer = ResponseWriter(stream, trailers, sendsTrailers=bool(names))
         stream.flush()
         return self._writer
 
@@ -271,12 +266,13 @@ class Request:
         """
         if self._stream.answered or self.pending is not None:
             raise LocalProtocolError("the request has been answered")
-        self._stream.answerWith(self, result)
+        self._stream.handle(self, result)
 
     # -- what the stream tells: see `stream.StreamUser` ----------------------------------------------------------------
 
     def streamConcluded(self) -> None:
         """Nothing more is written: there is nothing to wait for any more."""
+        self._connection = self._stream.connection
         if self._body is not None and not self._stream.consumed:
             self._body.failed(LocalProtocolError("the request has been answered"))
         if self._finished is not None:

@@ -142,6 +142,10 @@ class ServerStream(Protocol):
     def over(self) -> bool:
         """Whether nothing more will be written."""
 
+    @property
+    def completed(self) -> bool:
+        """Whether the response was written whole."""
+
     # -- the request's body --------------------------------------------------------------------------------------------
 
     @property
@@ -198,11 +202,14 @@ class ServerStream(Protocol):
     def interim(self, status: int, fields: ResponseFields = ...) -> None:
         """Send an interim response, 102 to 199."""
 
-    def switch(self, protocol: bytes, fields: ResponseFields, successor: IProtocol) -> None:
+    def switchTo(self, protocol: bytes, fields: ResponseFields, successor: IProtocol) -> None:
         """Leave HTTP: answer 101, and let another protocol have the transport."""
 
+    def handle(self, request: StreamUser, result: object) -> None:
+        """Answer a request with whatever a handler may return."""
+
     def conclude(self) -> None:
-        """The application is done with it: let go of the request, and tell the observers."""
+        """The application is done with it: tell its user and the observers, and `flush`. It then holds but facts."""
 
     @property
     def excess(self) -> int:

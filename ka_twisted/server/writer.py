@@ -3,53 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import cast
+from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer, IPullProducer, IPushProducer
-from twisted.internet.task import cooperate
-from zope.interface import implementer
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from ..core.errors import LocalProtocolError
 from ..core.headers import FieldText, trailer_fields
+from ..net.producing import PacedConsumer
 from .stream import ServerStream
 
-#: What a registered producer may be.
-Producer = IPushProducer | IPullProducer
+_log = Logger()
 
 
-@implementer(IConsumer)
-class ResponseWriter:
+def logExcess(size: int) -> None:
+    """Say that an application has sent more than it stated, or a body where there is none (ledger D4-16)."""
+    _log.error("{size} bytes of a response that has no room for them were dropped", size=size)
+
+
+class ResponseWriter(PacedConsumer):
     """
     The body of a response that `Request.start` has begun.
 
-    Write, and `finish`. Whoever makes much of it waits for `whenWritable` while `congested`, or registers a producer,
-    which is then paused and resumed. When the client has gone nothing is written any more, and nothing is raised: see
-    `Request.finished`.
+    Write, and `finish`. An application that writes much waits for `whenWritable` while `congested`, or registers a
+    producer, which is then paused and resumed. When the client has gone nothing is written any more, and nothing is
+    raised: see `Request.finished`.
     """
 
-    __slots__ = ("_ended", "_paused", "_producer", "_pulling", "_stream", "_trailers")
-
-    def __init__(self, stream: ServerStream, trailers: Iterable[FieldText]) -> None:
+    def __init__(self, stream: ServerStream, trailers: Iterable[FieldText], *, sendsTrailers: bool) -> None:
+        super().__init__(stream)
         self._stream = stream
         self._trailers = tuple(trailers)
-        self._producer: Producer | None = None
-        self._pulling = False
-        self._paused = False
-        self._ended = False
+        self._sendsTrailers = sendsTrailers
 
     @property
     def congested(self) -> bool:
-        """Whether the client does not take what is written, and whoever makes it should wait for `whenWritable`."""
+        """Whether the client does not take what is written, so that it is better to wait for `whenWritable`."""
         return not self._stream.over and self._stream.congested
 
     def whenWritable(self) -> Deferred[None]:
         """Fires once more can be sent: at once, unless `congested`; fails when the connection is lost."""
-        if self.congested:
-            return self._stream.whenWritable()
-        ready: Deferred[None] = Deferred()
-        ready.callback(None)
-        return ready
+        return self._stream.whenWritable() if self.congested else succeed(None)
 
     def write(self, data: bytes) -> None:
         """
@@ -57,17 +52,12 @@ class ResponseWriter:
 
         :raises LocalProtocolError: after `finish` or `abort`; for anything but bytes.
         """
-        if self._ended:
+        if self._done:
             raise LocalProtocolError("the response has been finished")
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise LocalProtocolError(f"a body is made of bytes, not of {type(data).__name__}")
-        if self._stream.over:
-            return
-        self._stream.write(bytes(data))
-        if self._producer is not None and not self._pulling and not self._paused and self._stream.congested:
-            self._paused = True
-            cast(IPushProducer, self._producer).pauseProducing()
-            self._stream.whenWritable().addCallbacks(self._resume, lambda _: None)
+        if not self._stream.over:
+            super().write(data)
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
         """Send some of the body, in pieces."""
@@ -81,23 +71,25 @@ class ResponseWriter:
         :raises LocalProtocolError: when it has been ended before; for a trailer that was not announced.
         """
         pairs = trailer_fields(trailers, self._trailers)
-        self._end(lambda: self._stream.finish(pairs))
+        self._end(lambda: self._stream.finish(pairs if self._sendsTrailers else ()))
 
     def abort(self) -> None:
         """End the response unfinished, and with it the connection: the client can tell that it is not whole."""
         self._end(self._stream.abort)
 
     def _end(self, last: Callable[[], None]) -> None:
-        if self._ended:
+        if self._done:
             raise LocalProtocolError("the response has been finished")
-        self._ended = True
-        self._producer = None
-        if not self._stream.over:
-            last()
-            self._stream.conclude()
-            self._stream.flush()
+        self._forget()
+        stream = self._stream
+        if stream.over:
+            return
+        if stream.excess and stream.method != b"HEAD":
+            logExcess(stream.excess)
+        last()
+        stream.conclude()
 
-    def registerProducer(self, producer: Producer, streaming: bool) -> None:
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
         """
         See `IConsumer.registerProducer`.
 
@@ -105,26 +97,14 @@ class ResponseWriter:
             (`IPullProducer`).
         :raises RuntimeError: while another one is registered.
         """
-        if self._producer is not None:
+        if self._push is not None or self._pull is not None:
             raise RuntimeError("a producer is registered already")
-        if self._ended or self._stream.over:
+        if self._stream.over:
             producer.stopProducing()
-            return
-        self._producer = producer
-        self._pulling = not streaming
-        if self._pulling:
-            cooperate(self._pull(cast(IPullProducer, producer))).whenDone().addErrback(lambda _: None)
+        else:
+            super().registerProducer(producer, streaming)
 
-    def unregisterProducer(self) -> None:
-        """See `IConsumer.unregisterProducer`."""
-        self._producer = None
-
-    def _pull(self, producer: IPullProducer) -> Iterable[Deferred[None] | None]:
-        while self._producer is producer and not self._stream.over:
-            producer.resumeProducing()
-            yield self._stream.whenWritable() if self.congested else None
-
-    def _resume(self, _: None) -> None:
-        self._paused = False
-        if self._producer is not None:
-            self._producer.resumeProducing()
+    def producerFailed(self, failure: Failure) -> None:
+        """A pull producer has raised: the response ends unfinished."""
+        _log.failure("the producer of a response failed", failure)
+        self.abort()
