@@ -10,12 +10,13 @@ from zope.interface.verify import verifyObject
 from ka_twisted.admin.interfaces import IServerView
 from ka_twisted.config import Limits, Timeouts
 from ka_twisted.observe.counts import Counts
+from ka_twisted.observe.families import CONNECTIONS, CONNECTIONS_OPENED, RELOADS, WORKER_DEATHS
 from ka_twisted.service.configuration.values import Admin, Configuration, Listener
 from ka_twisted.service.workers.aggregate import Aggregate, WorkersView
 
 
 def counted(opened: int, open_: int) -> dict[str, Any]:
-    return Counts({"connections_opened": {(): opened}, "connections": {("idle",): open_}}).toJson()
+    return Counts({CONNECTIONS_OPENED: {(): opened}, CONNECTIONS: {("idle",): open_}}).toJson()
 
 
 def story(number: int, pid: int, age: float, duration: float = 0.1, second: int = 0) -> dict[str, Any]:
@@ -93,11 +94,11 @@ def test_counts_are_added_up_and_those_of_the_gone_are_kept_without_their_open_c
     supervisor = Supervisor(first, second)
     view = WorkersView(supervisor)
     counts = result(view.counts())
-    assert (counts.of("connections_opened"), counts.of("connections", "idle")) == (30, 7)
+    assert (counts.of(CONNECTIONS_OPENED), counts.of(CONNECTIONS, state="idle")) == (30, 7)
     supervisor.processes.remove(first)
     supervisor.aggregate.remember(first)  # type: ignore[arg-type]
     counts = result(view.counts())
-    assert (counts.of("connections_opened"), counts.of("connections", "idle")) == (30, 4)
+    assert (counts.of(CONNECTIONS_OPENED), counts.of(CONNECTIONS, state="idle")) == (30, 4)
     assert supervisor.aggregate.accepted == 7
 
 
@@ -106,7 +107,7 @@ def test_who_does_not_answer_counts_as_it_did_last() -> None:
     view = WorkersView(Supervisor(worker))
     result(view.counts())
     worker.answers = {}
-    assert result(view.counts()).of("connections_opened") == 10
+    assert result(view.counts()).of(CONNECTIONS_OPENED) == 10
 
 
 def test_the_supervisor_counts_reloads() -> None:
@@ -114,7 +115,7 @@ def test_the_supervisor_counts_reloads() -> None:
     supervisor.aggregate.reloaded(True)
     supervisor.aggregate.provide(supervisor.configuration)
     supervisor.aggregate.reloaded(True)
-    assert result(WorkersView(supervisor).counts()).of("reloads", "done") == 1
+    assert result(WorkersView(supervisor).counts()).of(RELOADS, outcome="done") == 1
 
 
 def test_the_supervisor_counts_workers_that_die() -> None:
@@ -122,7 +123,7 @@ def test_the_supervisor_counts_workers_that_die() -> None:
     supervisor.aggregate.died()
     supervisor.aggregate.provide(supervisor.configuration)
     supervisor.aggregate.died()
-    assert result(WorkersView(supervisor).counts()).of("worker_deaths") == 1
+    assert result(WorkersView(supervisor).counts()).of(WORKER_DEATHS) == 1
 
 
 def test_connections_are_merged_and_the_gone_have_left_their_stories() -> None:

@@ -1,0 +1,1 @@
+Metrics: every family is declared once, with its labels, unit and help (``ka_twisted.observe.families``), and a counter that no connection tells of is added to with ``Metrics.count``. New: connections refused at admission by reason, and lines lost by the access log and by workers' logs; the operator's page says so when lines are lost.
