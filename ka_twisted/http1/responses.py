@@ -13,7 +13,7 @@ from .encoding import block
 from .pipeline import Exchange
 
 _CLOSE_LINE = b"Connection: close\r\n"
-_ERROR_FIELDS = ((b"Content-Type", b"text/plain; charset=utf-8"),)
+_ERROR_FIELDS: tuple[tuple[bytes, bytes], ...] = ((b"Content-Type", b"text/plain; charset=utf-8"),)
 
 
 def head(

@@ -265,7 +265,7 @@ def _start(connection: KeepAliveProtocol, request: Request, response: Response, 
         connection.turn()
 
     assert exchange.response_framing is not None
-    if exchange.response_framing.row in _BODILESS_ROWS:
+    if exchange.response_framing.bodiless:
         if exchange.method != b"HEAD":
             _log.error("the body of a response that has none, a {status}, was dropped", status=exchange.status)
         sending = flow.discard(body)
@@ -278,10 +278,6 @@ def _start(connection: KeepAliveProtocol, request: Request, response: Response, 
 
 def _logExcess(size: int) -> None:
     _log.error("{size} bytes of a response that has no room for them were dropped", size=size)
-
-
-#: Rows of table D4 whose responses have no body: it is not even made.
-_BODILESS_ROWS = frozenset(("D4-05", "D4-06", "D4-07", "D4-08", "D4-09"))
 
 
 # What goes wrong.
