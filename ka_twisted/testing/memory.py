@@ -26,14 +26,15 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..config import Limits
+from ..core.exchange import Exchange
+from ..core.framing import Delimiter, Framing
+from ..core.headers import NO_HEADERS as NO_TRAILERS
 from ..core.headers import Headers
 from ..core.reasons import CloseReason
 from ..http1.buffer import ReceiveBuffer
-from ..http1.framing import Delimiter, Framing
 from ..http1.messages import ResponseHead, parse_response_head
-from ..http1.pipeline import Exchange
-from ..http1.readers import NO_TRAILERS, body_reader
-from ..interfaces import IConnectionObserver
+from ..http1.readers import body_reader
+from ..interfaces import IConnection, IConnectionObserver
 from ..server.factory import Handler, KeepAliveFactory
 from ..server.protocol import KeepAliveProtocol
 
@@ -362,14 +363,14 @@ class _Witness:
         self.reasons: dict[int, CloseReason] = {}
         self.methods: dict[int, dict[int, bytes]] = {}
 
-    def connectionOpened(self, connection: KeepAliveProtocol) -> None:
+    def connectionOpened(self, connection: IConnection) -> None:
         """See `IConnectionObserver`."""
 
-    def exchangeFinished(self, connection: KeepAliveProtocol, exchange: Exchange) -> None:
+    def exchangeFinished(self, connection: IConnection, exchange: Exchange) -> None:
         """See `IConnectionObserver`."""
         self.methods.setdefault(connection.id, {})[exchange.number] = exchange.method
 
-    def connectionClosed(self, connection: KeepAliveProtocol, reason: CloseReason) -> None:
+    def connectionClosed(self, connection: IConnection, reason: CloseReason) -> None:
         """See `IConnectionObserver`."""
         self.reasons[connection.id] = reason
 
