@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
+from ...net.private import adoptedPort, neverShutDown
 from ..errors import ListenError, oneLine
 
 #: Pairs of a text for people and the endpoint itself.
@@ -132,9 +133,9 @@ def adopt(reactor: Any, descriptor: int, factory: Any) -> IListeningPort:
     if family != socket.AF_UNIX:
         port: IListeningPort = reactor.adoptStreamPort(descriptor, family, factory)
         return port
-    inherited: Any = _inheritedPort(reactor)._fromListeningDescriptor(reactor, descriptor, factory)
+    inherited = adoptedPort(_inheritedPort(reactor), reactor, descriptor, factory)
     inherited.startListening()
-    return inherited  # type: ignore[no-any-return]
+    return inherited
 
 
 def _inheritedPort(reactor: Any) -> Any:
@@ -155,7 +156,7 @@ def _inheritedPort(reactor: Any) -> Any:
             self._preexistingSocket = None
             self.fileno = self.socket.fileno
             self.numberAccepts = 100
-            self._shouldShutdown = False
+            neverShutDown(self)
             self.connected = True
             self.startReading()
 

@@ -20,6 +20,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ...net.private import neverShutDown
 from ..errors import ListenError
 from .backlog import refuseNew
 from .balance import Share
@@ -212,7 +213,7 @@ class Ports:
             if "backlog=" not in openPort.text and not openPort.inherited:
                 port.socket.listen(BACKLOG)
             # Others may have the socket as well, to whom a shutdown would happen too.
-            port._shouldShutdown = False
+            neverShutDown(port)
             if self._share is not None:
                 self._share.govern(port)
 
