@@ -1,4 +1,7 @@
-"""The command: ``python -m benchmarks`` measures everything, ``python -m benchmarks http1 memory`` some of it."""
+"""
+The command: ``python -m benchmarks`` measures everything, ``python -m benchmarks http1 memory`` some of it;
+``python -m benchmarks paired REV`` compares this tree with another commit (see `benchmarks.paired`).
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from typing import Any
 from . import plots, report, wrk
 from .environment import environment
 from .experiments import EXPERIMENTS, WITH_WRK
+from .paired import command as paired
 from .peers import OURS, names
 from .processes import LoadFailed, allow_descriptors, processors
 from .session import Experiment, Progress, Settings, run
@@ -92,6 +96,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=f"{OURS} beside its peers, in one run on one machine.",
+        epilog="python -m benchmarks paired --help: this tree beside another commit of it.",
     )
     every = ", ".join(EXPERIMENTS)
     parser.add_argument(
@@ -185,7 +190,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     :return: its exit status: 0 when ours was measured everywhere and nothing failed.
     """
-    options = arguments().parse_args(argv)
+    line = sys.argv[1:] if argv is None else list(argv)
+    if line[:1] == ["paired"]:
+        return paired.main(line[1:])
+    options = arguments().parse_args(line)
     settings = settings_of(options)
     if processors() == (None, None):
         tell("only one processor: server and load share it, and the figures say little")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,6 +27,7 @@ class Peer:
     :ivar programs: have to be found.
     :ivar install: how to get what it needs, in one line.
     :ivar reactor: has to be known to Twisted, by its short name.
+    :ivar variables: of its environment, beside those of this process.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Peer:
     programs: tuple[str, ...] = ()
     install: str = ""
     reactor: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def missing(self) -> list[str]:

@@ -90,13 +90,30 @@ class Server:
                     total += int(line.split()[1]) * 1024
         return total
 
-    def processor_time(self) -> float:
-        """Seconds that its processes have computed."""
-        ticks = 0
+    def anonymous_memory(self) -> int:
+        """Bytes of memory that belong to its processes alone and to no file (RssAnon)."""
+        total = 0
         for process in self.processes():
-            after_name = _told(process, "stat").rpartition(")")[2].split()
-            ticks += int(after_name[11]) + int(after_name[12])
-        return ticks / _TICKS
+            for line in _told(process, "status").splitlines():
+                if line.startswith("RssAnon:"):
+                    total += int(line.split()[1]) * 1024
+        return total
+
+    def processor_time(self) -> float:
+        """Seconds that its processes have computed, user and system together."""
+        return sum(map(_computed, self.processes()))
+
+
+def _computed(pid: int) -> float:
+    """Seconds that a process has computed: to the nanosecond where the kernel keeps its scheduler's statistics."""
+    try:
+        threads = [int(task.read_text().split()[0]) for task in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+    except (OSError, ValueError):
+        threads = []
+    if threads:
+        return sum(threads) / 1e9
+    after_name = _told(pid, "stat").rpartition(")")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) / _TICKS
 
 
 def _told(pid: int, file: str) -> str:
@@ -132,6 +149,7 @@ def running(peer: Peer) -> Iterator[Server]:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=HERE.parent,
+                env={**os.environ, **peer.variables},
                 start_new_session=True,
             )
         try:

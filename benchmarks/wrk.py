@@ -22,11 +22,13 @@ class Scenario:
     What is asked of the servers.
 
     :ivar script: a Lua file for wrk, None for plain requests.
+    :ivar path: of the requests, where no script says otherwise.
     """
 
     name: str
     title: str
     script: str | None = None
+    path: str = "/"
 
 
 KEPT_ALIVE = Scenario("keep-alive", "one request at a time")
@@ -42,10 +44,12 @@ class Load:
 
     :ivar rate: requests a second.
     :ivar failures: responses other than 2xx and 3xx, and socket errors.
+    :ivar requests: that were answered in all.
     """
 
     rate: float
     failures: int
+    requests: int = 0
 
 
 def parse(text: str) -> Load:
@@ -64,7 +68,8 @@ def parse(text: str) -> Load:
         failures += int(refused[1])
     if errors := re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text):
         failures += sum(map(int, errors.groups()))
-    return Load(float(rate[1]), failures)
+    requests = re.search(r"(\d+) requests in", text)
+    return Load(float(rate[1]), failures, int(requests[1]) if requests else 0)
 
 
 def require() -> None:
@@ -83,7 +88,7 @@ def run(port: int, scenario: Scenario, *, connections: int, seconds: int) -> Loa
 
     :raises LoadFailed: when wrk fails.
     """
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", f"http://127.0.0.1:{port}/"]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", f"http://127.0.0.1:{port}{scenario.path}"]
     if scenario.script is not None:
         command[1:1] = ["-s", str(LUA / scenario.script)]
     return parse(loaded(command, seconds=seconds))

@@ -1,8 +1,8 @@
 """An HTTP server framework for Twisted whose subject is the connection."""
 
 from .config import Limits, Policy, TcpKeepAlive, Timeouts
+from .core.persistence import Persistence
 from .core.reasons import CloseReason
-from .http1.persistence import Persistence
 from .server.factory import KeepAliveFactory
 from .server.protocol import KeepAliveProtocol
 from .server.request import Request

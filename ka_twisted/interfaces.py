@@ -1,18 +1,52 @@
-"""The extension points: what others may implement and hand to a `KeepAliveFactory`, or to the operator's page."""
+"""
+The extension points that need no implementation, not even for types: what a connection shows, who is told about it, and
+what a graceful shutdown asks.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from typing import TYPE_CHECKING
 
+from twisted.internet.interfaces import IAddress
 from zope.interface import Attribute, Interface
+
+from .core.exchange import Exchange
+from .core.persistence import Persistence
+from .core.reasons import CloseReason
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
-    from .core.reasons import CloseReason
-    from .http1.pipeline import Exchange
-    from .observe.counts import Counts
-    from .server.protocol import KeepAliveProtocol
+
+class IConnection(Interface):
+    """A connection of a server, as applications, observers and operators see it: whatever version it speaks."""
+
+    id: int = Attribute("Its number on its server, from 1.")
+    peer: IAddress = Attribute("Where the client is.")
+    host: IAddress = Attribute("Where the client reached us.")
+    secure: bool = Attribute("Whether it runs on TLS.")
+    version: str = Attribute('``"1"`` or ``"2"``: the major version of HTTP that it speaks.')
+    opened: float = Attribute("When it was accepted, in seconds by the clock of its registry.")
+    age: float = Attribute("Seconds since it was accepted.")
+    state: str = Attribute("What it is doing, in a word or three; see `core.reasons.CloseReason.state`.")
+    requestCount: int = Attribute("Requests taken up so far.")
+    bytesReceived: int = Attribute("Bytes of HTTP that have come so far, heads and framing included.")
+    bytesSent: int = Attribute("Bytes of HTTP that were sent, or are kept to be sent, heads and framing included.")
+    lateBytes: int = Attribute("Bytes that arrived after our side was closed, and were thrown away.")
+    lastDecision: Persistence | None = Attribute("What was decided with the latest response; None before the first.")
+    closeReason: CloseReason | None = Attribute("Why it ends or has ended; None while it does not.")
+    exchanges: tuple[Exchange, ...] = Attribute("The exchanges in service, oldest first.")
+    registry: IConnectionRegistry = Attribute("The connections that it is one of.")
+
+
+class IConnectionRegistry(Interface):
+    """The connections of one server."""
+
+    connections: Collection[IConnection] = Attribute("Those that are open, in the order in which they were accepted.")
+
+    def seconds() -> float:
+        """The present, by the clock that the times of connections and exchanges are told by."""
 
 
 class IConnectionObserver(Interface):
@@ -23,56 +57,39 @@ class IConnectionObserver(Interface):
     what it raises is logged and changes nothing.
     """
 
-    def connectionOpened(connection: KeepAliveProtocol) -> None:
+    def connectionOpened(connection: IConnection) -> None:
         """A connection was accepted."""
 
-    def exchangeFinished(connection: KeepAliveProtocol, exchange: Exchange) -> None:
+    def exchangeFinished(connection: IConnection, exchange: Exchange) -> None:
         """
         Nothing more will be written for this request.
 
         ``exchange.status`` is None when it ended without a response, ``exchange.error`` tells why the connection
         answered by itself, ``exchange.persistence`` what became of the connection and by which clause, and
-        ``exchange.started``, ``responded`` and ``ended`` when, by the factory's clock.
+        ``exchange.started``, ``responded`` and ``ended`` when, by the clock of the connection's registry.
         """
 
-    def connectionClosed(connection: KeepAliveProtocol, reason: CloseReason) -> None:
+    def connectionClosed(connection: IConnection, reason: CloseReason) -> None:
         """A connection is gone; told exactly once for each that was opened."""
 
 
-class IServerView(Interface):
+class IDrainable(Interface):
     """
-    A server as its operator sees it: what `admin.AdminHandler` shows, of one process or of several.
-
-    Every method is called on the reactor's thread, some once a second.
+    What a graceful shutdown asks: factories, connection pools, connections that were handed over, and applications
+    with a life of their own.
     """
 
-    ready: bool = Attribute("Whether it wants new connections.")
-    state: str = Attribute("What it does: ``serving``, ``reloading`` or ``draining``.")
-
-    def about() -> dict[str, Any]:
+    def retire() -> None:
         """
-        What it is, as a value that `json.dumps` takes.
+        A shutdown is announced: finish what comes, and let go of each connection with its next response.
 
-        ``version``, ``pid``, ``started`` (ISO 8601), ``listeners`` (descriptions of endpoints), ``timers`` and
-        ``limits`` (by the names of `Timeouts` and `Limits`), ``wanted`` (how many workers there should be; 0 where one
-        process serves by itself), and ``workers``: a list of what there is to say about each that there is, ``pid``,
-        ``ready`` and ``open`` (connections).
+        Nothing is cut, and new connections are still served.
         """
 
-    def counts() -> Deferred[Counts]:
-        """What it has counted, workers that are gone included."""
-
-    def connections(limit: int, requests: int = 50) -> Deferred[dict[str, Any]]:
+    def drain(seconds: float | None = None) -> Deferred[None]:
         """
-        ``{"open": [...], "closed": [...]}``, as `ConnectionLog` tells them; each with the ``pid`` of its process.
+        Finish what is in service, and begin nothing new.
 
-        :param limit: at most so many of each; 0: all there are. Of the open ones those whose latest request takes or
-            took longest, and the oldest; of the closed ones the last.
-        :param requests: so many of the latest requests of each are told.
+        :param seconds: after which what is left is cut off; 0: never; None: the default of whoever is asked.
+        :return: fires when nothing is left.
         """
-
-    def connection(number: int, pid: int) -> Deferred[dict[str, Any] | None]:
-        """One of them with all of its requests that are remembered; None where it is not."""
-
-    def drain() -> None:
-        """Go out of service without losing a request, and stay to answer the operator."""

@@ -27,7 +27,8 @@ PUBLIC = {
 }
 #: Public modules beside the package itself, and what people take from them.
 MODULES = {
-    "ka_twisted.interfaces": {"IConnectionObserver", "IServerView"},
+    "ka_twisted.admin.interfaces": {"IServerView"},
+    "ka_twisted.interfaces": {"IConnection", "IConnectionObserver", "IConnectionRegistry", "IDrainable"},
     "ka_twisted.observe.accesslog": {"AccessLog"},
     "ka_twisted.observe.connections": {"ConnectionLog"},
     "ka_twisted.observe.metrics": {"Metrics"},

@@ -14,10 +14,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ..core.errors import RemoteProtocolError
-from ..interfaces import IServerView
 from ..server.request import Request
 from ..server.response import Response
 from .guard import FORM_LIMIT, Guard
+from .interfaces import IServerView
 from .page import HEADERS, NOTHING, Page
 from .sampling import Sampler, Watcher
 

@@ -20,9 +20,9 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
 from ..core.reasons import CloseReason
-from ..interfaces import IServerView
 from ..observe.counts import Counts
 from .history import COLUMN, EARLY, History
+from .interfaces import IServerView
 from .verdict import BAD, KINDS, Remark, verdict
 
 #: Seconds between two looks, while somebody watches and while nobody does.

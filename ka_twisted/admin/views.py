@@ -13,10 +13,10 @@ from twisted.internet.defer import Deferred, execute, maybeDeferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ..interfaces import IServerView
 from ..observe.connections import ConnectionLog
 from ..observe.counts import Counts
 from ..observe.metrics import Metrics
+from .interfaces import IServerView
 
 
 class Service(Protocol):

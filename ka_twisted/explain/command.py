@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from ..config import Limits, Policy, Timeouts
+from ..core.framing import Delimiter
 from ..http1.caches import ServerCaches
-from ..http1.framing import Delimiter
 from .explanation import ORDINARY, explain, readReply
 
 #: Options that are fields of `Limits`, named as `twistd keepalive` has them.

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.errors import LocalProtocolError, RemoteProtocolError
+from ..core.framing import Delimiter, Framing
 from ..core.headers import NO_FIELDS, ResponseFields, response_fields
+from ..core.persistence import Persistence
 from ..core.reasons import CloseReason
+from ..core.semantics import SAFE_METHODS
 from ..http1.caches import ServerCaches
 from ..http1.events import BodyComplete, BodyFailed, Event, RequestRefused
-from ..http1.framing import Delimiter, Framing
-from ..http1.messages import SAFE_METHODS, RequestFields, parse_response_head
-from ..http1.persistence import Persistence
+from ..http1.messages import RequestFields, parse_response_head
 from ..http1.pipeline import Exchange
 from ..http1.server import ServerConnection
 from ..http1.states import Expectation, Reading

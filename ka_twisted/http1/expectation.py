@@ -3,29 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from . import grammar
-from .framing import Framing
+from ..core import grammar
+from ..core.expectation import ABSENT, Expected
+from ..core.framing import Framing
 
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """
-    What a request expects.
-
-    :ivar awaits: the client waits for 100 or a final status before it sends the body.
-    :ivar row: the ledger row that decided.
-    :ivar supported: False where nobody can meet it, which is answered 417.
-    """
-
-    awaits: bool
-    row: str
-    clause: str
-    supported: bool = True
-
-
-ABSENT = Expected(False, "D3-01", "RFC 9110 10.1.1")
 IGNORED_10 = Expected(False, "D3-02", "RFC 9110 10.1.1")
 OTHER_IGNORED_10 = Expected(False, "D3-03", "RFC 9110 10.1.1")
 NO_BODY = Expected(False, "D3-07", "RFC 9110 10.1.1")

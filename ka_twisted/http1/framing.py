@@ -7,47 +7,16 @@ Both are pure functions that return values with the row and the clause they rest
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import Enum
 
+from ..core import grammar
 from ..core.errors import BodyTooLarge, RemoteProtocolError
-from . import grammar
-
-
-class Delimiter(Enum):
-    """What ends a body."""
-
-    NONE = "no body"
-    LENGTH = "Content-Length"
-    CHUNKED = "chunked"
-    CLOSE = "close"
-
-
-@dataclass(frozen=True, slots=True)
-class Framing:
-    """
-    How one message ends.
-
-    :ivar length: bytes of the body where they are known, else None.
-    :ivar row: the ledger row that decided.
-    """
-
-    delimiter: Delimiter
-    length: int | None
-    row: str
-    clause: str
-
-    @property
-    def framed(self) -> bool:
-        """Whether the end can be told without a close."""
-        return self.delimiter is not Delimiter.CLOSE
+from ..core.framing import NO_BODY, Delimiter, Framing
 
 
 def _bad(row: str, message: str, clause: str, status: int = 400) -> RemoteProtocolError:
     return RemoteProtocolError(status, message, clause, row=row)
 
 
-NO_BODY = Framing(Delimiter.NONE, 0, "D2-21", "RFC 9112 6.3 (7)")
 _LENGTH_ZERO = Framing(Delimiter.NONE, 0, "D2-19", "RFC 9112 6.3 (6)")
 _REQUEST_CHUNKED = Framing(Delimiter.CHUNKED, None, "D2-11", "RFC 9112 6.3 (4)")
 
@@ -137,9 +106,6 @@ _CHUNKED_KEPT = Framing(Delimiter.CHUNKED, None, "D4-11", "RFC 9112 6.3 (4)")
 _CHUNKED_CLOSED = Framing(Delimiter.CHUNKED, None, "D4-12", "RFC 9112 6.3 (4)")
 _UNFRAMED_11 = Framing(Delimiter.CLOSE, None, "D4-13", "RFC 9112 6.3 (8)")
 _UNFRAMED_10 = Framing(Delimiter.CLOSE, None, "D4-15", "RFC 9112 6.3 (8)")
-
-#: Statuses whose responses never have a body (ledger L-01, L-02).
-BODILESS_STATUSES = frozenset((204, 205, 304))
 
 
 def decide_response(

@@ -9,25 +9,27 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from http import HTTPStatus
 
 from ..config import Limits, Policy
 from ..core.errors import RemoteProtocolError
-from ..core.headers import Headers, index_fields
+from ..core.exchange import RequestHead as NeutralHead
+from ..core.expectation import ABSENT, Expected
+from ..core.framing import Framing
+from ..core.grammar import absolute_uri, authority, is_authority, split_list, token
+from ..core.headers import NO_HEADERS, Headers, index_fields
+from ..core.persistence import ConnectionField, Persistence
+from ..core.semantics import REASON_PHRASES, SAFE_METHODS
 from . import expectation, framing, grammar, persistence
-from .expectation import Expected
-from .framing import Framing
-from .persistence import ConnectionField, Persistence
 
 #: Fields that a Connection line cannot take away from the application (ledger K-08).
 _PROTECTED = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection"))
 #: One-hop fields that have no effect without their Connection token (ledger K-05, K-10).
 _HOP_ONLY = frozenset((b"keep-alive", b"proxy-connection"))
+#: Fields that have the secrets of one client.
+_PERSONAL = frozenset((b"authorization", b"cookie", b"proxy-authorization"))
 
 #: Methods whose successful responses have no body (RFC 9112 6.3).
 _ODDLY_ANSWERED = frozenset((b"HEAD", b"CONNECT"))
-#: RFC 9110 9.2.1
-SAFE_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +48,7 @@ class RequestFields:
     :ivar upgrades: the protocols offered, as received, with their Connection token present (ledger U-03, U-05).
     :ivar wants_trailers: ``TE: trailers``, with its Connection token (ledger L-29).
     :ivar pipelinable: no body follows and nothing is offered: may run beside other safe requests (ledger N-02).
+    :ivar personal: it has the secrets of one client: never kept for the connections of others.
     """
 
     block: bytes
@@ -62,9 +65,10 @@ class RequestFields:
     upgrades: tuple[bytes, ...]
     wants_trailers: bool
     pipelinable: bool
+    personal: bool
 
 
-class RequestHead:
+class RequestHead(NeutralHead):
     """
     A request line and the header section behind it.
 
@@ -75,7 +79,7 @@ class RequestHead:
     :ivar sends_keep_alive: it says so, because the client asked (ledger K-06).
     """
 
-    __slots__ = ("fast_path", "fields", "http11", "method", "persistence", "pipelinable", "sends_keep_alive", "target")
+    __slots__ = ("fast_path", "fields", "http11", "persistence", "pipelinable", "sends_keep_alive")
 
     def __init__(self, method: bytes, target: bytes, http11: bool, fields: RequestFields | None) -> None:
         self.method = method
@@ -86,6 +90,39 @@ class RequestHead:
         self.persistence = kept = None if fields is None else fields.persistence
         self.fast_path = kept is not None and kept.keep and method not in _ODDLY_ANSWERED
         self.sends_keep_alive = kept is not None and kept.signal is ConnectionField.KEEP_ALIVE
+
+    @property
+    def version(self) -> str:
+        """``"1.1"`` or ``"1.0"``; later minor versions are served, and shown, as 1.1 (ledger H-02)."""
+        return "1.1" if self.http11 else "1.0"
+
+    @property
+    def headers(self) -> Headers:
+        """See `core.exchange.RequestHead.headers`."""
+        return NO_HEADERS if self.fields is None else self.fields.headers
+
+    @property
+    def authority(self) -> bytes:
+        """The authority of the target where it has one, else that of the Host field (RFC 9112 3.3)."""
+        named = None if self.target[:1] == b"/" or not self.target else check_target(self.method, self.target)
+        if named is None:
+            named = b"" if self.fields is None else self.fields.host
+        return named
+
+    @property
+    def upgrades(self) -> tuple[bytes, ...]:
+        """See `core.exchange.RequestHead.upgrades`."""
+        return () if self.fields is None else self.fields.upgrades
+
+    @property
+    def expected(self) -> Expected:
+        """See `core.exchange.RequestHead.expected`."""
+        return ABSENT if self.fields is None else self.fields.expected
+
+    @property
+    def wants_trailers(self) -> bool:
+        """See `core.exchange.RequestHead.wants_trailers`."""
+        return self.fields is not None and self.fields.wants_trailers
 
 
 def read_fields(
@@ -138,6 +175,7 @@ def read_fields(
         upgrades=upgrades,
         wants_trailers=b"te" in options and _accepts_trailers(lines.get(b"te", _NONE)),
         pipelinable=body.length == 0 and not upgrades and expected.supported,
+        personal=not _PERSONAL.isdisjoint(lines),
     )
 
 
@@ -155,7 +193,7 @@ def _host(lines: list[bytes], http11: bool, empty_allowed: bool) -> bytes:
     if len(lines) > 1:
         raise RemoteProtocolError(400, "the Host field is repeated", "RFC 9112 3.2", row="H-20")
     (host,) = lines
-    if not (grammar.is_authority(host) if host else empty_allowed):
+    if not (is_authority(host) if host else empty_allowed):
         raise RemoteProtocolError(400, "the Host field names no host", "RFC 9112 3.2", row="H-20")
     return host
 
@@ -163,8 +201,8 @@ def _host(lines: list[bytes], http11: bool, empty_allowed: bool) -> bytes:
 def _options(lines: list[bytes]) -> frozenset[bytes]:
     if not lines:
         return _NO_OPTIONS
-    options = [member.lower() for line in lines for member in grammar.split_list(line)]
-    if not all(grammar.token.fullmatch(option) for option in options):
+    options = [member.lower() for line in lines for member in split_list(line)]
+    if not all(token.fullmatch(option) for option in options):
         raise RemoteProtocolError(400, "the Connection field is no list of tokens", "RFC 9110 7.6.1", row="K-09")
     return frozenset(options)
 
@@ -177,12 +215,12 @@ def _upgrades(lines: list[bytes], options: frozenset[bytes]) -> tuple[bytes, ...
     """The protocols offered; ``h2c`` is obsolete and never among them (ledger U-07)."""
     if b"upgrade" not in options:
         return ()
-    offered = (member for line in lines for member in grammar.split_list(line))
+    offered = (member for line in lines for member in split_list(line))
     return tuple(member for member in offered if member.lower() != b"h2c")
 
 
 def _accepts_trailers(lines: list[bytes]) -> bool:
-    return any(member.lower() == b"trailers" for line in lines for member in grammar.split_list(line))
+    return any(member.lower() == b"trailers" for line in lines for member in split_list(line))
 
 
 def refuse_request_line(line: bytes, limits: Limits) -> None:
@@ -194,7 +232,7 @@ def refuse_request_line(line: bytes, limits: Limits) -> None:
 
     :raises RemoteProtocolError: when no continuation can make it acceptable; returns when more bytes are needed.
     """
-    end = _run(grammar.token, line, 0)
+    end = _run(token, line, 0)
     if end > limits.maxMethod:
         raise RemoteProtocolError(501, "the method is too long to be any known one", "RFC 9112 3", row="H-10")
     if end == len(line):
@@ -236,8 +274,8 @@ def check_target(method: bytes, target: bytes) -> bytes | None:
         forward proxy serves (ledger V-16).
     """
     if method == b"CONNECT":
-        match = grammar.authority.fullmatch(target)
-        if match is None or not match[2] or not grammar.is_authority(target):
+        match = authority.fullmatch(target)
+        if match is None or not match[2] or not is_authority(target):
             raise RemoteProtocolError(400, "CONNECT names no host and port", "RFC 9112 3.2.3", row="H-11")
         raise RemoteProtocolError(501, "CONNECT is not served here", "RFC 9110 9.3.6", row="V-16")
     if target[:1] == b"/":
@@ -246,30 +284,13 @@ def check_target(method: bytes, target: bytes) -> bytes | None:
         if method == b"OPTIONS":
             return None
         raise RemoteProtocolError(400, "the target * goes with OPTIONS only", "RFC 9112 3.2.4", row="H-11")
-    match = grammar.absolute_form.fullmatch(target)
-    if match is None or not grammar.is_authority(match[1]):
+    match = absolute_uri.fullmatch(target)
+    if match is None or not is_authority(match[1]):
         raise RemoteProtocolError(
             400, "the request target is neither a path nor an absolute URI", "RFC 9112 3.2", row="H-11"
         )
     return match[1]
 
-
-def split_target(target: bytes) -> tuple[str, str]:
-    """The path and the query of a target, still percent-encoded; ``*`` is a path of its own."""
-    if target[:1] != b"/" and (match := grammar.absolute_form.fullmatch(target)) is not None:
-        target = match[2] or b"/"
-        if target[:1] == b"?":
-            target = b"/" + target
-    path, _, query = target.partition(b"?")
-    return path.decode("ascii"), query.decode("ascii")
-
-
-REASON_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus} | {
-    413: b"Content Too Large",
-    414: b"URI Too Long",
-    416: b"Range Not Satisfiable",
-    422: b"Unprocessable Content",
-}
 
 #: RFC 9112 4: the blank behind the code stands there even without a phrase (ledger H-27).
 STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, REASON_PHRASES.get(status, b"")) for status in range(100, 600)}

@@ -7,19 +7,10 @@ that carry the reason, the clause and the row, and what the response says about 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import Enum
 
+from ..core.persistence import ASKED_BY_US, ConnectionField, Persistence
 from ..core.reasons import CloseReason, KeepReason
-
-
-class ConnectionField(Enum):
-    """What the response says about the connection."""
-
-    NOTHING = ""
-    CLOSE = "Connection: close"
-    KEEP_ALIVE = "Connection: keep-alive"
-    UPGRADE = "Connection: upgrade"
 
 
 class UnreadBody(Enum):
@@ -31,36 +22,6 @@ class UnreadBody(Enum):
     OPEN = "of unknown length, and the application is reading"
     REFUSED = "of unknown length, and nobody is reading"
     EXPECTED = "withheld by the client until invited"
-
-
-@dataclass(frozen=True, slots=True)
-class Persistence:
-    """
-    A decision about the connection.
-
-    :ivar keep: whether it stays open after this exchange.
-    :ivar reason: a `KeepReason` or a `CloseReason`.
-    :ivar clause: the rule, by RFC and section.
-    :ivar row: the ledger row that decided.
-    :ivar signal: what the response says.
-    :ivar detail: in whose words, where a hook changed the decision.
-    """
-
-    keep: bool
-    reason: KeepReason | CloseReason
-    clause: str
-    row: str
-    signal: ConnectionField = ConnectionField.NOTHING
-    detail: str = ""
-
-    def close(self, detail: str = "") -> Persistence:
-        """The decision to close instead, because this side asks for it (ledger D1-06)."""
-        return replace(ASKED_BY_US, detail=detail)
-
-    def __str__(self) -> str:
-        verdict = "keep" if self.keep else "close"
-        text = f"{verdict}: {self.reason.name} ({self.clause}; {self.row})"
-        return f"{text}: {self.detail}" if self.detail else text
 
 
 def _close(
@@ -81,7 +42,6 @@ _REST = "RFC 9112 9.3"
 ABORTED = _close(_R.APPLICATION_ABORT, "D1-02", signal=ConnectionField.NOTHING)
 SWITCHED = _keep(_K.SWITCHED, "D1-03", "RFC 9110 7.8", ConnectionField.UPGRADE)
 DRAINING = _close(_R.DRAINING, "D1-04")
-ASKED_BY_US = _close(_R.CLOSE_REQUESTED.by_us(), "D1-06", "RFC 9112 9.6")
 NOT_PERSISTENT = _close(_R.NOT_PERSISTENT, "P-07")
 HALF_CLOSED = _close(_R.PEER_HALF_CLOSED, "D1-28")
 OVERRUN = _close(_R.APPLICATION_ABORT, "D4-16", signal=ConnectionField.NOTHING)
@@ -112,7 +72,7 @@ _LIMITS = {reason: _close(reason, "D1-05") for reason in (_R.MAX_REQUESTS, _R.MA
 
 def refused(reason: CloseReason) -> Persistence:
     """The decision after a protocol error or a time-out (D1-01)."""
-    return _close(reason, "D1-01")
+    return Persistence(False, reason, reason.clause, "D1-01", ConnectionField.CLOSE, fault=True)
 
 
 def decide(

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core.errors import RemoteProtocolError
-from ..core.headers import Headers
-from .expectation import Expected
-from .framing import NO_BODY, Framing
+from ..core import exchange as core_exchange
+from ..core.headers import NO_HEADERS, Headers
 from .messages import RequestFields, RequestHead
-from .persistence import Persistence
-from .readers import NO_TRAILERS, BodyReader
+from .readers import BodyReader
 from .states import Answer, Body, Expectation
 from .writers import BodyWriter
 
@@ -23,71 +20,36 @@ from .writers import BodyWriter
 _AWAITED, _STREAMING = Answer.AWAITED, Answer.STREAMING
 
 
-class Exchange:
+class Exchange(core_exchange.Exchange):
     """
-    A request and what becomes of it.
+    A request and what becomes of it, over HTTP/1.
 
     Written to by its `server.ServerConnection` alone, but for `owner`, `started`, `responded`, `ended` and `flowing`.
     """
 
-    # Class attributes are the initial values: an ordinary exchange sets few of them. Those that every exchange is asked
-    # for are set at once: an instance's own are found faster.
-
-    #: How the request body ends.
-    framing: Framing = NO_BODY
+    head: RequestHead
     #: Who takes the request body.
     body: Body = Body.ABSENT
     #: The 100-continue handshake.
     handshake: Expectation = Expectation.NONE
-    #: Whether time decided that handshake, since the application did not.
-    overdue: bool = False
     #: How far the response is.
     answer: Answer
     #: Whether the application can take bytes of the body now.
     flowing: bool = False
     reader: BodyReader | None = None
     writer: BodyWriter | None = None
-    #: The final status, once decided.
-    status: int | None = None
-    #: How the response ends, once decided; None for one that was handed over whole: by its length.
-    response_framing: Framing | None = None
-    #: What becomes of the connection, once decided.
-    persistence: Persistence | None = None
-    #: Why the connection answered by itself.
-    error: RemoteProtocolError | None = None
-    #: Bytes of the response body handed over.
-    bytes_sent: int = 0
     #: Output that waits for earlier responses; None: it goes out directly.
     held: list[bytes] | None
     #: Whatever the connection's owner keeps with it.
     owner: Any
-    #: When the owner saw it, by the owner's clock.
-    started: float = 0.0
-    #: When the head of its response was made, by the same clock; 0 for a response that was handed over whole.
-    responded: float
-    #: When nothing more was to be written for it, by the same clock.
-    ended: float = 0.0
-    #: Requests of its connection that were in service when it was taken up, itself included.
-    depth: int
 
     def __init__(self, number: int, head: RequestHead) -> None:
-        #: 1 for the first request of its connection.
         self.number = number
         self.head = head
         self.answer = _AWAITED
         self.held = self.owner = None
         self.responded = 0.0
         self.depth = 1
-
-    @property
-    def method(self) -> bytes:
-        """The method; empty where the request line could not be read."""
-        return self.head.method
-
-    @property
-    def target(self) -> bytes:
-        """The target as it came."""
-        return self.head.target
 
     @property
     def http11(self) -> bool:
@@ -100,21 +62,9 @@ class Exchange:
         return self.head.fields
 
     @property
-    def headers(self) -> Headers:
-        """The fields that the application sees."""
-        fields = self.head.fields
-        return NO_TRAILERS if fields is None else fields.headers
-
-    @property
-    def trailers(self) -> Headers:
+    def trailers(self) -> Headers:  # type: ignore[override]
         """The trailer section of a complete body."""
-        return NO_TRAILERS if self.reader is None else self.reader.trailers
-
-    @property
-    def expected(self) -> Expected | None:
-        """What the client expected before it sends the body."""
-        fields = self.head.fields
-        return None if fields is None else fields.expected
+        return NO_HEADERS if self.reader is None else self.reader.trailers
 
     @property
     def answered(self) -> bool:
@@ -125,9 +75,6 @@ class Exchange:
     def over(self) -> bool:
         """Whether nothing more will be written."""
         return self.answer is not _AWAITED and self.answer is not _STREAMING
-
-    def __repr__(self) -> str:
-        return f"<Exchange {self.number} {self.method!r} {self.target!r} {self.answer.name}>"
 
 
 class Pipeline:

@@ -11,10 +11,10 @@ from typing import Protocol
 
 from ..config import Limits
 from ..core.errors import BodyTooLarge, RemoteProtocolError
-from ..core.headers import FORBIDDEN_TRAILERS, Headers
+from ..core.framing import Delimiter, Framing
+from ..core.headers import FORBIDDEN_TRAILERS, NO_HEADERS, Headers
 from . import grammar
 from .buffer import ReceiveBuffer
-from .framing import Delimiter, Framing
 
 
 class FieldSectionReader:
@@ -24,13 +24,14 @@ class FieldSectionReader:
     :raises RemoteProtocolError: 431 for a section beyond its limits, 400 for a line that is no field.
     """
 
-    __slots__ = ("_count", "_kind", "_max_bytes", "_max_fields", "_pairs", "_row", "_size")
+    __slots__ = ("_kind", "_max_bytes", "_max_fields", "_pairs", "_row", "_size", "_trailers")
 
-    def __init__(self, kind: str, max_bytes: int, max_fields: int, row: str) -> None:
+    def __init__(self, kind: str, max_bytes: int, max_fields: int, row: str = "", *, trailers: bool = False) -> None:
         self._kind = kind
         self._max_bytes = max_bytes
         self._max_fields = max_fields
         self._row = row
+        self._trailers = trailers
         self._pairs: list[tuple[bytes, bytes]] = []
         self._size = 0
 
@@ -46,9 +47,7 @@ class FieldSectionReader:
                 raise self._too_large(f"larger than {self._max_bytes} bytes")
             match = grammar.field_line.fullmatch(line)
             if match is None:
-                raise RemoteProtocolError(
-                    400, f"a line of the {self._kind} is no header field", "RFC 9112 5", row=self._row
-                )
+                raise self._fault(400, f"a line of the {self._kind} is no header field", "RFC 9112 5", self._row)
             if self._max_fields and len(self._pairs) == self._max_fields:
                 raise self._too_large(f"longer than {self._max_fields} fields")
             self._pairs.append((match[1], match[2].strip(b" \t")))
@@ -59,7 +58,10 @@ class FieldSectionReader:
         return None
 
     def _too_large(self, how: str) -> RemoteProtocolError:
-        return RemoteProtocolError(431, f"the {self._kind} is {how}", "RFC 6585 5", row=self._row or "H-26")
+        return self._fault(431, f"the {self._kind} is {how}", "RFC 6585 5", self._row or "H-26")
+
+    def _fault(self, status: int, message: str, clause: str, row: str) -> RemoteProtocolError:
+        return RemoteProtocolError(status, message, clause, row=row, breaks_response=not self._trailers)
 
 
 class BodyReader(Protocol):
@@ -85,14 +87,11 @@ class BodyReader(Protocol):
         """Bytes of the body still to come, None where they cannot be known."""
 
 
-NO_TRAILERS = Headers()
-
-
 class LengthReader:
     """A body of known length (RFC 9112 6.3 (6))."""
 
     __slots__ = ("rest",)
-    trailers = NO_TRAILERS
+    trailers = NO_HEADERS
 
     def __init__(self, length: int) -> None:
         self.rest = length
@@ -112,7 +111,7 @@ class CloseReader:
     """A response body that ends when the connection does (RFC 9112 6.3 (8)); whoever sees the end sets `complete`."""
 
     __slots__ = ("complete",)
-    trailers = NO_TRAILERS
+    trailers = NO_HEADERS
     rest = None
 
     def __init__(self) -> None:
@@ -147,7 +146,7 @@ class ChunkedReader:
 
     def __init__(self, limits: Limits, max_body: int = 0, retry_after: int = 0) -> None:
         self.complete = False
-        self.trailers = NO_TRAILERS
+        self.trailers = NO_HEADERS
         self._limits = limits
         self._max_body = max_body
         self._retry_after = retry_after
@@ -219,7 +218,7 @@ class ChunkedReader:
         buffer.move_to(end)
         if not self._chunk:
             self._section = FieldSectionReader(
-                "trailer section", limits.maxTrailerBytes, limits.maxTrailerFields, "D2-26"
+                "trailer section", limits.maxTrailerBytes, limits.maxTrailerFields, "D2-26", trailers=True
             )
         return True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from .framing import Delimiter, Framing
+from ..core.framing import Delimiter, Framing
 
 
 class BodyWriter(Protocol):

@@ -19,11 +19,11 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IAddress
 from zope.interface import implementer
 
+from ..core.expectation import ABSENT
+from ..core.framing import Delimiter
+from ..core.persistence import Persistence
 from ..core.reasons import CloseReason
-from ..http1.expectation import ABSENT
-from ..http1.framing import Delimiter
 from ..http1.messages import RequestHead
-from ..http1.persistence import Persistence
 from ..http1.pipeline import Exchange
 from ..interfaces import IConnectionObserver
 from .watched import Connection, OpenConnections

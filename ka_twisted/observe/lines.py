@@ -13,9 +13,9 @@ import re
 import time
 from typing import Protocol
 
+from ..core.persistence import Persistence
 from ..core.reasons import CloseReason
 from ..http1.messages import RequestFields, RequestHead
-from ..http1.persistence import Persistence
 from ..http1.pipeline import Exchange
 
 #: What a quoted value cannot hold: quotes, backslashes, controls, bytes of no stated meaning.

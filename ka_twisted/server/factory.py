@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from ..config import Limits, Policy, TcpKeepAlive, Timeouts
 from ..core.deadlines import Deadline
@@ -18,7 +19,7 @@ from ..core.errors import RemoteProtocolError
 from ..core.reasons import CloseReason
 from ..http1.caches import ServerCaches
 from ..http1.pipeline import Exchange
-from ..interfaces import IConnectionObserver
+from ..interfaces import IConnectionObserver, IConnectionRegistry
 from ..net.output import checkTcpKeepAlive
 from .protocol import KeepAliveProtocol
 from .request import Request
@@ -28,6 +29,7 @@ from .upgrade import UpgradeHandler
 Handler = Callable[[Request], Any]
 
 
+@implementer(IConnectionRegistry)
 class KeepAliveFactory(Factory):
     """
     Makes a `KeepAliveProtocol` for every connection. Listen with it on any Twisted endpoint.
@@ -83,11 +85,11 @@ class KeepAliveFactory(Factory):
         #: Whether decisions about persistence are to be shown to the protocol.
         self.reviews = protocol.persistenceDecided is not KeepAliveProtocol.persistenceDecided
         self.clock = reactor
-        self.now = reactor.seconds
+        self.now = self.seconds = reactor.seconds
         self.alarms = AlarmClock(reactor)
         self.terms = ServerCaches(self.limits, self.policy, self.timeouts)
         #: Seconds for each deadline that the peer can owe.
-        self.seconds: Mapping[Deadline | None, float] = {
+        self.deadlineSeconds: Mapping[Deadline | None, float] = {
             None: 0.0,
             Deadline.FIRST_REQUEST: self.timeouts.first,
             Deadline.IDLE: self.timeouts.idle,

@@ -20,13 +20,14 @@ from zope.interface import implementer
 from ..config import TcpKeepAlive
 from ..core.deadlines import Deadline
 from ..core.errors import LocalProtocolError
+from ..core.framing import Delimiter
+from ..core.persistence import Persistence
 from ..core.reasons import CloseReason
 from ..http1.events import BodyComplete, BodyFailed, BodyReceived, Event, ExchangeCancelled, RequestRefused, ResponseDue
-from ..http1.framing import Delimiter
-from ..http1.persistence import Persistence
 from ..http1.pipeline import Exchange
 from ..http1.server import ServerConnection
 from ..http1.states import Body, Reading
+from ..interfaces import IConnection, IConnectionRegistry
 from ..net.alarms import Pace, Watch
 from ..net.closing import SendingWatch, StagedClose
 from ..net.output import OutputStream, SocketOutput, isTcp, outlet, setTcpKeepAlive
@@ -50,7 +51,7 @@ _RECEIVE = 98304
 _SEND_NOW = 16384
 
 
-@implementer(IHalfCloseableProtocol)
+@implementer(IHalfCloseableProtocol, IConnection)
 class KeepAliveProtocol(Protocol):
     """
     A connection. Subclass it to see its decisions and to change them; give the class to `KeepAliveFactory`.
@@ -178,6 +179,21 @@ class KeepAliveProtocol(Protocol):
         """Switch the kernel's keep-alive probes of this connection on, with these figures, or off (ledger T-02)."""
         if isTcp(self.transport):
             setTcpKeepAlive(self.transport, setting)
+
+    @property
+    def version(self) -> str:
+        """The major version of HTTP that it speaks."""
+        return "1"
+
+    @property
+    def exchanges(self) -> tuple[Exchange, ...]:
+        """The exchanges in service, oldest first."""
+        return self.core.exchanges
+
+    @property
+    def registry(self) -> IConnectionRegistry:
+        """The connections that it is one of."""
+        return self.factory
 
     # What the transport tells.
 
@@ -366,7 +382,7 @@ class KeepAliveProtocol(Protocol):
             self._owe(deadline, now)
 
     def _owe(self, deadline: Deadline | None, now: float) -> None:
-        seconds = self.factory.seconds[deadline]
+        seconds = self.factory.deadlineSeconds[deadline]
         self.watch.await_(deadline, now + seconds if seconds else inf)
 
     def _bodyPace(self) -> Pace:

@@ -8,12 +8,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 
 from ..core.errors import LocalProtocolError
+from ..core.expectation import Expected
+from ..core.framing import Framing
 from ..core.headers import FieldsInput, Headers, response_fields
+from ..core.persistence import Persistence
+from ..core.targets import split_target
 from ..http1 import persistence
-from ..http1.expectation import Expected
-from ..http1.framing import Framing
-from ..http1.messages import check_target, split_target
-from ..http1.persistence import Persistence
+from ..http1.messages import check_target
 from ..http1.pipeline import Exchange
 from .body import RequestBody
 

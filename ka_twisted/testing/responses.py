@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..config import Limits
-from ..core.headers import Headers
+from ..core.framing import Delimiter, Framing
+from ..core.headers import NO_HEADERS, Headers
 from ..http1.buffer import ReceiveBuffer
-from ..http1.framing import Delimiter, Framing
 from ..http1.messages import ResponseHead, parse_response_head
-from ..http1.readers import NO_TRAILERS, body_reader
+from ..http1.readers import body_reader
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class ParsedResponse:
     status: int
     headers: Headers
     body: bytes
-    trailers: Headers = NO_TRAILERS
+    trailers: Headers = NO_HEADERS
     minor: int = 1
     complete: bool = True
 

@@ -12,11 +12,10 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
+from ..core.exchange import Exchange
 from ..core.reasons import CloseReason
-from ..http1.pipeline import Exchange
-from ..interfaces import IConnectionObserver
+from ..interfaces import IConnection, IConnectionObserver
 from ..server.factory import Handler, KeepAliveFactory
-from ..server.protocol import KeepAliveProtocol
 from .client import MemoryClient
 from .transport import MemoryTransport
 
@@ -29,14 +28,14 @@ class _Record:
         self.reasons: dict[int, CloseReason] = {}
         self.methods: dict[int, dict[int, bytes]] = {}
 
-    def connectionOpened(self, connection: KeepAliveProtocol) -> None:
+    def connectionOpened(self, connection: IConnection) -> None:
         """See `IConnectionObserver`."""
 
-    def exchangeFinished(self, connection: KeepAliveProtocol, exchange: Exchange) -> None:
+    def exchangeFinished(self, connection: IConnection, exchange: Exchange) -> None:
         """See `IConnectionObserver`."""
         self.methods.setdefault(connection.id, {})[exchange.number] = exchange.method
 
-    def connectionClosed(self, connection: KeepAliveProtocol, reason: CloseReason) -> None:
+    def connectionClosed(self, connection: IConnection, reason: CloseReason) -> None:
         """See `IConnectionObserver`."""
         self.reasons[connection.id] = reason
 
@@ -90,11 +89,15 @@ class MemoryServer:
         transport = MemoryTransport(self.clock, client, host)
         protocol = self.factory.buildProtocol(client)
         transport.protocol = protocol
-        number = protocol.id
-        connected = MemoryClient(protocol, transport, settle=self.settle, methods=lambda: self.methods.get(number, {}))
+        connected = MemoryClient(protocol, transport, settle=self.settle, methods=lambda: self._methodsOf(protocol))
         protocol.makeConnection(transport)
         self.settle()
         return connected
+
+    def _methodsOf(self, connection: IConnection) -> dict[int, bytes]:
+        """The methods of the requests on a connection, by their numbers."""
+        inService = {exchange.number: exchange.method for exchange in connection.exchanges}
+        return {**self.methods.get(connection.id, {}), **inService}
 
     def advance(self, seconds: float) -> None:
         """Let time pass; what is due on the way is called when it is due."""

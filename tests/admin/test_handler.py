@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
 from ka_twisted.admin import LocalView, about
-from ka_twisted.interfaces import IServerView
+from ka_twisted.admin.interfaces import IServerView
 from ka_twisted.observe.counts import Counts
 from tests.admin.running import Operated, Running
 from tests.admin.test_guard import ask

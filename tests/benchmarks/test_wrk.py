@@ -25,7 +25,7 @@ Transfer/sec:      4.40MB
 
 
 def test_the_rate_is_read() -> None:
-    assert wrk.parse(_PRINTED) == Load(40442.52, 0)
+    assert wrk.parse(_PRINTED) == Load(40442.52, 0, 121391)
 
 
 def test_failures_are_counted() -> None:

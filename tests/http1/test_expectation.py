@@ -7,9 +7,10 @@ import pytest
 from ka_twisted.config import Limits
 from ka_twisted.core.deadlines import Deadline
 from ka_twisted.core.errors import LocalProtocolError
+from ka_twisted.core.framing import NO_BODY
 from ka_twisted.http1.events import BodyComplete
 from ka_twisted.http1.expectation import decide
-from ka_twisted.http1.framing import NO_BODY, decide_request
+from ka_twisted.http1.framing import decide_request
 from ka_twisted.http1.states import Body, Expectation
 from tests.http1.driving import GET, Wire, at_once, chunked, cuts, get, later, post, run, when_read
 
@@ -39,8 +40,8 @@ def invited(wire: Wire) -> bool:
 @pytest.mark.parametrize(("field", "body"), BODIES)
 def test_without_the_field_there_is_never_a_100(method: str, field: str, body: bytes) -> None:
     wire = run(get("/", field, method=method), when_read)
-    assert wire.exchange.expected is not None
-    assert wire.exchange.expected.row == "D3-01"
+    assert wire.exchange.head.expected is not None
+    assert wire.exchange.head.expected.row == "D3-01"
     assert wire.core.expecting() is None
     wire.send(body)
     assert wire.statuses == [200]
@@ -58,8 +59,8 @@ def test_without_the_field_there_is_never_a_100(method: str, field: str, body: b
 )
 def test_the_field_of_an_http10_request_is_ignored(request: pytest.FixtureRequest, field: str) -> None:
     wire = run(get("/", "Content-Length: 5", field, method="PUT", minor=0), when_read)
-    assert wire.exchange.expected is not None
-    assert wire.exchange.expected.row == request.node.callspec.id[:5]
+    assert wire.exchange.head.expected is not None
+    assert wire.exchange.head.expected.row == request.node.callspec.id[:5]
     assert wire.exchange.handshake is Expectation.NONE
     wire.send(b"hello")
     assert wire.statuses == [200]
@@ -136,8 +137,8 @@ def test_d3_06_a_long_rest_closes() -> None:
 @pytest.mark.parametrize("length", [[], ["Content-Length: 0"]], ids=["none", "zero"])
 def test_d3_07_without_a_body_there_is_no_100(length: list[str]) -> None:
     wire = run(get("/", EXPECT, *length), later)
-    assert wire.exchange.expected is not None
-    assert wire.exchange.expected.row == "D3-07"
+    assert wire.exchange.head.expected is not None
+    assert wire.exchange.head.expected.row == "D3-07"
     assert wire.core.expecting() is None
     wire.core.accept(wire.exchange)
     wire.answer().turn()

@@ -8,7 +8,8 @@ import pytest
 
 from ka_twisted.config import Limits, Policy
 from ka_twisted.core.errors import LocalProtocolError, RemoteProtocolError
-from ka_twisted.http1.framing import Delimiter, decide_request, decide_response
+from ka_twisted.core.framing import Delimiter
+from ka_twisted.http1.framing import decide_request, decide_response
 from tests.http1.driving import GET, Wire, at_once, chunked, cuts, get, later, post, run, upload, when_read
 from tests.ledger import case
 

@@ -8,14 +8,9 @@ import pytest
 
 from ka_twisted.config import Limits, Policy
 from ka_twisted.core.errors import LocalProtocolError, RemoteProtocolError
-from ka_twisted.http1.messages import (
-    REASON_PHRASES,
-    STATUS_LINES,
-    check_target,
-    parse_response_head,
-    read_fields,
-    split_target,
-)
+from ka_twisted.core.semantics import REASON_PHRASES
+from ka_twisted.core.targets import split_target
+from ka_twisted.http1.messages import STATUS_LINES, check_target, parse_response_head, read_fields
 from tests.http1.driving import GET, Wire, cut_at_random, cuts, get, later, run
 
 HOST = b"Host: a\r\n\r\n"

@@ -11,9 +11,10 @@ from ka_twisted.config import Limits, Policy, Timeouts
 from ka_twisted.core.deadlines import Deadline
 from ka_twisted.core.errors import RemoteProtocolError
 from ka_twisted.core.headers import NO_FIELDS
+from ka_twisted.core.persistence import ConnectionField, Persistence
 from ka_twisted.core.reasons import CloseReason, KeepReason
 from ka_twisted.http1 import persistence
-from ka_twisted.http1.persistence import ConnectionField, Persistence, UnreadBody
+from ka_twisted.http1.persistence import UnreadBody
 from ka_twisted.http1.pipeline import Exchange
 from tests.http1.driving import GET, GET_10, Wire, at_once, chunked, cuts, get, later, post, run, upload, when_read
 from tests.ledger import case

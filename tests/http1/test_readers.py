@@ -6,8 +6,8 @@ import pytest
 
 from ka_twisted.config import Limits
 from ka_twisted.core.errors import RemoteProtocolError
+from ka_twisted.core.framing import Delimiter, Framing
 from ka_twisted.http1.buffer import ReceiveBuffer
-from ka_twisted.http1.framing import Delimiter, Framing
 from ka_twisted.http1.readers import (
     BodyReader,
     ChunkedReader,

@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from ka_twisted import CloseReason, KeepAliveProtocol, Request, Response
-from ka_twisted.http1.pipeline import Exchange
-from ka_twisted.interfaces import IConnectionObserver
+from ka_twisted.core.exchange import Exchange
+from ka_twisted.interfaces import IConnection, IConnectionObserver
 from ka_twisted.testing.memory import MemoryClient, MemoryServer
 
 #: More than a stalled reader's transport takes before it holds its producer back.
@@ -60,14 +60,14 @@ class Observer:
         self.reasons: list[CloseReason] = []
         self.exchanges: list[Exchange] = []
 
-    def connectionOpened(self, connection: KeepAliveProtocol) -> None:
+    def connectionOpened(self, connection: IConnection) -> None:
         self.told.append(("opened", connection.id))
 
-    def exchangeFinished(self, connection: KeepAliveProtocol, exchange: Exchange) -> None:
+    def exchangeFinished(self, connection: IConnection, exchange: Exchange) -> None:
         self.exchanges.append(exchange)
         self.told.append(("finished", connection.id, exchange.number))
 
-    def connectionClosed(self, connection: KeepAliveProtocol, reason: CloseReason) -> None:
+    def connectionClosed(self, connection: IConnection, reason: CloseReason) -> None:
         self.reasons.append(reason)
         self.told.append(("closed", connection.id, reason.name))
 

@@ -7,8 +7,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from zope.interface.verify import verifyObject
 
+from ka_twisted.admin.interfaces import IServerView
 from ka_twisted.config import Limits, Timeouts
-from ka_twisted.interfaces import IServerView
 from ka_twisted.observe.counts import Counts
 from ka_twisted.service.configuration.values import Admin, Configuration, Listener
 from ka_twisted.service.workers.aggregate import Aggregate, WorkersView

@@ -13,7 +13,7 @@ from ..configuration.values import Admin
 from .ports import Openings, Ports
 
 if TYPE_CHECKING:
-    from ...interfaces import IServerView
+    from ...admin.interfaces import IServerView
 
 #: Seconds for what the operator is being told when everything ends; a live page never ends by itself.
 _FAREWELL = 0.5

@@ -27,7 +27,7 @@ from .reload import RECOVERABLE, Reloader
 from .signals import OperatorSignals, StopSignals
 
 if TYPE_CHECKING:
-    from ...interfaces import IServerView
+    from ...admin.interfaces import IServerView
 
 SERVING, RELOADING, DRAINING = "serving", "reloading", "draining"
 #: Seconds for which clients are told that their connections end, before idle ones are closed: a request that is under

@@ -19,7 +19,7 @@ from .lifecycle import GRACE, QUEUED, LifeCycle
 from .reload import RECOVERABLE, CertificateWatch
 
 if TYPE_CHECKING:
-    from ...interfaces import IServerView
+    from ...admin.interfaces import IServerView
 
 
 class KeepAliveService(LifeCycle):

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ...interfaces import IServerView
+from ...admin.interfaces import IServerView
 from ...observe.counts import Counts
 from ..configuration.values import Configuration
 from ..running.generation import metrics

@@ -27,7 +27,7 @@ from .process import READY_WITHIN, WorkerFailed, WorkerProcess
 from .worker import LOOKS
 
 if TYPE_CHECKING:
-    from ...interfaces import IServerView
+    from ...admin.interfaces import IServerView
 
 #: Seconds until a worker that died is replaced: at first, and at last, when one after the other dies.
 SOON, LATE = 0.1, 30.0
