@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
+from ...net.private import adoptedPort, neverShutDown
 from ..applications.loading import oneLine
 
 #: Pairs of a text for people and the endpoint itself.
@@ -136,9 +137,9 @@ def adopt(reactor: Any, descriptor: int, factory: Any) -> IListeningPort:
     if family != socket.AF_UNIX:
         port: IListeningPort = reactor.adoptStreamPort(descriptor, family, factory)
         return port
-    lent: Any = _lentPort(reactor)._fromListeningDescriptor(reactor, descriptor, factory)
+    lent = adoptedPort(_lentPort(reactor), reactor, descriptor, factory)
     lent.startListening()
-    return lent  # type: ignore[no-any-return]
+    return lent
 
 
 def _lentPort(reactor: Any) -> Any:
@@ -159,7 +160,7 @@ def _lentPort(reactor: Any) -> Any:
             self._preexistingSocket = None
             self.fileno = self.socket.fileno
             self.numberAccepts = 100
-            self._shouldShutdown = False
+            neverShutDown(self)
             self.connected = True
             self.startReading()
 

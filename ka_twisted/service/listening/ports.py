@@ -20,6 +20,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ...net.private import neverShutDown
 from ..workers.balance import Share
 from .backlog import turnAway
 from .binding import ListenError, adopt, closeNow, describeAddress, describeFailure, listenNow, storeName
@@ -211,7 +212,7 @@ class Ports:
             if "backlog=" not in opening.text and not opening.lent:
                 port.socket.listen(BACKLOG)
             # Others may have the socket as well, to whom a shutdown would happen too.
-            port._shouldShutdown = False
+            neverShutDown(port)
             if self._share is not None:
                 self._share.govern(port)
 

@@ -18,6 +18,7 @@ from ...config import Tls
 from ...core.reasons import CloseReason
 from ...server.factory import Handler, KeepAliveFactory
 from ...server.protocol import KeepAliveProtocol
+from ...server.secured import HTTP1_PROTOCOLS, TLS_REQUIRED
 from ..applications.loading import ApplicationError, oneLine
 from ..applications.sites import handlerOf
 from ..configuration.values import Configuration, Listener
@@ -145,7 +146,9 @@ class Generation:
         seconds = self.configuration.timeouts.handshake
         failed = self._instruments.handshakeFailed
         if listener.tls is not None:
-            factory = self.contexts[listener.tls].wrap(factory, seconds=seconds, reactor=self._reactor, failed=failed)
+            factory = self.contexts[listener.tls].wrap(
+                factory, seconds=seconds, reactor=self._reactor, failed=failed, plainAnswer=TLS_REQUIRED
+            )
         if listener.proxies:
             from ...net.proxied import ProxiedFactory
 
@@ -236,7 +239,7 @@ class Generation:
         except ImportError as error:
             raise ConfigurationError("TLS needs the extra ka_twisted[tls]") from error
         with _tlsErrors():
-            return {tls: TlsContexts(tls) for tls in wanted}
+            return {tls: TlsContexts(tls, HTTP1_PROTOCOLS) for tls in wanted}
 
 
 @contextmanager
