@@ -114,7 +114,7 @@ def test_while_nobody_watches_it_is_hardly_looked_at() -> None:
     watch = Watch(it)
     it.advance(2)
     view.looks.clear()
-    watch.client.disconnect()
+    watch.client.reset()
     it.advance(60)
     assert view.looks.count("counts") <= 1 + 60 / SELDOM
     assert view.looks.count("connections") <= 1
@@ -143,7 +143,7 @@ def test_a_timer_that_is_early_makes_no_difference() -> None:
 
 def test_who_comes_back_is_told_at_once() -> None:
     it = Operated()
-    Watch(it).client.disconnect()
+    Watch(it).client.reset()
     it.advance(2)
     it.users.connect().send(GET)
     again = Watch(it)

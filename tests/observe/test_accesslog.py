@@ -147,7 +147,7 @@ def test_a_request_without_a_response_has_no_status(logged: Callable[..., Logged
     it = logged("combined", lambda request: Deferred())
     client = it.server.connect()
     client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    client.disconnect()
+    client.reset()
     assert it.lines()[0].endswith('"GET / HTTP/1.1" - - "-" "-"')
 
 

@@ -196,7 +196,7 @@ def test_what_is_no_request_line_has_no_method() -> None:
 
 def test_a_request_without_a_response_has_no_status_and_no_decision() -> None:
     it = Logged(silent)
-    it.connect(GET).disconnect()
+    it.connect(GET).reset()
     (request,) = it.closed()[0]["latest"]
     assert (request["status"], request["persistence"]) == (None, None)
 
@@ -280,7 +280,7 @@ def test_an_open_connection_tells_what_it_has_done_and_is_doing() -> None:
         (2, "/a", None, 2)
     ]
     assert numbers(old) == []
-    client.disconnect()
+    client.reset()
     assert numbers(it.closed()[0]) == [1, 3, 2]
     assert [told["connection"] for told in it.open()] == [1]
 

@@ -113,5 +113,5 @@ def test_a_body_that_comes_uninvited_leaves_time_nothing_to_decide() -> None:
     client.send(EXPECTING)
     client.send(b"hello")
     server.advance(2)
-    client.disconnect()
+    client.reset()
     assert [exchange.overdue for exchange in exchanges(server)] == [False]

@@ -308,7 +308,7 @@ def test_an_expectation_that_time_decided_is_a_timer_that_fired() -> None:
     measured = Measured(silent, timeouts=Timeouts(expectation=1))
     client = measured.connect(EXPECTING)
     measured.server.advance(2)
-    client.disconnect()
+    client.reset()
     assert measured.some("timers_fired_total") == {("expectation",): 1}
 
 
@@ -327,7 +327,7 @@ def test_requests_are_counted_by_method_and_class() -> None:
 
 def test_a_request_without_a_response_has_no_class() -> None:
     measured = Measured(silent)
-    measured.connect(GET).disconnect()
+    measured.connect(GET).reset()
     assert measured.some("requests_total") == {("GET", "none"): 1}
     assert measured.one("time_to_first_byte_seconds_count") == 0
 

@@ -333,6 +333,7 @@ def test_a_shutdown_can_be_announced_first_and_then_closes_connections_with_thei
     assert [response.status for response in later.responses] == [200, 200]
     assert not idle.ended
     drain(server)
+    server.settle()
     assert idle.ended
 
 
@@ -344,6 +345,7 @@ def test_idle_connections_are_closed_at_once_and_silently(data: bytes) -> None:
     client.send(data)
     sent = client.received
     drained = drain(server)
+    server.settle()
     assert client.ended
     assert client.received == sent
     assert client.closeReason == CloseReason.DRAINING

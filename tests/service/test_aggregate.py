@@ -19,7 +19,7 @@ def counted(opened: int, open_: int) -> dict[str, Any]:
     return Counts({CONNECTIONS_OPENED: {(): opened}, CONNECTIONS: {("idle",): open_}}).toJson()
 
 
-def story(number: int, pid: int, age: float, duration: float = 0.1, second: int = 0) -> dict[str, Any]:
+def record(number: int, pid: int, age: float, duration: float = 0.1, second: int = 0) -> dict[str, Any]:
     return {
         "connection": number,
         "pid": pid,
@@ -38,7 +38,7 @@ class Worker:
         self.isReady, self.isLeaving = True, False
         self.openConnections = self.accepted = 7
         self.counts: Any = None
-        self.stories: list[Any] = []
+        self.records: list[Any] = []
         self.answers = answers
         self.asked: list[tuple[Any, ...]] = []
 
@@ -127,12 +127,12 @@ def test_the_supervisor_counts_workers_that_die() -> None:
 
 
 def test_connections_are_merged_and_the_gone_have_left_their_stories() -> None:
-    first = Worker(1, connections={"open": [story(1, 1, 5)], "closed": [story(2, 1, 5, second=9)]})
-    second = Worker(2, connections={"open": [story(1, 2, 9)], "closed": [story(2, 2, 1, second=20)]})
-    silent = Worker(3)
+    first = Worker(1, connections={"open": [record(1, 1, 5)], "closed": [record(2, 1, 5, second=9)]})
+    second = Worker(2, connections={"open": [record(1, 2, 9)], "closed": [record(2, 2, 1, second=20)]})
+    passive = Worker(3)
     gone = Worker(4)
-    gone.stories = [story(8, 4, 2, second=16), story(7, 4, 1, second=1)]
-    supervisor = Supervisor(first, second, silent)
+    gone.records = [record(8, 4, 2, second=16), record(7, 4, 1, second=1)]
+    supervisor = Supervisor(first, second, passive)
     supervisor.aggregate.remember(gone)  # type: ignore[arg-type]
     view = WorkersView(supervisor)
     told = result(view.connections(10, 1))
@@ -145,7 +145,7 @@ def test_connections_are_merged_and_the_gone_have_left_their_stories() -> None:
 
 
 def test_of_the_open_ones_the_slowest_and_the_oldest_are_shown() -> None:
-    many = [story(number, 1, age=number, duration=1 / number) for number in range(1, 10)]
+    many = [record(number, 1, age=number, duration=1 / number) for number in range(1, 10)]
     many[3]["inService"] = [{"request": 3, "duration": 60.0}]
     view = WorkersView(Supervisor(Worker(1, connections={"open": many, "closed": []})))
     told = result(view.connections(4))
