@@ -6,7 +6,6 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
 
 from ..net.private import acceptedOn
@@ -63,11 +62,11 @@ class TcpServerTransport(UvloopTransport):
         """The name in the log of the other end."""
         return self.hostname
 
-    def getHost(self) -> IAddress:
+    def getHost(self) -> IPv4Address | IPv6Address:
         """See `ITransport.getHost`."""
         return tcpAddress(self.socket.getsockname())
 
-    def getPeer(self) -> IAddress:
+    def getPeer(self) -> IPv4Address | IPv6Address:
         """See `ITransport.getPeer`."""
         return (IPv4Address if len(self.client) == 2 else IPv6Address)("TCP", *self.client)
 
@@ -90,7 +89,7 @@ class TcpClientTransport(UvloopTransport):
         sock: socket.socket,
         protocol: Any,
         connector: Any,
-        peer: IAddress,
+        peer: IPv4Address | IPv6Address,
         addr: object,
         reactor: TransportReactor,
     ) -> None:
@@ -106,11 +105,11 @@ class TcpClientTransport(UvloopTransport):
         """See `ILoggingContext.logPrefix`."""
         return f"{super().logPrefix()},client"
 
-    def getHost(self) -> IAddress:
+    def getHost(self) -> IPv4Address | IPv6Address:
         """See `ITransport.getHost`."""
         return tcpAddress(self.socket.getsockname())
 
-    def getPeer(self) -> IAddress:
+    def getPeer(self) -> IPv4Address | IPv6Address:
         """See `ITransport.getPeer`."""
         return self._peer
 

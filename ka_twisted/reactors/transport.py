@@ -14,9 +14,9 @@ import struct
 from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.internet.interfaces import (
-    IAddress,
     IConsumer,
     IHalfCloseableDescriptor,
     IHalfCloseableProtocol,
@@ -246,11 +246,11 @@ class UvloopTransport(WritingTransport):
         """See `ITCPTransport.setTcpKeepAlive`."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled)
 
-    def getHost(self) -> IAddress:
+    def getHost(self) -> IPv4Address | IPv6Address:
         """See `ITransport.getHost`."""
         raise NotImplementedError
 
-    def getPeer(self) -> IAddress:
+    def getPeer(self) -> IPv4Address | IPv6Address:
         """See `ITransport.getPeer`."""
         raise NotImplementedError
 

@@ -29,11 +29,11 @@ class UnixServerTransport(TcpServerTransport):
     def _logName(self) -> object:
         return self._localName() if self.server is None else self.hostname
 
-    def getHost(self) -> UNIXAddress:
+    def getHost(self) -> UNIXAddress:  # type: ignore[override]
         """See `ITransport.getHost`."""
         return UNIXAddress(self.socket.getsockname())
 
-    def getPeer(self) -> UNIXAddress:
+    def getPeer(self) -> UNIXAddress:  # type: ignore[override]
         """See `ITransport.getPeer`."""
         return UNIXAddress(self.hostname or None)
 
@@ -53,6 +53,6 @@ class UnixClientTransport(TcpClientTransport):
     getTcpNoDelay = UnixServerTransport.getTcpNoDelay
     setTcpNoDelay = UnixServerTransport.setTcpNoDelay
 
-    def getHost(self) -> UNIXAddress:
+    def getHost(self) -> UNIXAddress:  # type: ignore[override]
         """See `ITransport.getHost`."""
         return UNIXAddress(None)
