@@ -32,8 +32,8 @@ from ..core.headers import NO_HEADERS as NO_TRAILERS
 from ..core.headers import Headers
 from ..core.reasons import CloseReason
 from ..http1.buffer import ReceiveBuffer
+from ..http1.incoming import body_reader
 from ..http1.messages import ResponseHead, parse_response_head
-from ..http1.readers import body_reader
 from ..interfaces import IConnection, IConnectionObserver
 from ..server.factory import Handler, KeepAliveFactory
 from ..server.protocol import KeepAliveProtocol
