@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.errors import LocalProtocolError, RemoteProtocolError
+from ..core.exchange import VERSION_NAMES
 from ..core.framing import Delimiter, Framing
 from ..core.headers import NO_FIELDS, ResponseFields, response_fields
 from ..core.persistence import Persistence
@@ -177,7 +178,7 @@ class _Explanation:
 
     def _due(self, exchange: Exchange) -> int:
         """Bytes that belong to the body for certain: its rest, or a line."""
-        rest = exchange.reader.rest if exchange.reader is not None else None
+        rest = exchange.reader.remaining if exchange.reader is not None else None
         return self._line() if rest is None else rest
 
     def _answered(self, exchange: Exchange) -> dict[str, Any]:
@@ -244,7 +245,7 @@ def _text(data: bytes) -> str:
 
 
 def _requestLine(exchange: Exchange) -> str:
-    return f"{_text(exchange.method)} {_text(exchange.target)} HTTP/1.{int(exchange.http11)}"
+    return f"{_text(exchange.method)} {_text(exchange.target)} {VERSION_NAMES[exchange.version]}"
 
 
 def _meaning(exchange: Exchange) -> dict[str, Any]:

@@ -124,6 +124,11 @@ class RequestHead(NeutralHead):
         """See `core.exchange.RequestHead.wants_trailers`."""
         return self.fields is not None and self.fields.wants_trailers
 
+    @property
+    def retained(self) -> bool:
+        """See `core.exchange.RequestHead.retained`: true of fields that came in one piece."""
+        return self.fields is not None and self.fields.block != b""
+
 
 def read_fields(
     pairs: list[tuple[bytes, bytes]],

@@ -50,7 +50,7 @@ class ExchangeSink:
     def remaining(self) -> int | None:
         """See `Sink.remaining`."""
         writer = self._exchange.writer
-        return 0 if writer is None else writer.rest
+        return 0 if writer is None else writer.remaining
 
     @property
     def clock(self) -> IReactorTime:
