@@ -44,12 +44,18 @@ class Timeouts:
     bodyGrace: float = 30.0
     #: Longest time without progress while a response is being sent.
     write: float = 30.0
+    #: How long a response may be taken slower than `Limits.minSendRate` before the connection is cut; 0: as long as
+    #: the client likes. It is enough for a mobile client that loses its network for a while, as `bodyGrace` is.
+    sendGrace: float = 30.0
     #: How long the application may ponder an expectation before 100 goes out (ledger X-05).
     expectation: float = 1.0
     #: How long the unread rest of a body is read away in order to keep the connection.
     unread: float = 5.0
-    #: How long the peer is listened to after our side was closed; 0: close at once (ledger P-11).
+    #: Longest silence of the peer while it is listened to after our side was closed; 0: close at once (ledger P-11).
+    #: A client that is still sending a refused body reads its response only when it has sent all.
     linger: float = 5.0
+    #: How long the peer is listened to at most, silent or not; 0: as long as it sends. As nginx's `lingering_time`.
+    lingerTotal: float = 30.0
     #: Deadline of a graceful shutdown; 0: as long as it takes.
     drain: float = 30.0
     #: How long a shutdown is announced before it begins: balancers are told that the server is not ready, every
@@ -57,6 +63,10 @@ class Timeouts:
     drainDelay: float = 0.0
     #: For a PROXY header and a TLS handshake, from the accepted connection on.
     handshake: float = 10.0
+    #: For a connection beyond `Limits.maxConnections` to send the request that gets its 503, from the accepted
+    #: connection on; with a PROXY header or TLS before it, for each of them. Short, because it holds a descriptor
+    #: beyond the limit; long enough for a request that follows the handshake of TCP at once, over any distance.
+    refused: float = 1.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -102,6 +112,9 @@ class Limits:
     bodyRetryAfter: int = 0
     #: Bytes per second that a body has to average once `Timeouts.bodyGrace` has passed.
     minBodyRate: float = 240.0
+    #: Bytes per second that a client has to take of what waits to be sent, on average, once `Timeouts.sendGrace` is
+    #: used up: else one byte per 29 s would hold a response for hours. Slower than any modem, as `minBodyRate` is.
+    minSendRate: float = 240.0
     #: One chunk-size line with its extensions.
     maxChunkLine: int = 1024
     #: All chunk extensions of one message together.
@@ -124,8 +137,12 @@ class Limits:
     maxRequests: int = 0
     #: Age of a connection in seconds past which its next response closes it.
     maxAge: float = 0.0
-    #: Connections held at once.
+    #: Connections held at once, those included whose PROXY header or TLS handshake is not complete.
     maxConnections: int = 10000
+    #: Connections held beyond that, or beyond `maxConnectionsPerPeer`, in order to answer their first request with 503;
+    #: further ones are closed at once. 0: none is held. Enough for a burst of clients to see why they are turned away,
+    #: and few beside the connections that are served.
+    maxRefused: int = 64
     #: Connections held at once from one address.
     maxConnectionsPerPeer: int = 0
     #: Read away after our side was closed, before a peer that never stops is reset. A client that
@@ -134,7 +151,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            fraction = field.name in ("minBodyRate", "maxAge")
+            fraction = field.name in ("minBodyRate", "minSendRate", "maxAge")
             _number(self, field.name, getattr(self, field.name), whole=not fraction)
         for name in (
             "maxLine",

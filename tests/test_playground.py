@@ -268,7 +268,7 @@ def test_slow_requests_of_one_connection_overlap(server: MemoryServer, client: M
 def test_slow_stops_when_the_client_goes(server: MemoryServer, client: MemoryClient) -> None:
     client.send(b"GET /slow?seconds=300 HTTP/1.1\r\nHost: a\r\n\r\n")
     assert any(call.getTime() == 300 for call in server.clock.getDelayedCalls())
-    client.disconnect()
+    client.reset()
     assert not any(call.getTime() == 300 for call in server.clock.getDelayedCalls())
 
 

@@ -20,8 +20,10 @@ class RemoteProtocolError(ProtocolError):
     :ivar status: the status that answers it, 400 to 599.
     :ivar clause: the rule that was broken, by RFC and section.
     :ivar reason: the `CloseReason` of the connection if it ends by this.
-    :ivar row: the ledger row, or an empty string.
+    :ivar row: the ledger row, for people: nothing depends on it; empty where there is none.
     :ivar retry_after: seconds for a Retry-After field; 0: none.
+    :ivar breaks_response: a response that has begun cannot go on. False where only the rest of the body is lost: the
+        peer fell silent or left inside it, or its trailers are no fields.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class RemoteProtocolError(ProtocolError):
         row: str = "",
         reason: CloseReason = CloseReason.BAD_REQUEST,
         retry_after: int = 0,
+        breaks_response: bool = True,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -40,10 +43,11 @@ class RemoteProtocolError(ProtocolError):
         self.reason = reason
         self.row = row
         self.retry_after = retry_after
+        self.breaks_response = breaks_response
 
 
 class BodyTooLarge(RemoteProtocolError):
-    """A request body exceeds a limit: 413 unless somebody knows better."""
+    """A request body exceeds a limit: 413."""
 
     def __init__(self, limit: int, *, row: str = "D2-16", retry_after: int = 0) -> None:
         super().__init__(

@@ -11,8 +11,8 @@ class Expected:
     What a request expects.
 
     :ivar awaits: the client waits for 100 or a final status before it sends the body.
-    :ivar row: the ledger row that decided.
-    :ivar supported: False where nobody can meet it, which is answered 417.
+    :ivar row: the ledger row that decided, for people: nothing depends on it.
+    :ivar supported: False where it is not understood, which is answered 417.
     """
 
     awaits: bool

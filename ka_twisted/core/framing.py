@@ -21,13 +21,18 @@ class Framing:
     How one message ends.
 
     :ivar length: bytes of the body where they are known, else None.
-    :ivar row: the ledger row that decided.
+    :ivar row: the ledger row that decided, for people: nothing depends on it.
     """
 
     delimiter: Delimiter
     length: int | None
     row: str
     clause: str
+
+    @property
+    def bodiless(self) -> bool:
+        """Whether there is no body by nature, whatever the length says (RFC 9112 6.3 (1))."""
+        return self.delimiter is Delimiter.NONE
 
     @property
     def framed(self) -> bool:

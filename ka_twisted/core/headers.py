@@ -1,12 +1,16 @@
-"""Header fields: a received section as an immutable multimap, and the bytes of a section to be sent."""
+"""
+Header fields: a received section as an immutable multimap, and the checked fields of one to be sent.
+
+How fields are written on the wire is the affair of each version.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 
 from . import grammar
 from .errors import LocalProtocolError
+from .memo import Memo
 
 FieldText = str | bytes
 #: What an application may hand over as fields: a mapping, or pairs.
@@ -46,13 +50,6 @@ class Headers:
     def all(self, name: FieldText) -> tuple[str, ...]:
         """The values of every line with this name, in order. Never joined: Set-Cookie may not be."""
         return tuple(value.decode("latin-1") for value in self.index.get(_key(name), _NOTHING))
-
-    def without(self, names: Iterable[bytes]) -> Headers:
-        """The same fields less those with the given lower-case names; itself when there is none."""
-        doomed = frozenset(names)
-        if not any(name.lower() in doomed for name, _ in self.raw):
-            return self
-        return Headers(pair for pair in self.raw if pair[0].lower() not in doomed)
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, (str, bytes)) and _key(name) in self.index
@@ -96,26 +93,27 @@ def _key(name: FieldText) -> bytes:
 
 class ResponseFields:
     """
-    The fields that an application wants in its response, checked and encoded.
+    The fields that an application wants in its response, checked.
 
-    Connection, Transfer-Encoding, Content-Length, Keep-Alive, Proxy-Connection and Trailer belong to the serialiser
-    (ledger L-04, D4): they are taken out here, and what they said is kept as a value.
+    Connection, Transfer-Encoding, Content-Length, Keep-Alive, Proxy-Connection, Trailer and Upgrade belong to the
+    version that sends the response (ledger L-04, D4): they are taken out here, and what they said is kept as a value.
     """
 
-    __slots__ = ("asks_close", "block", "dropped", "has_date", "length", "plain", "upgrade")
+    __slots__ = ("asks_close", "dropped", "has_date", "http1_block", "length", "pairs", "personal", "plain", "upgrade")
 
     def __init__(
         self,
-        block: bytes = b"",
+        pairs: tuple[tuple[bytes, bytes], ...] = (),
         *,
         asks_close: bool = False,
         length: int | None = None,
         has_date: bool = False,
         upgrade: bytes = b"",
         dropped: tuple[str, ...] = (),
+        personal: bool = False,
     ) -> None:
-        #: The lines, each with its CRLF.
-        self.block = block
+        #: Names as they were given, and values without blanks at their ends, in order.
+        self.pairs = pairs
         #: ``Connection: close`` was among them.
         self.asks_close = asks_close
         #: The Content-Length that was among them.
@@ -126,8 +124,27 @@ class ResponseFields:
         self.upgrade = upgrade
         #: What was taken out and has no effect, one sentence each, for the log.
         self.dropped = dropped
-        #: Nothing but lines to be sent.
+        #: Some are for one client only, e.g. Set-Cookie: nothing made of them is kept for another response.
+        self.personal = personal
+        #: Nothing but fields to be sent.
         self.plain = not (asks_close or has_date or upgrade or dropped) and length is None
+        #: The pairs as HTTP/1 writes them, once it has: `http1.encoding` remembers them here and nothing else reads it.
+        #: Each version of HTTP has one such slot.
+        self.http1_block: bytes | None = None
+
+    def with_length(self, length: int) -> ResponseFields:
+        """The same fields with a Content-Length."""
+        made = ResponseFields(
+            self.pairs,
+            asks_close=self.asks_close,
+            length=length,
+            has_date=self.has_date,
+            upgrade=self.upgrade,
+            dropped=self.dropped,
+            personal=self.personal,
+        )
+        made.http1_block = self.http1_block
+        return made
 
 
 NO_FIELDS = ResponseFields()
@@ -135,6 +152,15 @@ NO_FIELDS = ResponseFields()
 _OWNED = frozenset(
     (b"connection", b"transfer-encoding", b"content-length", b"keep-alive", b"proxy-connection", b"trailer", b"upgrade")
 )
+#: Fields whose values are for one client, or for one request: never kept for another.
+_PERSONAL = frozenset(
+    b"set-cookie set-cookie2 authentication-info proxy-authentication-info www-authenticate proxy-authenticate "
+    b"sec-websocket-accept".split()
+)
+#: Bytes that remembered sets of fields may take in a process: a thousand usual sets, or some hundred long ones.
+MEMO_BYTES = 1 << 20
+#: The same for single fields: what is common to the sets that differ in one.
+LINE_MEMO_BYTES = 1 << 18
 
 
 def encode_text(text: object) -> bytes:
@@ -153,103 +179,135 @@ def encode_text(text: object) -> bytes:
         raise LocalProtocolError(f"a field holds characters beyond Latin-1: {text!r}") from None
 
 
-@lru_cache(maxsize=1024)
-def encode_field(name: FieldText, value: FieldText) -> bytes:
+def check_field(name: FieldText, value: FieldText) -> tuple[bytes, bytes]:
     """
-    One field line with its CRLF.
+    One field as bytes, blanks at the ends of its value removed.
 
-    :raises LocalProtocolError: when the name is no token, or the value has CR, LF, NUL or another control but HT, or
-        blanks at its ends (RFC 9110 5.5).
+    :raises LocalProtocolError: when the name is no token, or the value has CR, LF, NUL or another control but HT
+        (RFC 9110 5.5).
     """
     raw_name, raw_value = encode_text(name), encode_text(value).strip(b" \t")
     if grammar.token.fullmatch(raw_name) is None or grammar.field_value.fullmatch(raw_value) is None:
         raise LocalProtocolError(f"not a header field: {name!r}: {value!r}")
-    return b"%b: %b\r\n" % (raw_name, raw_value)
+    return raw_name, raw_value
 
 
 def response_fields(fields: FieldsInput | None) -> ResponseFields:
     """
-    Check and encode an application's fields.
+    Check an application's fields.
 
-    :raises LocalProtocolError: as `encode_field`; for a Content-Length that is not one decimal number; and for a
+    Applications send the same few sets of fields again and again: a set that is met for the second time is remembered,
+    unless it holds what is for one client only.
+
+    :raises LocalProtocolError: as `check_field`; for a Content-Length that is not one decimal number; and for a
         Connection that names an end-to-end field (ledger V-07).
     """
     if not fields:
         return NO_FIELDS
     pairs = tuple(fields.items() if fields.__class__ is dict or isinstance(fields, Mapping) else fields)
     try:
-        return _response_fields(pairs)
+        known = _remembered.get(pairs)
+        if known is not None:
+            return known
+        made = _response_fields(pairs)
+        if not made.personal:
+            _remembered.offer(pairs, made, _size(made))
     except LocalProtocolError:
         raise
     except (TypeError, ValueError):
         raise LocalProtocolError(f"field names and values are pairs of str or bytes: {fields!r}") from None
+    return made
 
 
-@lru_cache(maxsize=512)
-def _response_fields(pairs: tuple[tuple[FieldText, FieldText], ...]) -> ResponseFields:
-    """A pure function of its argument: applications send the same few sets of fields again and again."""
-    lines: list[bytes] = []
-    asks_close = has_date = coded = False
+_remembered: Memo[tuple[tuple[FieldText, FieldText], ...], ResponseFields] = Memo(MEMO_BYTES)
+
+
+def _size(fields: ResponseFields) -> int:
+    """Bytes that a remembered set takes: the application's pairs, the checked ones, and one version's encoding."""
+    text = sum(len(name) + len(value) for name, value in fields.pairs) + sum(map(len, fields.dropped))
+    return 600 + 320 * len(fields.pairs) + 3 * text + 2 * len(fields.upgrade)
+
+
+_checked: Memo[tuple[FieldText, FieldText], tuple[tuple[bytes, bytes], bytes]] = Memo(LINE_MEMO_BYTES)
+
+
+def _check(name: FieldText, value: FieldText) -> tuple[tuple[bytes, bytes], bytes]:
+    """A checked field and its lower-case name; remembered, since sets that change have fields that do not."""
+    pair = check_field(name, value)
+    key = pair[0].lower()
+    if key not in _PERSONAL:
+        _checked.offer((name, value), (pair, key), 500 + 3 * len(pair[0]) + 2 * len(pair[1]))
+    return pair, key
+
+
+def _response_fields(given: tuple[tuple[FieldText, FieldText], ...]) -> ResponseFields:
+    pairs: list[tuple[bytes, bytes]] = []
+    asks_close = has_date = coded = personal = False
     length: int | None = None
     upgrade = b""
     dropped: list[str] = []
-    for name, value in pairs:
-        line = encode_field(name, value)
-        key = line[: line.index(b":")].lower()
-        if key == b"date":
-            has_date = True
-        elif key in _OWNED:
-            text = line[len(key) + 2 : -2]
-            if key == b"content-length":
-                if not grammar.content_length.fullmatch(text) or (length is not None and int(text) != length):
-                    raise LocalProtocolError(f"not one Content-Length: {text!r}")
-                length = int(text)
-                continue
-            if key == b"upgrade":
-                upgrade = text
-                continue
-            rest = grammar.split_list(text.lower())
+    for item in given:
+        pair, key = _checked.get(item) or _check(*item)
+        text = pair[1]
+        if key not in _OWNED:
+            has_date = has_date or key == b"date"
+            personal = personal or key in _PERSONAL
+            pairs.append(pair)
+        elif key == b"content-length":
+            length = _stated_length(text, length)
+        elif key == b"upgrade":
+            upgrade = text
+        else:
+            left = grammar.split_list(text.lower())
             if key == b"connection":
-                if not _END_TO_END.isdisjoint(rest):
+                if not _END_TO_END.isdisjoint(left):
                     raise LocalProtocolError(f"an end-to-end field is no connection option: {text!r}")
-                asks_close = asks_close or b"close" in rest
-                rest = [option for option in rest if option not in (b"close", b"upgrade")]
+                asks_close = asks_close or b"close" in left
+                left = [option for option in left if option not in (b"close", b"upgrade")]
             coded = coded or key == b"transfer-encoding"
-            if rest:
+            if left:
                 said = text.decode("latin-1")
                 dropped.append(f"{key.decode()}: {said} belongs to the connection, not to the response")
-            continue
-        lines.append(line)
     if coded and length is not None:  # ledger L-04
         dropped.append(f"content-length: {length} has no place beside a transfer-encoding")
         length = None
     return ResponseFields(
-        b"".join(lines),
+        tuple(pairs),
         asks_close=asks_close,
         length=length,
         has_date=has_date,
         upgrade=upgrade,
         dropped=tuple(dropped),
+        personal=personal,
     )
 
 
-def encode_trailers(fields: Iterable[tuple[FieldText, FieldText]], announced: Iterable[FieldText]) -> bytes:
+def _stated_length(text: bytes, before: int | None) -> int:
+    """The value of a Content-Length line, which has to agree with those before it."""
+    if not grammar.content_length.fullmatch(text) or (before is not None and int(text) != before):
+        raise LocalProtocolError(f"not one Content-Length: {text!r}")
+    return int(text)
+
+
+def trailer_fields(
+    fields: Iterable[tuple[FieldText, FieldText]], announced: Iterable[FieldText]
+) -> tuple[tuple[bytes, bytes], ...]:
     """
-    The lines of a trailer section.
+    The checked fields of a trailer section.
 
     :raises LocalProtocolError: for a name that was not announced (RFC 9110 6.6.2), or that may not be a trailer.
     """
     names = {_key(name) for name in announced}
-    lines = []
+    pairs = []
     for name, value in fields:
-        line = encode_field(name, value)
-        key = _key(name)
+        pair = check_field(name, value)
+        key = pair[0].lower()
         if key in FORBIDDEN_TRAILERS:
             raise LocalProtocolError(f"{name!r} may not be a trailer")
         if key not in names:
             raise LocalProtocolError(f"the trailer {name!r} was not announced")
-        lines.append(line)
-    return b"".join(lines)
+        pairs.append(pair)
+    return tuple(pairs)
 
 
 #: Fields that decide framing, routing, authority, conditions or content format (RFC 9110 6.5.1, ledger L-28).

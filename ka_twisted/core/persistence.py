@@ -28,9 +28,10 @@ class Persistence:
     :ivar keep: whether it stays open after this exchange.
     :ivar reason: a `KeepReason` or a `CloseReason`.
     :ivar clause: the rule, by RFC and section.
-    :ivar row: the ledger row that decided.
+    :ivar row: the ledger row that decided, for people: nothing depends on it.
     :ivar signal: what the response says.
     :ivar detail: in whose words, where a hook changed the decision.
+    :ivar fault: the peer broke a rule or a time limit: what follows cannot change the reason any more.
     """
 
     keep: bool
@@ -39,6 +40,7 @@ class Persistence:
     row: str
     signal: ConnectionField = ConnectionField.NOTHING
     detail: str = ""
+    fault: bool = False
 
     def close(self, detail: str = "") -> Persistence:
         """The decision to close instead, because this side asks for it (ledger D1-06)."""

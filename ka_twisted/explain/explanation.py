@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.errors import LocalProtocolError, RemoteProtocolError
+from ..core.exchange import VERSION_NAMES
 from ..core.framing import Delimiter, Framing
 from ..core.headers import NO_FIELDS, ResponseFields, response_fields
 from ..core.persistence import Persistence
@@ -244,7 +245,7 @@ def _text(data: bytes) -> str:
 
 
 def _requestLine(exchange: Exchange) -> str:
-    return f"{_text(exchange.method)} {_text(exchange.target)} HTTP/1.{int(exchange.http11)}"
+    return f"{_text(exchange.method)} {_text(exchange.target)} {VERSION_NAMES[exchange.version]}"
 
 
 def _meaning(exchange: Exchange) -> dict[str, Any]:

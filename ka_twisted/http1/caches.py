@@ -4,35 +4,50 @@ from __future__ import annotations
 
 from ..config import Limits, Policy, Timeouts
 from ..core.headers import ResponseFields
+from ..core.memo import Memo
 from ..core.semantics import BODILESS_STATUSES
 from . import messages
+from .encoding import block
 from .messages import RequestFields, RequestHead
 
 #: Status, fields and length of a response.
 HeadKey = tuple[int, ResponseFields, int]
-#: Response heads, header sections, and request heads that a server remembers.
-_REMEMBERED = 256
+#: Bytes that each of the three memos of a server may take: request heads, header sections, response heads. Room for a
+#: few hundred of each as browsers and programs send them; few servers meet more kinds of client at a time.
+CACHE_BYTES = 1 << 20
 #: Header sections and heads up to this size are worth remembering for other connections: larger ones are personal.
 _COMMON = 2048
 
 
 class ServerCaches:
-    """What all connections of a server have in common."""
+    """
+    What all connections of a server have in common.
+
+    :param budget: bytes that each memo may take.
+    """
 
     __slots__ = ("_preamble", "_requests", "_sections", "advertised", "heads", "limits", "policy")
 
     def __init__(
-        self, limits: Limits | None = None, policy: Policy | None = None, timeouts: Timeouts | None = None
+        self,
+        limits: Limits | None = None,
+        policy: Policy | None = None,
+        timeouts: Timeouts | None = None,
+        *,
+        budget: int = CACHE_BYTES,
     ) -> None:
         self.limits = limits or Limits()
         self.policy = policy or Policy()
         #: Whole seconds promised in Keep-Alive (ledger K-06); None: no promise.
         self.advertised = (timeouts or Timeouts()).advertised
         self._preamble = b""
-        self._requests: dict[bytes, tuple[bytes, RequestHead]] = {}
-        self._sections: tuple[dict[bytes, RequestFields], dict[bytes, RequestFields]] = ({}, {})
-        #: What `ordinary_head` gave last, for clients that are promised nothing and for those that are.
-        self.heads: tuple[dict[HeadKey, bytes], dict[HeadKey, bytes]] = ({}, {})
+        self._requests: Memo[bytes, tuple[bytes, RequestHead]] = Memo(budget)
+        #: By HTTP/1.0 and HTTP/1.1.
+        self._sections: tuple[Memo[bytes, RequestFields], Memo[bytes, RequestFields]]
+        self._sections = Memo(budget // 4), Memo(budget - budget // 4)
+        #: What `ordinary_head` gave before, for clients that are promised nothing and for those that are.
+        self.heads: tuple[Memo[HeadKey, bytes], Memo[HeadKey, bytes]]
+        self.heads = Memo(budget // 2), Memo(budget // 2)
 
     @property
     def preamble(self) -> bytes:
@@ -45,6 +60,11 @@ class ServerCaches:
         for heads in self.heads:
             heads.clear()
 
+    @property
+    def held(self) -> int:
+        """Bytes that all memos take, as they count them."""
+        return sum(memo.held for memo in (self._requests, *self._sections, *self.heads))
+
     def promise(self, number: int) -> bytes:
         """What an HTTP/1.0 client, or one that used the token, is promised with the response of this number."""
         parts = []
@@ -56,45 +76,52 @@ class ServerCaches:
             return b"Connection: keep-alive\r\n"
         return b"Connection: keep-alive\r\nKeep-Alive: %b\r\n" % b", ".join(parts)
 
-    def ordinary_head(self, status: int, fields: ResponseFields, length: int, announced: bool) -> bytes | None:
+    def ordinary_head(self, status: int, fields: ResponseFields, length: int, promised: bool) -> bytes | None:
         """
         The head of a whole response that keeps a connection without a limit on its requests; None where it takes more.
 
-        Servers answer alike: the last few heads are remembered in `heads` for as long as their Date holds.
+        Servers answer alike: heads of fields that are used more than once are remembered in `heads` for as long as
+        their Date holds.
         """
         if not 200 <= status < 600 or status in BODILESS_STATUSES or not fields.plain:
             return None
-        promise = self.promise(0) if announced else b""
+        repeated = fields.http1_block is not None and not fields.personal
         head = b"%b%b%bContent-Length: %d\r\n%b\r\n" % (
             messages.STATUS_LINES[status],
             self._preamble,
-            fields.block,
+            block(fields),
             length,
-            promise,
+            self.promise(0) if promised else b"",
         )
-        heads = self.heads[announced]
-        if len(heads) >= _REMEMBERED:
-            heads.clear()
-        heads[status, fields, length] = head
+        if repeated:
+            self.heads[promised].keep((status, fields, length), head, _head_size(head, fields))
         return head
 
-    def known_section(self, block: bytes, http11: bool) -> RequestFields | None:
-        """What a header section means, if any connection has met it lately: clients of one kind send the same."""
-        return self._sections[http11].get(block)
+    def known_section(self, section: bytes, http11: bool) -> RequestFields | None:
+        """What a header section means, if other connections have met it: clients of one kind send the same."""
+        return self._sections[http11].get(section)
 
     def shared_head(self, data: bytes, head: RequestHead) -> tuple[bytes, RequestHead]:
-        """The same, as one object for all connections that repeat this head."""
-        if len(data) > _COMMON:
-            return data, head
-        known = self._requests
-        if len(known) >= _REMEMBERED:
-            known.clear()
-        return known.setdefault(data, (data, head))
+        """A head that repeats, as one object for all connections that repeat it."""
+        known = self._requests.get(data)
+        if known is None:
+            known = data, head
+            if len(data) <= _COMMON and head.fields is not None and not head.fields.personal:
+                self._requests.keep(data, known, _section_size(len(data), len(head.fields.headers)))
+        return known
 
     def remember_section(self, fields: RequestFields) -> None:
-        """Keep what a header section means for other connections."""
-        if len(fields.block) <= _COMMON:
-            sections = self._sections[fields.http11]
-            if len(sections) >= _REMEMBERED:
-                sections.clear()
-            sections[fields.block] = fields
+        """Keep what a header section means for other connections, once it repeats."""
+        size = len(fields.block)
+        if size <= _COMMON and not fields.personal:
+            self._sections[fields.http11].offer(fields.block, fields, _section_size(size, len(fields.headers)))
+
+
+def _head_size(head: bytes, fields: ResponseFields) -> int:
+    """Bytes that a remembered response head takes, with the fields that it may be the last to refer to."""
+    return 600 + 2 * len(head) + 250 * len(fields.pairs)
+
+
+def _section_size(length: int, fields: int) -> int:
+    """Bytes that what a header section means takes: its bytes, its pairs, and their index."""
+    return 2000 + 4 * length + 500 * fields

@@ -25,6 +25,8 @@ from . import expectation, framing, grammar, persistence
 _PROTECTED = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection"))
 #: One-hop fields that have no effect without their Connection token (ledger K-05, K-10).
 _HOP_ONLY = frozenset((b"keep-alive", b"proxy-connection"))
+#: Fields that have the secrets of one client.
+_PERSONAL = frozenset((b"authorization", b"cookie", b"proxy-authorization"))
 
 #: Methods whose successful responses have no body (RFC 9112 6.3).
 _ODDLY_ANSWERED = frozenset((b"HEAD", b"CONNECT"))
@@ -46,6 +48,7 @@ class RequestFields:
     :ivar upgrades: the protocols offered, as received, with their Connection token present (ledger U-03, U-05).
     :ivar wants_trailers: ``TE: trailers``, with its Connection token (ledger L-29).
     :ivar pipelinable: no body follows and nothing is offered: may run beside other safe requests (ledger N-02).
+    :ivar personal: it has the secrets of one client: never kept for the connections of others.
     """
 
     block: bytes
@@ -62,6 +65,7 @@ class RequestFields:
     upgrades: tuple[bytes, ...]
     wants_trailers: bool
     pipelinable: bool
+    personal: bool
 
 
 class RequestHead(NeutralHead):
@@ -120,6 +124,11 @@ class RequestHead(NeutralHead):
         """See `core.exchange.RequestHead.wants_trailers`."""
         return self.fields is not None and self.fields.wants_trailers
 
+    @property
+    def retained(self) -> bool:
+        """See `core.exchange.RequestHead.retained`: true of fields that came in one piece."""
+        return self.fields is not None and self.fields.block != b""
+
 
 def read_fields(
     pairs: list[tuple[bytes, bytes]],
@@ -171,6 +180,7 @@ def read_fields(
         upgrades=upgrades,
         wants_trailers=b"te" in options and _accepts_trailers(lines.get(b"te", _NONE)),
         pipelinable=body.length == 0 and not upgrades and expected.supported,
+        personal=not _PERSONAL.isdisjoint(lines),
     )
 
 

@@ -72,7 +72,7 @@ _LIMITS = {reason: _close(reason, "D1-05") for reason in (_R.MAX_REQUESTS, _R.MA
 
 def refused(reason: CloseReason) -> Persistence:
     """The decision after a protocol error or a time-out (D1-01)."""
-    return _close(reason, "D1-01")
+    return Persistence(False, reason, reason.clause, "D1-01", ConnectionField.CLOSE, fault=True)
 
 
 def decide(

@@ -24,13 +24,14 @@ class FieldSectionReader:
     :raises RemoteProtocolError: 431 for a section beyond its limits, 400 for a line that is no field.
     """
 
-    __slots__ = ("_count", "_kind", "_max_bytes", "_max_fields", "_pairs", "_row", "_size")
+    __slots__ = ("_kind", "_max_bytes", "_max_fields", "_pairs", "_row", "_size", "_trailers")
 
-    def __init__(self, kind: str, max_bytes: int, max_fields: int, row: str) -> None:
+    def __init__(self, kind: str, max_bytes: int, max_fields: int, row: str = "", *, trailers: bool = False) -> None:
         self._kind = kind
         self._max_bytes = max_bytes
         self._max_fields = max_fields
         self._row = row
+        self._trailers = trailers
         self._pairs: list[tuple[bytes, bytes]] = []
         self._size = 0
 
@@ -46,9 +47,7 @@ class FieldSectionReader:
                 raise self._too_large(f"larger than {self._max_bytes} bytes")
             match = grammar.field_line.fullmatch(line)
             if match is None:
-                raise RemoteProtocolError(
-                    400, f"a line of the {self._kind} is no header field", "RFC 9112 5", row=self._row
-                )
+                raise self._fault(400, f"a line of the {self._kind} is no header field", "RFC 9112 5", self._row)
             if self._max_fields and len(self._pairs) == self._max_fields:
                 raise self._too_large(f"longer than {self._max_fields} fields")
             self._pairs.append((match[1], match[2].strip(b" \t")))
@@ -59,7 +58,10 @@ class FieldSectionReader:
         return None
 
     def _too_large(self, how: str) -> RemoteProtocolError:
-        return RemoteProtocolError(431, f"the {self._kind} is {how}", "RFC 6585 5", row=self._row or "H-26")
+        return self._fault(431, f"the {self._kind} is {how}", "RFC 6585 5", self._row or "H-26")
+
+    def _fault(self, status: int, message: str, clause: str, row: str) -> RemoteProtocolError:
+        return RemoteProtocolError(status, message, clause, row=row, breaks_response=not self._trailers)
 
 
 class BodyReader(Protocol):
@@ -216,7 +218,7 @@ class ChunkedReader:
         buffer.move_to(end)
         if not self._chunk:
             self._section = FieldSectionReader(
-                "trailer section", limits.maxTrailerBytes, limits.maxTrailerFields, "D2-26"
+                "trailer section", limits.maxTrailerBytes, limits.maxTrailerFields, "D2-26", trailers=True
             )
         return True
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from ..core.errors import RemoteProtocolError
 from ..core.framing import Delimiter, Framing
-from ..core.headers import ResponseFields, encode_field
+from ..core.headers import ResponseFields
 from ..core.persistence import ConnectionField, Persistence
 from ..core.semantics import REASON_PHRASES
 from . import messages
 from .caches import ServerCaches
+from .encoding import block
 from .pipeline import Exchange
 
 _CLOSE_LINE = b"Connection: close\r\n"
-_ERROR_FIELDS = b"Content-Type: text/plain; charset=utf-8\r\n"
+_ERROR_FIELDS: tuple[tuple[bytes, bytes], ...] = ((b"Content-Type", b"text/plain; charset=utf-8"),)
 
 
 def head(
@@ -30,7 +31,7 @@ def head(
     if status == 426 and fields.upgrade:
         lines += b"Upgrade: %b\r\nConnection: upgrade\r\n" % fields.upgrade
     preamble = b"" if fields.has_date else terms.preamble
-    return b"%b%b%b%b\r\n" % (messages.STATUS_LINES[status], preamble, fields.block, lines)
+    return b"%b%b%b%b\r\n" % (messages.STATUS_LINES[status], preamble, block(fields), lines)
 
 
 def length_lines(ending: Framing) -> bytes:
@@ -46,7 +47,7 @@ def error_response(error: RemoteProtocolError) -> tuple[ResponseFields, bytes]:
     """The fields and the body of the response to a protocol error: one line for a person."""
     phrase = REASON_PHRASES[error.status]
     text = b"%d %b: %b (%b)\n" % (error.status, phrase, str(error).encode(), error.clause.encode())
-    block = _ERROR_FIELDS
+    pairs = _ERROR_FIELDS
     if error.retry_after:
-        block += encode_field("Retry-After", str(error.retry_after))
-    return ResponseFields(block), text
+        pairs += ((b"Retry-After", b"%d" % error.retry_after),)
+    return ResponseFields(pairs), text

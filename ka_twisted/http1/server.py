@@ -22,6 +22,7 @@ from ..core.reasons import CloseReason
 from ..core.semantics import BODILESS_STATUSES
 from . import framing, messages, persistence, responses, states
 from .caches import ServerCaches
+from .encoding import block
 from .events import (
     BodyComplete,
     BodyFailed,
@@ -245,12 +246,16 @@ class ServerConnection(Pipeline):
             return
         assert deadline.reason is not None
         error = RemoteProtocolError(
-            408, f"{deadline.awaits} did not come in time", "RFC 9110 15.5.9", row="P-17", reason=deadline.reason
+            408,
+            f"{deadline.awaits} did not come in time",
+            "RFC 9110 15.5.9",
+            row="D2-30" if deadline is Deadline.BODY else "P-17",
+            reason=deadline.reason,
+            breaks_response=False,
         )
         if deadline is Deadline.HEADER:
             self._queue(self._refuse_head(error))
         elif deadline is Deadline.BODY and self._incoming is not None:
-            error.row = "D2-30"
             self._queue(self._fail_body(self._incoming, error))
         else:
             self._end(deadline.reason)
@@ -445,7 +450,7 @@ class ServerConnection(Pipeline):
             self._end(error.reason)
         else:
             exchange.persistence = persistence.refused(error.reason)
-            if error.row not in _LEAVES_RESPONSE_ALONE:
+            if error.breaks_response:
                 self.abort(exchange)
         return None if read_away else BodyFailed(exchange, error)
 
@@ -568,7 +573,7 @@ class ServerConnection(Pipeline):
             self._cannot_answer(exchange, status)
         ending = self._frame(exchange, status, length, fields.length)
         decision = self._decide(exchange, ending, fields, True, review)
-        if not decision.keep and ending.row == "D4-11":
+        if not decision.keep and ending.delimiter is Delimiter.CHUNKED:
             ending = framing.decide_response(exchange.method, status, True, None, closing=True)
         exchange.answer = states.step(states.ANSWER, Output.START, exchange.answer)
         exchange.status = status
@@ -637,7 +642,7 @@ class ServerConnection(Pipeline):
         if not 102 <= status < 200:
             raise LocalProtocolError(f"not an interim status: {status}")
         if exchange.http11:
-            self.put(exchange, [b"%b%b\r\n" % (messages.STATUS_LINES[status], fields.block)])
+            self.put(exchange, [b"%b%b\r\n" % (messages.STATUS_LINES[status], block(fields))])
 
     def switch(self, exchange: Exchange, protocol: bytes, fields: ResponseFields = NO_FIELDS) -> bytes:
         """
@@ -659,7 +664,7 @@ class ServerConnection(Pipeline):
         exchange.response_framing = framing.decide_response(exchange.method, 101, True, None)
         self.put(
             exchange,
-            [b"%bUpgrade: %b\r\nConnection: upgrade\r\n%b\r\n" % (messages.STATUS_LINES[101], protocol, fields.block)],
+            [b"%bUpgrade: %b\r\nConnection: upgrade\r\n%b\r\n" % (messages.STATUS_LINES[101], protocol, block(fields))],
         )
         self.next_first()
         return self._buffer.take(len(self._buffer))
@@ -669,7 +674,7 @@ class ServerConnection(Pipeline):
         if exchange.answer is Answer.ABORTED:
             return
         exchange.answer = states.step(states.ANSWER, Output.ABORT, exchange.answer)
-        if exchange.persistence is None or exchange.persistence.row != "D1-01":  # else the peer was at fault before
+        if exchange.persistence is None or not exchange.persistence.fault:
             exchange.persistence = persistence.ABORTED
         self._serve_nothing_behind(exchange)
         self._completed(exchange)
@@ -850,13 +855,12 @@ def _incomplete(row: str = "D2-29") -> IncompleteBody:
         "RFC 9112 8",
         row=row,
         reason=CloseReason.PEER_CLOSED_MID_REQUEST.at("reading a body"),
+        breaks_response=False,
     )
 
 
 #: Bodies up to this size are joined to their head: one small copy is cheaper than a second piece of output.
 _JOIN = 16384
-#: Faults of a request body after which a response that has begun is still finished.
-_LEAVES_RESPONSE_ALONE = frozenset(("D2-26", "D2-29", "D2-30"))
 _STATE_NAMES = {
     Reading.UNUSED: "unused",
     Reading.IDLE: "idle",

@@ -1,9 +1,9 @@
 """
-The clock's side of the deadlines: one `callLater` for all connections of a factory.
+Deadlines on a clock: one ``callLater`` for all connections of a server (`AlarmClock`), the deadlines of one connection
+(`Watch`), and the deadline of a body that has to come at a rate (`Pace`).
 
-Arming a deadline on a connection that already has a later wake-up costs an assignment: the wake-up comes early,
-looks at what is due, and goes back to sleep. Nothing of `core` is decided here; nothing in `core` knows of seconds
-that pass.
+Arming a deadline on a connection that has an earlier wake-up costs an assignment: the wake-up finds nothing due, and is
+scheduled anew. `core` names the deadlines and decides which one runs; seconds pass here only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from ..core.deadlines import Deadline
 
 _log = Logger()
-#: Wake-ups that nobody wants, and that are not worth a search.
+#: Cancelled wake-ups that are too few to be sorted out.
 _FEW = 64
 #: Wake-ups that are further off than twice this are rounded down to a multiple of it, in seconds.
 _ROUND = 1.0
@@ -38,7 +38,7 @@ class AlarmClock:
     def __init__(self, reactor: IReactorTime) -> None:
         self.seconds: Callable[[], float] = reactor.seconds
         self._reactor = reactor
-        #: The times of the wake-ups, and who is woken then: among them some that are not to be woken any more.
+        #: The times of the wake-ups, and the watches to be woken then; some of these are cancelled.
         self._heap: list[float] = []
         self._sleepers: dict[float, tuple[float, list[Watch]]] = {}
         self._count = 0
@@ -47,7 +47,7 @@ class AlarmClock:
         self._due = inf
 
     def schedule(self, watch: Watch, due: float) -> None:
-        """Wake this watch at that time, or a little earlier for nothing."""
+        """Wake this watch at that time, by the clock, or up to a second earlier."""
         if watch.wakeup < inf:
             watch.wakeup = inf
             self.forget()
@@ -64,7 +64,7 @@ class AlarmClock:
             self._arm(due)
 
     def forget(self) -> None:
-        """A wake-up is not wanted any more. When most are such, they are sorted out; with the last, the call goes."""
+        """A wake-up is cancelled. When most are, they are sorted out; the last one cancels the delayed call."""
         self._stale += 1
         if self._emptied():
             self._disarm()
@@ -83,7 +83,7 @@ class AlarmClock:
         self._stale = 0
 
     def _emptied(self) -> bool:
-        """Whether nobody wants to be woken any more; then nothing is kept."""
+        """Whether all wake-ups are cancelled; then nothing is kept."""
         if self._stale < self._count:
             return False
         self._heap.clear()
@@ -136,8 +136,8 @@ class Watch:
     """
     The deadlines of one connection.
 
-    What the peer owes as a reader's side (`core.server.ServerConnection.deadline`) is one at a time and changes with
-    every request; it has slots of its own. The others are rare.
+    What the protocol awaits from the peer (`deadline`, `due`) is one thing at a time and changes with every request: it
+    has slots of its own. The others are rare.
 
     :param owner: is told of each `Deadline` that has passed; it is disarmed then.
     """
@@ -148,14 +148,14 @@ class Watch:
         self._clock = clock
         self._owner = owner
         self._others: dict[Deadline, float] | None = None
-        #: What the peer owes now, and when it is due.
+        #: What is awaited from the peer now, and by when.
         self.deadline: Deadline | None = None
         self.due = inf
         #: When the clock will wake us.
         self.wakeup = inf
 
     def await_(self, deadline: Deadline | None, due: float) -> None:
-        """The peer owes this, by then; None: it owes nothing."""
+        """Await this from the peer until then; None: nothing is awaited."""
         self.deadline = deadline
         self.due = due
         if due < self.wakeup:

@@ -17,16 +17,14 @@ from itertools import islice
 from typing import Any, Protocol
 
 from twisted.internet import abstract, tcp
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import (
     IHalfCloseableDescriptor,
     IPushProducer,
     ISSLTransport,
-    ITCPTransport,
 )
 from zope.interface import implementer
 
-from ..config import TcpKeepAlive
+from .private import bufferedBytes
 
 try:
     import fcntl
@@ -54,9 +52,9 @@ class OutputStream:
     """
     Sends through any transport by its ``write``.
 
-    :ivar pending: whether the transport holds more than it wants to: whoever produces should wait for ``flushed``.
+    :ivar pending: whether the transport holds more than it wants to: a producer should wait for ``flushed``.
     :ivar written: bytes sent, or kept to be sent, so far.
-    :param owner: is told when that is over.
+    :param owner: its ``flushed`` is called when that is over.
     """
 
     __slots__ = ("_owner", "pending", "transport", "written")
@@ -72,7 +70,7 @@ class OutputStream:
         self.transport.registerProducer(self, True)
 
     def write(self, parts: Sequence[bytes]) -> None:
-        """Send bytes, in order, sooner or later."""
+        """Send bytes, in order: now, or once the transport takes them."""
         if len(parts) == 1:
             self.written += len(parts[0])
             self.transport.write(parts[0])
@@ -104,7 +102,7 @@ class OutputStream:
     def abort(self) -> None:
         """End the connection now, by a reset where the transport has such a thing."""
         self.release()
-        self.pending = True  # nothing is sent any more: who produces waits, and hears that the connection is lost
+        self.pending = True  # nothing is sent any more: a producer waits, and hears that the connection is lost
         abort = getattr(self.transport, "abortConnection", None) or self.transport.loseConnection
         abort()
 
@@ -246,8 +244,8 @@ class SocketOutput(OutputStream):
         super().abort()
 
 
-def outlet(transport: Any, owner: Sender) -> OutputStream:
-    """The fastest outlet that is safe for this transport."""
+def outputFor(transport: Any, owner: Sender) -> OutputStream:
+    """The fastest stream that is safe for this transport: straight to the socket where it is Twisted's own."""
     plain = isinstance(transport, tcp.Connection) and type(transport).write is tcp.Connection.write
     return (SocketOutput if plain and not transport.TLS else OutputStream)(transport, owner)
 
@@ -265,7 +263,7 @@ def unsent(transport: Any) -> int:
     if (own := getattr(transport, "unsentBytes", None)) is not None:
         held = int(own())
     elif isinstance(transport, abstract.FileDescriptor):
-        held = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+        held = bufferedBytes(transport)
     handle = getattr(transport, "socket", None)
     if _QUEUED is None or not isinstance(handle, socket.socket):
         return held
@@ -274,32 +272,3 @@ def unsent(transport: Any) -> int:
     except (OSError, ValueError):  # it is closed
         return held
     return held + int(queued)
-
-
-def isTcp(transport: Any) -> bool:
-    """Whether there is TCP below, and its options can be set. A UNIX stream has the methods, and no use for them."""
-    return ITCPTransport.providedBy(transport) and isinstance(transport.getHost(), (IPv4Address, IPv6Address))
-
-
-def setTcpKeepAlive(transport: Any, setting: TcpKeepAlive | None) -> None:
-    """Switch the kernel's keep-alive probes of one TCP connection on or off (RFC 1122 4.2.3.6)."""
-    transport.setTcpKeepAlive(setting is not None)
-    if setting is None:
-        return
-    while not isinstance(handle := getattr(transport, "socket", None), socket.socket):
-        if (transport := getattr(transport, "transport", None)) is None:
-            return
-    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, setting.idle)
-    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, setting.interval)
-    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, setting.count)
-
-
-def checkTcpKeepAlive(setting: TcpKeepAlive | None) -> None:
-    """
-    See that the platform can do what the setting asks.
-
-    :raises ValueError: when it cannot (ledger T-01).
-    """
-    needed = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
-    if setting is not None and not all(hasattr(socket, name) for name in needed):
-        raise ValueError("this platform cannot set the intervals of TCP keep-alive")

@@ -17,10 +17,9 @@ from twisted.internet.address import IPv6Address as Ip6
 from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
 from twisted.internet.protocol import connectionDone
-from twisted.protocols.haproxy._v1parser import V1Parser
-from twisted.protocols.haproxy._v2parser import V2Parser
 from twisted.python.failure import Failure
 
+from .private import V1Parser, V2Parser
 from .stages import ConnectionStage, ConnectionStageFactory
 
 Network = IPv4Network | IPv6Network

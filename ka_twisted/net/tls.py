@@ -1,8 +1,8 @@
 """
-TLS ahead of HTTP: certificates by name, handshakes in their time, and files that can be read anew.
+TLS ahead of a protocol: certificates by name, handshakes in their time, and files that can be read anew.
 
-HTTP hears of a connection once its handshake is over. One that fails is counted under a word, and is no connection that
-broke.
+The protocol hears of a connection once its handshake is over. One that fails is counted under a word, and is no
+connection that broke.
 """
 
 from __future__ import annotations
@@ -34,13 +34,11 @@ try:
 except ImportError as error:
     raise ImportError("TLS needs the extra ka_twisted[tls]") from error
 
-__all__ = ["CIPHERS", "HTTP1", "TICKET_KEYS", "TlsContexts", "TlsError"]
+__all__ = ["CIPHERS", "TICKET_KEYS", "TlsContexts", "TlsError"]
 
 _log = Logger()
 #: Suites of TLS 1.2 with forward secrecy and authenticated encryption (RFC 9325 4.2).
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-#: HTTP/1.1 and what it includes, as registered for RFC 7301.
-HTTP1 = (b"http/1.1", b"http/1.0")
 #: Seconds after which tickets are sealed with other keys, or who comes by them could read what was said with them
 #: (RFC 9325 3.4).
 TICKET_KEYS = 86400.0
@@ -48,10 +46,6 @@ _VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 _OPTIONS = SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE
 #: The type of the record that a client begins with (RFC 8446 5.1).
 _HANDSHAKE = 22
-_PLAIN = (
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 32\r\nConnection: close\r\n\r\n"
-    b"this port speaks HTTP over TLS.\n"
-)
 #: What OpenSSL says of a handshake, and the word that it is counted under; the first that fits.
 _WORDS = (
     ("protocol version", "protocol version"),
@@ -73,11 +67,11 @@ class TlsContexts:
     The certificates of a listener, as they were read last.
 
     :param protocols: what is spoken within, in the order of preference (RFC 7301). A client that offers others only is
-        refused.
+        refused. None: whatever a client offers, no protocol is chosen.
     :raises TlsError: when a file is missing, is none, or does not belong to the other.
     """
 
-    def __init__(self, tls: Tls, protocols: Sequence[bytes] = HTTP1) -> None:
+    def __init__(self, tls: Tls, protocols: Sequence[bytes] = ()) -> None:
         self._tls = tls
         self._protocols = tuple(protocols)
         self._said: set[str] = set()
@@ -105,15 +99,17 @@ class TlsContexts:
         seconds: float,
         reactor: IReactorTime,
         failed: Callable[[str], object] = lambda word: None,
+        plainAnswer: bytes = b"",
     ) -> TLSMemoryBIOFactory:
         """
         A factory whose connections are handed to another once their handshake is over.
 
         :param seconds: for the handshake; 0: as long as it takes.
         :param failed: called once for each handshake that fails, with a word that says why.
+        :param plainAnswer: sent to a client that begins with a letter, and so with text in the place of a handshake.
         """
         self._sayExpired()
-        handshakes = _Handshakes(factory, seconds, reactor, failed)
+        handshakes = _Handshakes(factory, seconds, reactor, failed, plainAnswer)
         wrapped = TLSMemoryBIOFactory(_Creator(self, reactor), False, handshakes, reactor)
         wrapped.protocol = _Transport
         wrapped.noisy = False
@@ -182,7 +178,8 @@ class TlsContexts:
                 context.add_client_ca(authority)
             required = SSL.VERIFY_FAIL_IF_NO_PEER_CERT if tls.clientRequired else 0
             context.set_verify(SSL.VERIFY_PEER | required)
-        context.set_alpn_select_callback(self._choose)
+        if self._protocols:
+            context.set_alpn_select_callback(self._choose)
         context.set_tlsext_servername_callback(self._named)
         return context
 
@@ -240,6 +237,17 @@ def _try(trouble: str, use: Callable[..., object], *arguments: object) -> None:
 class _Handshakes(ConnectionStageFactory):
     """Makes what stands in for the protocols of a factory until their handshakes are over."""
 
+    def __init__(
+        self,
+        factory: IProtocolFactory,
+        seconds: float,
+        reactor: IReactorTime,
+        failed: Callable[[str], object],
+        plainAnswer: bytes,
+    ) -> None:
+        super().__init__(factory, seconds, reactor, failed)
+        self.plainAnswer = plainAnswer
+
     def buildProtocol(self, addr: IAddress | None) -> _Handshake:
         """See `IProtocolFactory.buildProtocol`."""
         return _Handshake(self, addr)
@@ -249,9 +257,10 @@ class _Handshakes(ConnectionStageFactory):
 class _Handshake(ConnectionStage):
     """Waits for the end of a handshake."""
 
-    def __init__(self, factory: ConnectionStageFactory, address: IAddress | None) -> None:
+    def __init__(self, factory: _Handshakes, address: IAddress | None) -> None:
         super().__init__(factory)
         self._address = address
+        self.plainAnswer = factory.plainAnswer
 
     def handshakeCompleted(self) -> None:
         """See `IHandshakeListener`."""
@@ -287,8 +296,9 @@ class _Transport(BufferingTLSTransport):
         self.dataReceived = lambda data: None  # type: ignore[method-assign]
         self.wrappedProtocol.problem = "not TLS"
         transport = self.transport
-        if data[:1].isalpha():
-            transport.write(_PLAIN)
+        answer = self.wrappedProtocol.plainAnswer
+        if answer and data[:1].isalpha():
+            transport.write(answer)
             halfCloses = bool(IHalfCloseableDescriptor.providedBy(transport))
             if halfCloses and self.wrappedProtocol.timed:
                 # The client may still be sending, and a reset would take the answer from it (RFC 9112 9.6).

@@ -36,10 +36,7 @@ from twisted.python.failure import Failure
 from twisted.python.log import ILogContext
 from zope.interface import classImplements, implementer
 
-try:
-    from twisted.internet._newtls import startTLS
-except ImportError:  # no pyOpenSSL
-    startTLS = None  # type: ignore[assignment]
+from ..net.private import acceptedOn, startTLS
 
 if TYPE_CHECKING:
     from .uvloop import UvloopReactor
@@ -624,7 +621,7 @@ class ServerStream(Stream):
     def __repr__(self) -> str:
         if not self.connected:
             return f"<disconnected #{self.sessionno}>"
-        port = self._localName() if self.server is None else self.server._realPortNumber
+        port = self._localName() if self.server is None else acceptedOn(self.server)
         return f"<{type(self.protocol).__name__} #{self.sessionno} on {port}>"
 
     def _localName(self) -> object:

@@ -26,6 +26,7 @@ from twisted.internet.main import installReactor
 from twisted.python import context
 from zope.interface import implementer
 
+from ..net.private import adoptedPort
 from .ports import Connector, Port, UNIXConnector, UNIXPort, adopted
 from .streams import Stream
 
@@ -160,9 +161,9 @@ class UvloopReactor(AsyncioSelectorReactor):
         _checkFamily(addressFamily)
         listening: Port | UNIXPort
         if addressFamily == socket.AF_UNIX:
-            listening = UNIXPort._fromListeningDescriptor(self, fileDescriptor, factory)
+            listening = adoptedPort(UNIXPort, self, fileDescriptor, factory)
         else:
-            listening = Port._fromListeningDescriptor(self, fileDescriptor, addressFamily, factory)
+            listening = adoptedPort(Port, self, fileDescriptor, addressFamily, factory)
         listening.startListening()
         return listening
 

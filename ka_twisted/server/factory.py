@@ -20,7 +20,7 @@ from ..core.reasons import CloseReason
 from ..http1.caches import ServerCaches
 from ..http1.pipeline import Exchange
 from ..interfaces import IConnectionObserver, IConnectionRegistry
-from ..net.output import checkTcpKeepAlive
+from ..net.tcp import checkTcpKeepAlive
 from .protocol import KeepAliveProtocol
 from .request import Request
 from .upgrade import UpgradeHandler

@@ -18,7 +18,8 @@ from twisted.python.failure import Failure
 
 from ..core.deadlines import Deadline
 from ..core.errors import ProtocolError, RemoteProtocolError
-from ..core.headers import encode_text, encode_trailers
+from ..core.headers import encode_text, trailer_fields
+from ..http1.encoding import field_lines
 from ..http1.pipeline import Exchange
 from ..http1.states import Body, Expectation
 from . import flow
@@ -256,7 +257,7 @@ def _start(connection: KeepAliveProtocol, request: Request, response: Response, 
         encoded = b""
         if announced:
             values = ((name, value() if callable(value) else value) for name, value in trailers.items())
-            encoded = encode_trailers(values, trailers)
+            encoded = field_lines(trailer_fields(values, trailers))
         if exchange.writer is not None and exchange.writer.excess:
             _logExcess(exchange.writer.excess)
         connection.core.finish(exchange, encoded)
@@ -264,7 +265,7 @@ def _start(connection: KeepAliveProtocol, request: Request, response: Response, 
         connection.turn()
 
     assert exchange.response_framing is not None
-    if exchange.response_framing.row in _BODILESS_ROWS:
+    if exchange.response_framing.bodiless:
         if exchange.method != b"HEAD":
             _log.error("the body of a response that has none, a {status}, was dropped", status=exchange.status)
         sending = flow.discard(body)
@@ -277,10 +278,6 @@ def _start(connection: KeepAliveProtocol, request: Request, response: Response, 
 
 def _logExcess(size: int) -> None:
     _log.error("{size} bytes of a response that has no room for them were dropped", size=size)
-
-
-#: Rows of table D4 whose responses have no body: it is not even made.
-_BODILESS_ROWS = frozenset(("D4-05", "D4-06", "D4-07", "D4-08", "D4-09"))
 
 
 # What goes wrong.

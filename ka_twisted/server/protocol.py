@@ -30,7 +30,8 @@ from ..http1.states import Body, Reading
 from ..interfaces import IConnection, IConnectionRegistry
 from ..net.alarms import Pace, Watch
 from ..net.closing import SendingWatch, StagedClose
-from ..net.output import OutputStream, SocketOutput, isTcp, outlet, setTcpKeepAlive
+from ..net.output import OutputStream, SocketOutput, outputFor
+from ..net.tcp import isTcp, setTcpKeepAlive
 from . import handling as answering
 from .request import Request
 from .response import Response, Switch
@@ -161,6 +162,11 @@ class KeepAliveProtocol(Protocol):
         return "responding" if state == "idle" and self._outlet.pending else state
 
     @property
+    def eof(self) -> bool:
+        """Whether the client has closed its side."""
+        return self.core.eof
+
+    @property
     def closeReason(self) -> CloseReason | None:
         """Why it ends or has ended; None while it does not."""
         return self._reason
@@ -202,7 +208,7 @@ class KeepAliveProtocol(Protocol):
         factory = self.factory
         transport: Any = self.transport
         self.core = ServerConnection(factory.terms)
-        self._outlet = outlet(transport, self)
+        self._outlet = outputFor(transport, self)
         self.watch = Watch(factory.alarms, self)
         self._turning = self._paused = self._closed = False
         self._closing = self._successor = self._pace = None
@@ -364,7 +370,7 @@ class KeepAliveProtocol(Protocol):
 
     def _backed(self) -> None:
         """The transport holds what was sent."""
-        self._guardSending()
+        self.guardSending()
         self._tellQueued()
 
     def _await(self, deadline: Deadline | None, now: float) -> None:
@@ -532,8 +538,8 @@ class KeepAliveProtocol(Protocol):
 
     def flushed(self) -> None:
         """The transport has sent what it held."""
-        self.watch.disarm(Deadline.WRITE)
-        self._sending = None
+        if self._sending is not None:
+            self._sending.rest()
         if self._closing is not None:
             self._closing.flushed()
             return
@@ -584,20 +590,14 @@ class KeepAliveProtocol(Protocol):
             self.turn()
 
     def _lookAtSending(self) -> None:
-        if self._sending is not None:
-            if not self._sending.look():
-                self.abort(CloseReason.WRITE_TIMEOUT)
-            elif not self.watch.armed(Deadline.WRITE):
-                self._sending = None
+        if self._sending is not None and self._sending.running and not self._sending.look():
+            self.abort(CloseReason.WRITE_TIMEOUT)
 
-    def _guardSending(self) -> None:
+    def guardSending(self, taken: int | None = None, since: float | None = None) -> None:
+        """See to it that the peer takes what is sent; see `SendingWatch.begin`."""
         if self._sending is None:
-            self.guardSending(self._outlet.taken(), self.factory.now())
-
-    def guardSending(self, taken: int, since: float) -> None:
-        """See to it that the transport goes on sending: the peer had taken so many bytes then."""
-        if self._sending is None:
-            self._sending = SendingWatch(self, self._outlet, taken, since)
+            self._sending = SendingWatch(self.watch, self._outlet, self.factory)
+        self._sending.begin(taken, since)
 
     def _idleLate(self, deadline: Deadline) -> None:
         """
@@ -605,7 +605,7 @@ class KeepAliveProtocol(Protocol):
         is served, not lost (ledger P-12).
         """
         if self._outlet.unsent():  # the peer is still taking the last response: it cannot have been idle
-            self._guardSending()
+            self.guardSending()
             self._owe(deadline, self.factory.now())
             return
         count = self.core.request_count
@@ -632,9 +632,9 @@ class KeepAliveProtocol(Protocol):
     def abort(self, reason: CloseReason = CloseReason.APPLICATION_ABORT) -> None:
         """Close now, whatever is under way, and by a reset."""
         if not self._closed:
-            if self._reason is None or self._sending is not None:  # else its last response is out
+            sending, self._sending = self._sending, None
+            if self._reason is None or (sending is not None and sending.running):  # else its last response is out
                 self._reason = reason
-            self._sending = None
             self._outlet.abort()
 
     def _end(self) -> None:
@@ -643,7 +643,7 @@ class KeepAliveProtocol(Protocol):
         if self._reason is not None or ending is None:
             return
         self._reason = ending.reason
-        self._closing = StagedClose(self, self._outlet, ending.reason)
+        self._closing = StagedClose(self, self._outlet, self.factory, ending.reason)
         self.watch.await_(None, inf)
         self._tellQueued()
         if self._paused:

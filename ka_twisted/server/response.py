@@ -78,15 +78,7 @@ class Response:
         stated = self.fields.length
         if stated is not None and stated != length:
             raise LocalProtocolError(f"two lengths: {length} and Content-Length: {stated}")
-        fields = self.fields
-        self.fields = ResponseFields(
-            fields.block,
-            asks_close=fields.asks_close,
-            length=length,
-            has_date=fields.has_date,
-            upgrade=fields.upgrade,
-            dropped=fields.dropped,
-        )
+        self.fields = self.fields.with_length(length)
 
     @classmethod
     def text(cls, text: str, status: int = 200, headers: FieldsInput | None = None) -> Response:

@@ -46,7 +46,7 @@ def test_seconds_may_be_fractions_and_counts_may_not() -> None:
     assert Timeouts(body=0.25).body == 0.25
     assert Limits(minBodyRate=0.5, maxAge=0.5).maxAge == 0.5
     for field in dataclasses.fields(Limits):
-        if field.name not in ("minBodyRate", "maxAge"):
+        if field.name not in ("minBodyRate", "minSendRate", "maxAge"):
             with pytest.raises(ValueError, match=rf"Limits\.{field.name} must be a whole number"):
                 Limits(**{field.name: 1.5})  # type: ignore[arg-type]
 

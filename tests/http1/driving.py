@@ -237,8 +237,9 @@ class Wire:
         limits: Limits | None = None,
         policy: Policy | None = None,
         timeouts: Timeouts | None = None,
+        caches: ServerCaches | None = None,
     ) -> None:
-        self.terms = ServerCaches(limits, policy, timeouts)
+        self.terms = ServerCaches(limits, policy, timeouts) if caches is None else caches
         self.core = ServerConnection(self.terms)
         self.application = application
         self.exchanges: list[Exchange] = []

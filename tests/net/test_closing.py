@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
 from zope.interface import alsoProvides
 
 from ka_twisted import CloseReason, KeepAliveProtocol, Limits, Policy, Request, Response, Timeouts
+from ka_twisted.core.deadlines import Deadline
+from ka_twisted.net.alarms import AlarmClock, Watch
+from ka_twisted.net.closing import SendingWatch
 from ka_twisted.testing.memory import MemoryClient, MemoryServer
 from tests.http1.driving import GET, GET_10, get, post, upload
 from tests.logs import Logged
+from tests.net.polling import Served
 from tests.server.driving import (
     BIG,
     Held,
@@ -57,16 +64,205 @@ def test_our_side_is_closed_first_and_the_peer_is_read_on() -> None:
 
 @pytest.mark.ledger("P-11")
 def test_the_peer_is_given_its_time() -> None:
-    server = MemoryServer(ignore, timeouts=Timeouts(linger=5))
+    server = MemoryServer(ignore, timeouts=Timeouts(linger=5, lingerTotal=30))
     client = server.connect()
     client.send(LAST)
-    for _ in range(49):
+    for _ in range(299):
         server.advance(0.1)
         client.send(b"x")
     assert not client.closed
     server.advance(0.2)
     assert client.closed
     hold_nothing(server)
+
+
+@pytest.mark.ledger("P-11")
+@pytest.mark.parametrize("total", [30, 0])
+def test_a_peer_that_falls_silent_is_not_waited_for(total: float) -> None:
+    server = MemoryServer(ignore, timeouts=Timeouts(linger=5, lingerTotal=total))
+    client = server.connect()
+    client.send(LAST)
+    for _ in range(5):
+        server.advance(4.9)
+        client.send(b"x")
+    server.advance(4.9)
+    assert not client.closed
+    server.advance(0.2)
+    assert client.closed
+    hold_nothing(server)
+
+
+@pytest.mark.ledger("P-11")
+def test_a_refused_upload_that_takes_its_time_gets_its_413() -> None:
+    server = MemoryServer(read, limits=Limits(maxBodyBytes=1000))
+    client = server.connect()
+    client.send(get("/", "Content-Length: 50000000", method="POST"))
+    for _ in range(14):
+        server.advance(2)
+        client.send(b"x" * 100_000)
+    assert not client.closed
+    client.halfClose()
+    assert statuses(client) == [413]
+    assert client.closed
+    assert not client.wasReset
+
+
+@pytest.mark.ledger("P-11")
+def test_a_refused_upload_that_takes_its_time_gets_its_413_from_a_socket() -> None:
+    served = Served(read, limits=Limits(maxBodyBytes=1000))
+    served.send(get("/", "Content-Length: 50000000", method="POST"))
+    for _ in range(14):
+        served.reactor.advance(2)
+        served.send(b"x" * 4000)  # fails once we have reset the connection
+    served.client.shutdown(socket.SHUT_WR)
+    while data := served.client.recv(65536):
+        served.received += data
+    assert [response.status for response in served.responses([b"POST"])] == [413]
+    served.reactor.poll()
+    assert served.factory.connectionCount == 0
+    served.close()
+
+
+# -- slow readers ------------------------------------------------------------------------------------------------------
+
+
+def slow_reader(taken: int, seconds: float, rounds: int, **settings: Any) -> MemoryClient:
+    """A client that takes so many bytes of a download each so many seconds."""
+    server = MemoryServer(lambda request: Response(200, BIG), **settings)
+    client = server.connect()
+    client.stall()
+    client.send(GET)
+    for _ in range(rounds):
+        server.advance(seconds)
+        client.resume(taken)
+    return client
+
+
+@pytest.mark.ledger("P-15")
+def test_a_reader_that_takes_a_byte_now_and_then_is_cut() -> None:
+    client = slow_reader(1, 29, 3)
+    assert client.closeReason == CloseReason.WRITE_TIMEOUT
+    assert client.wasReset
+
+
+@pytest.mark.ledger("P-15")
+def test_a_reader_is_given_its_grace() -> None:
+    assert slow_reader(1, 1, 29).closeReason is None
+    assert slow_reader(1, 1, 37).closeReason == CloseReason.WRITE_TIMEOUT
+    assert slow_reader(1, 1, 100, timeouts=Timeouts(sendGrace=120)).closeReason is None
+    assert slow_reader(1, 1, 150, timeouts=Timeouts(sendGrace=120)).closeReason == CloseReason.WRITE_TIMEOUT
+
+
+@pytest.mark.ledger("P-15")
+@pytest.mark.parametrize(("taken", "seconds"), [(250, 1), (250 * 28, 28)])
+def test_a_slow_but_steady_reader_lives(taken: int, seconds: float) -> None:
+    assert slow_reader(taken, seconds, 2000 // int(seconds)).closeReason is None
+
+
+@pytest.mark.ledger("P-15")
+@pytest.mark.parametrize("settings", [{"limits": Limits(minSendRate=0)}, {"timeouts": Timeouts(sendGrace=0)}])
+def test_the_floor_under_the_rate_can_be_taken_away(settings: dict[str, Any]) -> None:
+    assert slow_reader(1, 29, 100, **settings).closeReason is None
+
+
+@pytest.mark.ledger("P-15")
+def test_a_fast_beginning_buys_no_more_than_a_grace() -> None:
+    server = MemoryServer(lambda request: Response(200, BIG))
+    client = server.connect()
+    client.stall()
+    client.send(GET)
+    server.advance(10)
+    client.resume(900_000)
+    for _ in range(5):
+        server.advance(10)
+        client.resume(1)
+    assert client.closeReason == CloseReason.WRITE_TIMEOUT
+
+
+class Taking:
+    """An output stream of which so much has been taken."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.waiting = 1
+
+    def taken(self) -> int:
+        return self.bytes
+
+    def unsent(self) -> int:
+        return self.waiting
+
+
+class Watching:
+    """A connection that is watched while it sends."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.clock = Clock()
+        self.output = Taking()
+        output: Any = self.output
+        given: Any = SimpleNamespace(
+            timeouts=Timeouts(**settings), limits=Limits(minSendRate=100), now=self.clock.seconds
+        )
+        self.watch = Watch(AlarmClock(self.clock), self)
+        self.sending = SendingWatch(self.watch, output, given)
+        self.cut = False
+
+    def expired(self, deadline: Deadline) -> None:
+        assert deadline is Deadline.WRITE
+        self.cut = not self.sending.look()
+
+    def advance(self, seconds: float, taken: int) -> None:
+        self.output.bytes += taken
+        self.clock.pump([0.5] * int(2 * seconds))
+
+
+@pytest.mark.ledger("P-15")
+def test_slowness_is_not_forgotten_when_the_transport_has_room_for_a_moment() -> None:
+    watching = Watching()
+    for _ in range(3):
+        watching.sending.begin()
+        watching.advance(9, 1)
+        watching.sending.rest()
+        assert not watching.watch.armed(Deadline.WRITE)
+    assert not watching.cut
+    watching.sending.begin()
+    watching.advance(7, 1)
+    assert watching.cut
+
+
+@pytest.mark.ledger("P-15")
+def test_only_the_time_counts_in_which_something_waits_to_be_sent() -> None:
+    watching = Watching()
+    for _ in range(10):
+        watching.sending.begin()
+        watching.advance(9, 1)
+        watching.sending.rest()
+        watching.advance(1000, 0)
+        watching.output.bytes += 900  # which it has taken from the kernel meanwhile
+    assert not watching.cut
+
+
+@pytest.mark.ledger("P-15")
+def test_the_watch_rests_once_all_is_taken() -> None:
+    watching = Watching()
+    watching.sending.begin()
+    watching.advance(3, 0)
+    watching.output.waiting = 0
+    watching.advance(10, 1)
+    assert not watching.sending.running
+    assert not watching.clock.getDelayedCalls()
+    watching.sending.rest()
+    assert not watching.cut
+
+
+@pytest.mark.ledger("P-15")
+def test_without_a_time_for_silence_the_rate_is_watched_still() -> None:
+    watching = Watching(write=0)
+    watching.sending.begin()
+    watching.advance(1000, 0)
+    assert not watching.cut
+    watching.advance(10, 1)
+    assert watching.cut
 
 
 @pytest.mark.parametrize("limit", [1000, 0])
@@ -106,7 +302,7 @@ def test_the_close_waits_for_the_last_byte() -> None:
     client.stall()
     client.send(LAST)
     assert not client.ended
-    client.resume(len(BIG))
+    client.resume(len(BIG) - 100_000)  # the last 64 KiB are the kernel's to send
     assert not client.ended
     client.resume()
     assert client.ended
@@ -394,7 +590,7 @@ WAYS = {
         silent,
         by="peer",
     ),
-    "gone before the response": Way("PEER_CLOSED_MID_RESPONSE", send(GET * 3, "disconnect"), silent, by="peer"),
+    "gone before the response": Way("PEER_CLOSED_MID_RESPONSE", send(GET * 3, "reset"), silent, by="peer"),
     "reset in the response": Way(
         "PEER_CLOSED_MID_RESPONSE", stalled(GET, "reset"), lambda r: Response.stream(endless()), by="peer",
     ),

@@ -34,7 +34,8 @@ from ka_twisted import KeepAliveFactory, KeepAliveProtocol, Request, Response
 from ka_twisted.config import Certificate, Tls
 from ka_twisted.net.proxied import ProxiedFactory
 from ka_twisted.net.stages import ConnectionStage
-from ka_twisted.net.tls import HTTP1, TICKET_KEYS, TlsContexts, TlsError
+from ka_twisted.net.tls import TICKET_KEYS, TlsContexts, TlsError
+from ka_twisted.server.secured import HTTP1_PROTOCOLS, TLS_REQUIRED
 from ka_twisted.testing.memory import MemoryTransport
 from tests.integration.driving import until
 from tests.logs import Logged
@@ -90,13 +91,17 @@ class Server:
     :ivar failed: the words of the handshakes that failed.
     """
 
-    def __init__(self, tls: Tls, seconds: float = 10, protocols: tuple[bytes, ...] = HTTP1) -> None:
+    def __init__(self, tls: Tls, seconds: float = 10, protocols: tuple[bytes, ...] = HTTP1_PROTOCOLS) -> None:
         self.clock = Clock()
         self.failed: list[str] = []
         self.factory = KeepAliveFactory(hello, reactor=self.clock)
         self.contexts = TlsContexts(tls, protocols)
         self.listening = self.contexts.wrap(
-            self.factory, seconds=seconds, reactor=self.clock, failed=self.failed.append
+            self.factory,
+            seconds=seconds,
+            reactor=self.clock,
+            failed=self.failed.append,
+            plainAnswer=TLS_REQUIRED,
         )
 
     def accept(self) -> MemoryTransport:
@@ -184,10 +189,10 @@ def test_a_connection_whose_handshake_is_over_leaves_no_timer_but_its_own(
 @pytest.mark.parametrize(
     ("ours", "offered", "chosen"),
     [
-        (HTTP1, ["h2", "http/1.1"], "http/1.1"),
-        (HTTP1, ["http/1.0"], "http/1.0"),
-        ((b"h2", *HTTP1), ["http/1.1", "h2"], "h2"),
-        (HTTP1, [], None),
+        (HTTP1_PROTOCOLS, ["h2", "http/1.1"], "http/1.1"),
+        (HTTP1_PROTOCOLS, ["http/1.0"], "http/1.0"),
+        ((b"h2", *HTTP1_PROTOCOLS), ["http/1.1", "h2"], "h2"),
+        (HTTP1_PROTOCOLS, [], None),
     ],
 )
 def test_a_protocol_is_chosen_by_our_preference(
@@ -368,7 +373,7 @@ def test_plain_http_that_never_ends_is_cut(certificate: Certificate, seconds: fl
     transport = server.accept()
     transport.arrive(GET)
     server.settle()
-    assert transport.connected is bool(seconds)
+    assert bool(transport.connected) is bool(seconds)
     server.clock.advance(seconds)
     server.settle()
     assert not transport.connected
@@ -625,7 +630,7 @@ def test_without_the_packages_it_is_said_what_to_install(monkeypatch: pytest.Mon
 async def listening(tls: Tls, failed: Callable[[str], object] = lambda word: None) -> AsyncIterator[tuple[int, Any]]:
     """A listener with TLS: its port and its factory."""
     factory = KeepAliveFactory(hello)
-    wrapped: Any = TlsContexts(tls).wrap(factory, seconds=5, reactor=reactor, failed=failed)
+    wrapped: Any = TlsContexts(tls).wrap(factory, seconds=5, reactor=reactor, failed=failed, plainAnswer=TLS_REQUIRED)
     port: Any = reactor.listenTCP(0, wrapped, interface="127.0.0.1")
     try:
         yield port.getHost().port, wrapped
@@ -736,7 +741,7 @@ async def tour(on: Any, folder: Path) -> None:
     failed: list[str] = []
     factory = KeepAliveFactory(hello, reactor=on)
     contexts = TlsContexts(Tls(certificates=(certificate,)))
-    secured: Any = contexts.wrap(factory, seconds=0.5, reactor=on, failed=failed.append)
+    secured: Any = contexts.wrap(factory, seconds=0.5, reactor=on, failed=failed.append, plainAnswer=TLS_REQUIRED)
     proxied: Any = ProxiedFactory(secured, [ip_network("127.0.0.0/8")], seconds=0.5, reactor=on, failed=failed.append)
     ports = [on.listenTCP(0, factory, interface="127.0.0.1") for factory in (secured, proxied)]
     direct, behind = (port.getHost().port for port in ports)

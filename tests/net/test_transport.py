@@ -15,7 +15,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from ka_twisted import TcpKeepAlive
-from ka_twisted.net.output import OutputStream, SocketOutput, checkTcpKeepAlive, isTcp, outlet, setTcpKeepAlive, unsent
+from ka_twisted.net.output import OutputStream, SocketOutput, outputFor, unsent
+from ka_twisted.net.tcp import checkTcpKeepAlive, isTcp, setTcpKeepAlive
 from ka_twisted.testing.memory import MemoryServer
 from tests.net.polling import Poller
 from tests.server.driving import BIG
@@ -32,9 +33,9 @@ class Listening(Protocol):
 
 class Wire:
     """
-    A socket pair: one end in a transport of Twisted's with an outlet on it, the other in the hands of the test.
+    A socket pair: one end in a transport of Twisted's with an output stream on it, the other in the hands of the test.
 
-    :ivar flushes: how often the outlet told that it had sent everything.
+    :ivar flushes: how often the stream told that it had sent everything.
     """
 
     def __init__(self) -> None:
@@ -51,13 +52,13 @@ class Wire:
         self.transport.startReading()
         self.flushes = 0
         self.then: list[bytes] = []
-        self.outlet = outlet(self.transport, self)
+        self.output = outputFor(self.transport, self)
 
     def flushed(self) -> None:
         """See `Sender.flushed`: sends what the test has ready for this moment."""
         self.flushes += 1
         if self.then:
-            self.outlet.write([self.then.pop(0)])
+            self.output.write([self.then.pop(0)])
 
     def take(self, count: int = 1 << 20) -> bytes:
         """What has reached the far end; empty at the end of the stream, too."""
@@ -103,11 +104,11 @@ def wire() -> Iterator[Wire]:
 
 
 def test_bytes_leave_at_once_when_nothing_is_queued(wire: Wire) -> None:
-    assert type(wire.outlet) is SocketOutput
+    assert type(wire.output) is SocketOutput
     for parts in ([b"one"], [b"two", b"three"], [b""], [b"x" * 30_000, b"y" * 3000][:0]):
-        wire.outlet.write(parts)
+        wire.output.write(parts)
     assert wire.take() == b"onetwothree"
-    assert not wire.outlet.pending
+    assert not wire.output.pending
     assert not wire.reactor.writers
     assert wire.flushes == 0
 
@@ -115,23 +116,23 @@ def test_bytes_leave_at_once_when_nothing_is_queued(wire: Wire) -> None:
 @pytest.mark.parametrize("size", [1, 1000, 3000, 40_000])
 def test_many_parts_are_sent_in_order(wire: Wire, size: int) -> None:
     parts = [bytes((65 + number % 26,)) * size for number in range(60)]
-    wire.outlet.write(parts)
+    wire.output.write(parts)
     assert wire.drain() == b"".join(parts)
 
 
 def test_more_parts_than_the_kernel_takes_at_once(wire: Wire) -> None:
     parts = [b"%06d" % number * 10 for number in range(3000)]
-    wire.outlet.write(parts)
+    wire.output.write(parts)
     assert wire.drain() == b"".join(parts)
 
 
 def test_what_the_socket_does_not_take_is_queued_and_told_when_it_is_sent(wire: Wire) -> None:
-    wire.outlet.write([BIG])
-    assert wire.outlet.pending
+    wire.output.write([BIG])
+    assert wire.output.pending
     assert wire.flushes == 0
     assert wire.drain() == BIG
     assert wire.flushes == 1
-    assert not wire.outlet.pending
+    assert not wire.output.pending
     assert not wire.reactor.writers
 
 
@@ -142,7 +143,7 @@ def test_order_is_kept_over_partial_sends(wire: Wire) -> None:
     for number in range(400):
         data = b"%d " % number * (1 + number * 37 % 300)
         sent += data
-        wire.outlet.write([data[:5], data[5:]] if number % 3 else [data])
+        wire.output.write([data[:5], data[5:]] if number % 3 else [data])
         if number % 4 == 0:
             received += wire.take(1 + number * 53 % 5000)
         if number % 5 == 0:
@@ -153,29 +154,29 @@ def test_order_is_kept_over_partial_sends(wire: Wire) -> None:
 
 def test_more_can_be_sent_from_within_the_flush(wire: Wire) -> None:
     wire.then = [BIG, BIG]
-    wire.outlet.write([BIG])
+    wire.output.write([BIG])
     assert wire.drain() == BIG * 3
     assert wire.flushes == 3
 
 
 def test_bytes_are_accounted_for(wire: Wire) -> None:
-    wire.outlet.write([BIG])
-    assert wire.outlet.unsent() > len(BIG) * 0.9
-    first = wire.outlet.taken()
+    wire.output.write([BIG])
+    assert wire.output.unsent() > len(BIG) * 0.9
+    first = wire.output.taken()
     assert first <= 0  # the kernel counts its own overhead on such sockets
     wire.drain()
-    assert wire.outlet.unsent() == 0
-    assert wire.outlet.taken() == len(BIG)
+    assert wire.output.unsent() == 0
+    assert wire.output.taken() == len(BIG)
 
 
 def test_progress_shows_below_the_threshold_at_which_the_socket_is_writable_again(wire: Wire) -> None:
-    wire.outlet.write([BIG])
+    wire.output.write([BIG])
     wire.reactor.poll()
-    before = wire.outlet.taken()
+    before = wire.output.taken()
     seen = 0
-    while seen < 3 * 4608 and wire.outlet.taken() == before:
+    while seen < 3 * 4608 and wire.output.taken() == before:
         seen += len(wire.take(1536))
-    assert wire.outlet.taken() > before
+    assert wire.output.taken() > before
 
 
 # -- the end of it -----------------------------------------------------------------------------------------------------
@@ -183,8 +184,8 @@ def test_progress_shows_below_the_threshold_at_which_the_socket_is_writable_agai
 
 @pytest.mark.parametrize("size", [5, len(BIG)])
 def test_nothing_is_lost_by_a_close_behind_a_write(wire: Wire, size: int) -> None:
-    wire.outlet.write([BIG[:size]])
-    wire.outlet.close()
+    wire.output.write([BIG[:size]])
+    wire.output.close()
     assert wire.drain() == BIG[:size]
     assert wire.ended
     assert wire.protocol.lost is not None
@@ -193,21 +194,21 @@ def test_nothing_is_lost_by_a_close_behind_a_write(wire: Wire, size: int) -> Non
 @pytest.mark.parametrize("size", [5, len(BIG)])
 @pytest.mark.ledger("P-11")
 def test_nothing_is_lost_by_a_half_close_behind_a_write_and_the_peer_is_read_on(wire: Wire, size: int) -> None:
-    wire.outlet.write([BIG[:size]])
-    wire.outlet.close(half=True)
+    wire.output.write([BIG[:size]])
+    wire.output.close(half=True)
     assert wire.drain() == BIG[:size]
     assert wire.ended
     assert wire.protocol.lost is None
     assert wire.reactor.readers
-    wire.outlet.close()
+    wire.output.close()
     wire.reactor.poll()
     assert wire.protocol.lost is not None
 
 
 def test_an_abort_sends_nothing_more(wire: Wire) -> None:
-    wire.outlet.write([BIG])
-    wire.outlet.abort()
-    wire.outlet.write([b"more"])
+    wire.output.write([BIG])
+    wire.output.abort()
+    wire.output.write([b"more"])
     wire.reactor.poll()
     assert wire.protocol.lost is not None
     assert len(wire.drain()) < 20_000
@@ -215,9 +216,9 @@ def test_an_abort_sends_nothing_more(wire: Wire) -> None:
 
 
 def test_an_abort_between_writes_sends_nothing_more_either(wire: Wire) -> None:
-    wire.outlet.write([b"sent"])
-    wire.outlet.abort()
-    wire.outlet.write([b"not sent"])
+    wire.output.write([b"sent"])
+    wire.output.abort()
+    wire.output.write([b"not sent"])
     assert wire.drain() == b"sent"
     assert wire.protocol.lost is not None
 
@@ -225,29 +226,29 @@ def test_an_abort_between_writes_sends_nothing_more_either(wire: Wire) -> None:
 @pytest.mark.parametrize("pending", [False, True])
 def test_a_peer_that_goes_while_bytes_are_sent(wire: Wire, pending: bool) -> None:
     if pending:
-        wire.outlet.write([BIG])
+        wire.output.write([BIG])
     wire.far.close()
     for _ in range(3):
-        wire.outlet.write([b"into the void"])
+        wire.output.write([b"into the void"])
         wire.reactor.poll()
     assert wire.protocol.lost is not None
-    wire.outlet.write([b"late"])
-    wire.outlet.close()
-    assert wire.outlet.unsent() >= 0
+    wire.output.write([b"late"])
+    wire.output.close()
+    assert wire.output.unsent() >= 0
 
 
 def test_releasing_leaves_the_transport_to_another(wire: Wire) -> None:
-    wire.outlet.write([BIG])
-    wire.outlet.release()
-    assert not wire.outlet.pending
+    wire.output.write([BIG])
+    wire.output.release()
+    assert not wire.output.pending
     wire.transport.write(b"another's")
     assert wire.drain() == BIG + b"another's"
     assert wire.flushes == 0
 
 
 def test_a_producer_of_another_can_be_registered_behind_a_release(wire: Wire) -> None:
-    wire.outlet.write([BIG])
-    wire.outlet.release()
+    wire.output.write([BIG])
+    wire.output.release()
     wire.transport.registerProducer(OutputStream(StringTransport(), wire), False)
     wire.drain()
 
@@ -265,7 +266,7 @@ class Sender:
 def test_another_transport_is_written_to_and_says_when_it_has_enough() -> None:
     sender = Sender()
     transport = StringTransport()
-    way = outlet(transport, sender)
+    way = outputFor(transport, sender)
     assert type(way) is OutputStream
     way.write([b"one"])
     way.write([b"two", b"three"])
@@ -283,7 +284,7 @@ def test_another_transport_is_written_to_and_says_when_it_has_enough() -> None:
 
 def test_another_transport_is_let_go_before_it_is_closed() -> None:
     transport = StringTransport()
-    outlet(transport, Sender()).close()
+    outputFor(transport, Sender()).close()
     assert transport.disconnecting
     assert transport.producer is None
 
@@ -293,12 +294,12 @@ def test_a_transport_without_a_reset_is_closed_instead() -> None:
         abortConnection = None  # type: ignore[assignment]
 
     transport = Plain()
-    outlet(transport, Sender()).abort()
+    outputFor(transport, Sender()).abort()
     assert transport.disconnecting
 
 
 def test_half_closing_is_for_those_who_can() -> None:
-    assert not outlet(StringTransport(), Sender()).halfCloses
+    assert not outputFor(StringTransport(), Sender()).halfCloses
     server = MemoryServer()
     assert server.connect().protocol._outlet.halfCloses
 
@@ -312,9 +313,9 @@ def test_transports_are_asked_below_their_wrappers(wire: Wire) -> None:
     class Wrapper:
         transport = wire.transport
 
-    wire.outlet.write([BIG])
-    wire.outlet.release()
-    assert unsent(Wrapper()) == wire.outlet.unsent() > len(BIG) // 2
+    wire.output.write([BIG])
+    wire.output.release()
+    assert unsent(Wrapper()) == wire.output.unsent() > len(BIG) // 2
 
 
 def test_a_closed_socket_holds_nothing(wire: Wire) -> None:

@@ -27,7 +27,8 @@ from twisted.python.log import ILogContext
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from ka_twisted.net.output import OutputStream, isTcp, outlet, unsent
+from ka_twisted.net.output import OutputStream, outputFor, unsent
+from ka_twisted.net.tcp import isTcp
 from ka_twisted.reactors.uvloop import UvloopReactor
 from tests.reactors.driving import Producer, Recording, only, pair, run
 
@@ -303,7 +304,7 @@ def test_the_servers_outlet_writes_and_counts_what_is_unsent(reactor: UvloopReac
         server, client = await pair(reactor)
         transport = server.transport
         assert isTcp(transport)
-        way = outlet(transport, Owner())
+        way = outputFor(transport, Owner())
         assert type(way) is OutputStream
         way.write([b"head", b"body"])
         assert unsent(transport) == 8

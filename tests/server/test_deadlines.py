@@ -370,7 +370,7 @@ def test_a_head_that_cannot_be_read_yet_is_not_late() -> None:
 @pytest.mark.ledger("P-16", "P-17")
 def test_a_head_behind_a_response_that_is_stuck_is_not_late() -> None:
     held = Held()
-    server, client = connect(held)
+    server, client = connect(held, limits=Limits(minSendRate=0))
     client.send(GET + GET[:5])
     client.stall()
     held.answer(1, BIG)
@@ -491,7 +491,7 @@ def test_bytes_in_hand_behind_a_stuck_response_are_not_late() -> None:
         Deferred.fromCoroutine(swallow())
         return slowly(request)
 
-    server, client = connect(handler)
+    server, client = connect(handler, limits=Limits(minSendRate=0))
     client.stall()
     client.send(HEAD + b"first")
     client.send(b"x" * 990)
@@ -710,7 +710,7 @@ def test_a_stalled_download_ends_between_once_and_1_2_times_its_time(handler: An
 
 
 def test_progress_starts_the_time_anew() -> None:
-    server, client = connect(big)
+    server, client = connect(big, limits=Limits(minSendRate=0))
     client.stall()
     client.send(GET)
     server.advance(34)
@@ -740,7 +740,8 @@ def test_a_slow_producer_is_not_a_stalled_reader() -> None:
 
 @pytest.mark.ledger("P-12", "P-15")
 def test_no_finished_response_is_cut_off_because_the_idle_time_is_shorter_than_the_download() -> None:
-    server, client = connect(lambda request: Response(200, b"x" * 60_000), Timeouts(idle=5, write=30, linger=1))
+    timeouts = Timeouts(idle=5, write=30, linger=1)
+    server, client = connect(lambda request: Response(200, b"x" * 60_000), timeouts, limits=Limits(minSendRate=0))
     client.stall()
     client.send(GET)
     for _ in range(30):
@@ -766,7 +767,8 @@ def test_a_finished_response_that_nobody_takes_does_not_hold_the_connection_for_
 @pytest.mark.parametrize("size", [60_000, len(BIG)])
 @pytest.mark.ledger("P-11", "P-15")
 def test_no_last_response_is_cut_off_because_the_lingering_is_shorter_than_the_download(size: int) -> None:
-    server, client = connect(lambda request: Response(200, BIG[:size], {"Connection": "close"}))
+    closing = Response(200, BIG[:size], {"Connection": "close"})
+    server, client = connect(lambda request: closing, limits=Limits(minSendRate=0))
     client.stall()
     client.send(GET)
     for _ in range(40):

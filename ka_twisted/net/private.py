@@ -1,0 +1,71 @@
+"""
+Every private name of Twisted that this package uses; nothing else here. They may change with any version of Twisted.
+
+Checked on Twisted 24.7.0 and 26.10.0, by ``tests/net/test_private.py``: run it on a new version first.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast
+
+from twisted.internet import abstract
+from twisted.protocols.haproxy._v1parser import V1Parser
+from twisted.protocols.haproxy._v2parser import V2Parser
+
+try:
+    from twisted.internet._newtls import startTLS
+except ImportError:  # no pyOpenSSL
+    startTLS = None  # type: ignore[assignment]
+
+_Port = TypeVar("_Port")
+
+__all__ = [
+    "INHERITED",
+    "V1Parser",
+    "V2Parser",
+    "acceptedOn",
+    "adoptedPort",
+    "bufferedBytes",
+    "neverShutDown",
+    "startTLS",
+]
+
+#: Private attributes and methods that subclasses elsewhere in the package override or read on themselves, by the class
+#: of Twisted that has them: a subclass cannot leave them to another module.
+INHERITED = {
+    "twisted.internet.asyncioreactor.AsyncioSelectorReactor": (
+        "_insertNewDelayedCalls",
+        "_installSignalHandlers",
+        "_onTimer",
+        "_pendingTimedCalls",
+        "_reallyStartRunning",
+        "_reschedule",
+    ),
+    "twisted.internet.tcp.Port": ("_preexistingSocket", "_shouldShutdown"),
+    "twisted.internet.unix.Port": ("_preexistingSocket", "_shouldShutdown"),
+}
+
+
+def bufferedBytes(transport: abstract.FileDescriptor) -> int:
+    """Bytes that a transport of Twisted's own holds and has not passed to the kernel yet."""
+    return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+
+
+def neverShutDown(port: Any) -> None:
+    """Have a port only close its listening socket when it stops: a shutdown would end it for other processes, too."""
+    port._shouldShutdown = False
+
+
+def acceptedOn(port: Any) -> int:
+    """The number of the TCP port that a `twisted.internet.tcp.Port` listens on."""
+    return int(port._realPortNumber)
+
+
+def adoptedPort(kind: type[_Port], reactor: Any, descriptor: int, *arguments: Any) -> _Port:
+    """
+    A port of this class on a socket that listens already. It does not accept connections before ``startListening``.
+
+    :param arguments: for TCP the address family, then the factory; for UNIX sockets the factory.
+    """
+    make: Any = kind
+    return cast(_Port, make._fromListeningDescriptor(reactor, descriptor, *arguments))
