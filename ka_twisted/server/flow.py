@@ -84,7 +84,7 @@ async def _transfer(connection: KeepAliveProtocol, exchange: Exchange, file: Bin
             await _transferDirectly(connection, exchange, file)
         except OSError:
             pass  # it cannot be done with this one
-        await _iterate(connection, exchange, _pieces(file, exchange.writer.rest))
+        await _iterate(connection, exchange, _pieces(file, exchange.writer.remaining))
     finally:
         file.close()
 
@@ -101,7 +101,7 @@ async def _transferDirectly(connection: KeepAliveProtocol, exchange: Exchange, f
     descriptor, position = file.fileno(), file.tell()
     taken = 0
     try:
-        while rest := exchange.writer.rest:
+        while rest := exchange.writer.remaining:
             sent = connection.sendFile(exchange, descriptor, position, min(rest, _FAIR))
             position += sent
             taken += sent
