@@ -178,7 +178,7 @@ class _Explanation:
 
     def _due(self, exchange: Exchange) -> int:
         """Bytes that belong to the body for certain: its rest, or a line."""
-        rest = exchange.reader.rest if exchange.reader is not None else None
+        rest = exchange.reader.remaining if exchange.reader is not None else None
         return self._line() if rest is None else rest
 
     def _answered(self, exchange: Exchange) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from ..config import Limits
 from ..core.framing import Delimiter, Framing
 from ..core.headers import NO_HEADERS, Headers
 from ..http1.buffer import ReceiveBuffer
+from ..http1.incoming import body_reader
 from ..http1.messages import ResponseHead, parse_response_head
-from ..http1.readers import body_reader
 
 
 @dataclass(frozen=True)
