@@ -20,8 +20,9 @@ from ..core.reasons import CloseReason
 from ..core.semantics import SAFE_METHODS
 from ..http1.caches import ServerCaches
 from ..http1.events import BodyComplete, BodyFailed, Event, RequestRefused
-from ..http1.messages import RequestFields, parse_response_head
+from ..http1.messages import RequestFields
 from ..http1.pipeline import Exchange
+from ..http1.response_heads import parse_response_head
 from ..http1.server import ServerConnection
 from ..http1.states import Expectation, Reading
 
