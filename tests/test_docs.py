@@ -19,7 +19,7 @@ import ka_twisted
 from ka_twisted import CloseReason, KeepAliveProtocol, config, interfaces, playground
 from ka_twisted.explain import command as explain
 from ka_twisted.http1.states import MACHINES
-from ka_twisted.service.configuration.options import SETTINGS
+from ka_twisted.service.configuration.settings import SETTINGS
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = {page.stem: page.read_text("utf-8") for page in DOCS.glob("*.md")}

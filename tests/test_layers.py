@@ -217,6 +217,46 @@ def test_no_module_is_long(path: Path) -> None:
     assert len(path.read_text("utf-8").splitlines()) < 450
 
 
+#: The rooms of the service from the bottom up, and what each may import of the others; beside them it may import
+#: anything of the package. What is in no room (the command line, the plug-in's module) may import every room.
+ROOMS: dict[str, set[str]] = {
+    "errors": set(),
+    "applications": {"errors"},
+    "configuration": {"errors", "applications"},
+    "listening": {"errors", "configuration"},
+    "systemd": {"configuration"},
+    "running": {"errors", "applications", "configuration", "listening", "systemd"},
+    "workers": {"errors", "applications", "configuration", "listening", "systemd", "running"},
+}
+SERVICE = PACKAGE / "service"
+
+
+def room(module: str) -> str:
+    """The room of a module of the service; empty where it is in none."""
+    parts = module.split(".")
+    inside = parts[2] if parts[:2] == [NAME, "service"] and len(parts) > 2 else ""
+    return inside if inside in ROOMS else ""
+
+
+def test_every_room_of_the_service_has_its_rule() -> None:
+    assert {path.name for path in SERVICE.iterdir() if (path / "__init__.py").is_file()} == ROOMS.keys() - {"errors"}
+
+
+def test_the_rooms_of_the_service_have_an_order() -> None:
+    names = list(ROOMS)
+    assert all(names.index(below) < names.index(name) for name in names for below in ROOMS[name])
+
+
+@pytest.mark.parametrize("path", sorted(SERVICE.rglob("*.py")), ids=lambda path: str(path.relative_to(SERVICE)))
+def test_no_room_of_the_service_imports_one_above_it(path: Path) -> None:
+    own = path.relative_to(SERVICE).with_suffix("").parts[0]
+    if own not in ROOMS:
+        return
+    inside = (found for found in of_the_package(path) if found.module.startswith(f"{NAME}.service."))
+    wrong = [found for found in inside if room(found.module) not in ROOMS[own] | {own}]
+    assert not wrong, wrong
+
+
 def is_reactor(found: Import) -> bool:
     return found.module == "twisted.internet.reactor" or found.module.startswith("twisted.internet.reactor.")
 

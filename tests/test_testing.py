@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.interfaces import IPushProducer, ITCPTransport
+from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock, deferLater
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from ka_twisted import CloseReason, KeepAliveFactory, Limits, Request, Response, Timeouts
 from ka_twisted.core.errors import RemoteProtocolError
-from ka_twisted.testing.memory import MemoryServer, parseResponses
+from ka_twisted.testing import MemoryServer, parseResponses
 from tests.http1.driving import GET, get, upload
-from tests.server.driving import BIG, Observer, endless, silent, uncounted
+from tests.server.driving import BIG, Held, Observer, endless, silent, uncounted
 
 
 def test_the_example_of_the_docstring_holds() -> None:
@@ -103,6 +108,77 @@ def test_take_gives_each_byte_once() -> None:
     assert client.take() == b""
     client.send(GET)
     assert client.take() == first
+
+
+def test_a_response_after_take_is_read_by_its_own_method() -> None:
+    client = MemoryServer(lambda request: b"body").connect()
+    client.send(get("/", method="HEAD"))
+    assert [response.body for response in client.responses] == [b""]
+    client.take()
+    assert client.responses == []
+    client.send(GET + get("/", method="HEAD") + GET)
+    assert [(response.body, response.complete) for response in client.responses] == [
+        (b"body", True), (b"", True), (b"body", True),
+    ]  # fmt: skip
+    client.take()
+    client.send(get("/", method="HEAD"))
+    assert [(response.body, response.complete) for response in client.responses] == [(b"", True)]
+
+
+def test_a_response_that_take_cuts_stays_whole() -> None:
+    client = MemoryServer(lambda request: Response(200, BIG)).connect()
+    client.stall(1000)
+    client.send(get("/", method="HEAD") + GET + GET)
+    first = client.take()
+    assert len(first) == 1000
+    assert [response.complete for response in client.responses] == [False]
+    client.resume(len(BIG))
+    assert [response.body == BIG for response in client.responses] == [True, False]
+    assert [response.complete for response in client.responses] == [True, False]
+    second = client.take()
+    assert client.received == b""
+    client.resume()
+    assert [response.body == BIG for response in client.responses] == [True]
+    assert [response.status for response in parseResponses(first + second + client.take(), [b"HEAD"])] == [200] * 3
+    assert client.responses == []
+
+
+def test_an_interim_response_is_taken_apart_from_its_final_one() -> None:
+    server = MemoryServer(lambda request: deferLater(request.connection.clock, 1, lambda: b"body"))
+    client = server.connect()
+    client.protocol.requestReceived = early(client.protocol.requestReceived)  # type: ignore[assignment, method-assign]
+    client.send(get("/", method="HEAD") + GET)
+    assert client.take().startswith(b"HTTP/1.1 103 ")
+    assert client.allResponses == []
+    server.advance(1)
+    assert [(response.status, response.body) for response in client.allResponses] == [(200, b""), (200, b"body")]
+
+
+def early(received: Callable[[Request], None]) -> Callable[[Request], None]:
+    def requestReceived(request: Request) -> None:
+        if request.method == "HEAD":
+            request.interim(103, {"Link": "</style.css>"})
+        received(request)
+
+    return requestReceived
+
+
+def test_what_follows_a_switch_is_no_response() -> None:
+    client = MemoryServer(upgrades={"shout": lambda request: Shouting()}).connect()
+    client.send(get("/", "Upgrade: shout", "Connection: upgrade"))
+    assert [response.status for response in client.allResponses] == [101]
+    client.send(b"hello")
+    assert [response.status for response in client.allResponses] == [101]
+    assert client.take().endswith(b"\r\n\r\nHELLO")
+    client.send(b"more\r\n\r\n")
+    assert client.allResponses == []
+    assert client.take() == b"MORE\r\n\r\n"
+
+
+class Shouting(Protocol):
+    def dataReceived(self, data: bytes) -> None:
+        assert self.transport is not None
+        self.transport.write(data.upper())
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
@@ -291,10 +367,28 @@ def test_the_transport_is_a_tcp_transport() -> None:
     assert not transport.getTcpKeepAlive()
 
 
+@implementer(IPushProducer)
+class Producer:
+    """A producer that only writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def pauseProducing(self) -> None:
+        self.told.append("pause")
+
+    def resumeProducing(self) -> None:
+        self.told.append("resume")
+
+    def stopProducing(self) -> None:
+        self.told.append("stop")
+
+
 def test_a_second_producer_is_refused_as_twisted_does() -> None:
     transport = MemoryServer().connect().transport
+    transport.registerProducer(Producer(), True)
     with pytest.raises(RuntimeError):
-        transport.registerProducer(object(), True)  # type: ignore[arg-type]
+        transport.registerProducer(Producer(), True)
 
 
 def test_an_endless_body_ends_with_its_reader() -> None:
@@ -309,8 +403,55 @@ def test_a_waiting_handler_is_cancelled_when_its_client_goes() -> None:
     cancelled: list[object] = []
     client = MemoryServer(lambda request: Deferred(cancelled.append)).connect()
     client.send(GET)
-    client.disconnect()
+    client.reset()
     assert len(cancelled) == 1
+
+
+def test_a_client_that_closes_in_order_is_seen_by_what_is_sent_to_it() -> None:
+    """As on a socket: its side ends, what is sent is answered by a reset, and only that tells the server."""
+    held = Held()
+    client = MemoryServer(held).connect()
+    client.send(GET * 2)
+    client.disconnect()
+    assert held.cancelled == []
+    assert not client.closed
+    held.answer(1)
+    client.settle()
+    assert held.cancelled == []
+    held.answer(2)
+    client.settle()
+    assert client.closed
+    assert client.received == b""
+    assert client.closeReason == CloseReason.PEER_HALF_CLOSED
+
+
+def test_a_client_that_closes_on_what_it_has_not_read_resets() -> None:
+    client = MemoryServer(lambda request: Response(200, BIG)).connect()
+    client.stall(100)
+    client.send(GET)
+    client.disconnect()
+    assert client.closed
+    assert client.closeReason == CloseReason.PEER_CLOSED_MID_RESPONSE
+
+
+@pytest.mark.parametrize(
+    ("peer", "expected"),
+    [
+        ("192.0.2.7", IPv4Address("TCP", "192.0.2.7", 40001)),
+        ("2001:db8:0:0::7", IPv6Address("TCP", "2001:db8::7", 40001)),
+        ("::ffff:192.0.2.7", IPv6Address("TCP", "::ffff:192.0.2.7", 40001)),
+        ("fe80::7%2", IPv6Address("TCP", "fe80::7%2", 40001)),
+    ],
+)
+def test_addresses_are_of_their_own_kind(peer: str, expected: IPv4Address | IPv6Address) -> None:
+    client = MemoryServer().connect(peer)
+    assert client.protocol.peer == expected
+    assert type(client.protocol.host) is type(expected)
+
+
+def test_what_is_no_address_is_refused() -> None:
+    with pytest.raises(ValueError):
+        MemoryServer().connect("localhost")
 
 
 def test_responses_out_of_bytes() -> None:

@@ -25,7 +25,7 @@ from zope.interface.interface import Method
 from ka_twisted import config
 from ka_twisted.core.reasons import CloseReason, KeepReason
 from ka_twisted.http1.states import MACHINES
-from ka_twisted.service.configuration.options import SETTINGS
+from ka_twisted.service.configuration.settings import SETTINGS
 
 #: What the options of `twistd keepalive` set, by class and field.
 OPTIONS = {(setting.owner.__name__, setting.field): f"--{setting.option}" for setting in SETTINGS}

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ..core.errors import RemoteProtocolError
+from ..observe.exposition import expose
 from ..server.request import Request
 from ..server.response import Response
 from .guard import FORM_LIMIT, Guard
@@ -125,7 +126,7 @@ class AdminHandler:
 
     async def _metrics(self, request: Request) -> Response:
         counts = await self._view.counts()
-        data, kind = counts.exposition(self._view.state, self._view.ready)
+        data, kind = expose(counts, self._view.state, self._view.ready)
         return Response(200, data, _fields(kind))
 
     def _readiness(self, request: Request) -> Response:

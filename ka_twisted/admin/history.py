@@ -1,4 +1,4 @@
-"""What the counts of a server were in the last minutes: for charts, and for what happened lately."""
+"""What the counts of a server were in the last minutes: for charts, and for what happened recently."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from itertools import pairwise
 from typing import Any
 
 from ..observe.counts import Counts
+from ..observe.families import CONNECTIONS, CONNECTIONS_CLOSED, RELOADS, REQUESTS, Family
 
 #: Seconds of a column of the charts, and how many of them are kept.
 COLUMN, COLUMNS = 5, 120
 #: Seconds by which a sample that was to be taken when a column begins may be early.
 EARLY = 0.05
-#: Samples of the last seconds that are kept, for the rate that is shown.
-_RECENT = 6
-#: Seconds that "lately" means.
-LATELY = 60
+#: Samples that are kept for the rate that is shown, one a second.
+_RATE_SAMPLES = 6
+#: Seconds that "recent" means.
+RECENT = 60
 
 
 class History:
@@ -32,46 +33,46 @@ class History:
         self._wallClock = wallClock
         #: The first sample of each column.
         self._columns: deque[tuple[float, Counts]] = deque(maxlen=COLUMNS)
-        self._recent: deque[tuple[float, Counts]] = deque(maxlen=_RECENT)
+        self._lastSamples: deque[tuple[float, Counts]] = deque(maxlen=_RATE_SAMPLES)
 
     def add(self, counts: Counts) -> None:
         """Take a sample."""
         now = self._wallClock()
         if not self._columns or _begin(now) > _begin(self._columns[-1][0]):
             self._columns.append((now, counts))
-        self._recent.append((now, counts))
+        self._lastSamples.append((now, counts))
 
     @property
     def latest(self) -> Counts:
         """The last sample; no counts at all before the first."""
-        return self._recent[-1][1] if self._recent else Counts()
+        return self._lastSamples[-1][1] if self._lastSamples else Counts()
 
-    def lately(self) -> tuple[float, Counts]:
-        """How many seconds were looked at, `LATELY` or a little more once there are so many, and what happened then."""
-        if not self._recent:
+    def recent(self) -> tuple[float, Counts]:
+        """How many seconds were looked at, `RECENT` or a little more once there are so many, and what happened then."""
+        if not self._lastSamples:
             return 0.0, Counts()
-        now, latest = self._recent[-1]
+        now, latest = self._lastSamples[-1]
         earlier = self._columns[0]
         for sample in self._columns:
-            if now - sample[0] < LATELY:
+            if now - sample[0] < RECENT:
                 break
             earlier = sample
         return now - earlier[0], latest - earlier[1]
 
-    def rate(self, family: str) -> float:
+    def rate(self, family: Family) -> float:
         """How many of these there are in a second, now."""
-        if len(self._recent) < 2:
+        if len(self._lastSamples) < 2:
             return 0.0
-        (then, before), (now, latest) = self._recent[0], self._recent[-1]
+        (then, before), (now, latest) = self._lastSamples[0], self._lastSamples[-1]
         return (latest.total(family) - before.total(family)) / max(1.0, now - then)
 
     def reloadFailed(self) -> bool:
         """Whether the last attempt to reload, of those that are remembered, has failed."""
-        samples = [*self._columns, *list(self._recent)[-1:]]
+        samples = [*self._columns, *list(self._lastSamples)[-1:]]
         for (_, before), (_, after) in reversed([*pairwise(samples)]):
-            if after.of("reloads", "failed") > before.of("reloads", "failed"):
+            if after.of(RELOADS, outcome="failed") > before.of(RELOADS, outcome="failed"):
                 return True
-            if after.of("reloads", "done") > before.of("reloads", "done"):
+            if after.of(RELOADS, outcome="done") > before.of(RELOADS, outcome="done"):
                 return False
         return False
 
@@ -80,9 +81,9 @@ class History:
         What happened in the last columns, the oldest first, as values that `json.dumps` takes.
 
         ``t`` is when a column begins, and ``s`` how many seconds are counted in it; ``open`` how many connections were
-        open at its end; ``closed`` has a reason, by whom, and how often.
+        open at its end; ``closed`` the connections closed, by reason and by the side that ended them.
         """
-        samples = [*self._columns, *list(self._recent)[-1:]]
+        samples = [*self._columns, *list(self._lastSamples)[-1:]]
         return [_column(*earlier, *later) for earlier, later in pairwise(samples[-last - 1 :])]
 
 
@@ -91,10 +92,10 @@ def _column(then: float, before: Counts, now: float, after: Counts) -> dict[str,
     return {
         "t": _begin(then),
         "s": round(now - then, 1),
-        "open": after.total("connections"),
-        "requests": since.total("requests"),
+        "open": after.total(CONNECTIONS),
+        "requests": since.total(REQUESTS),
         "errors": errors(since),
-        "closed": [[*labels, count] for labels, count in since.some("connections_closed").items()],
+        "closed": since.rows(CONNECTIONS_CLOSED),
     }
 
 
@@ -105,4 +106,4 @@ def _begin(now: float) -> int:
 
 def errors(counts: Counts) -> float:
     """Responses with which the server said that it has failed."""
-    return sum(count for (_, status), count in counts.some("requests").items() if status == "5xx")
+    return counts.by(REQUESTS, "status").get("5xx", 0)

@@ -165,7 +165,7 @@
     parent.replaceChildren(...wanted.map((each) => each.make()));
   }
 
-  function showFigures({ connections, rate, lately, total }) {
+  function showFigures({ connections, rate, recent, total }) {
     if (!connections) return;
     const states = STATES.filter((state) => connections[state]);
     const count = states.reduce((sum, state) => sum + connections[state], 0);
@@ -179,16 +179,16 @@
     setText(byId("rate-more"), `${whole.format(total.requests)} since the start`);
     spark(byId("rate-chart"), (column) => column.s ? column.requests / column.s : 0);
 
-    const reuse = lately.reuse === null ? total.reuse : lately.reuse;
+    const reuse = recent.reuse === null ? total.reuse : recent.reuse;
     setText(byId("reuse"), reuse === null ? "\u2013" : percent(reuse));
     shares(byId("reuse-bar"), reuse === null ? [] : [["reused", reuse], ["rest", 1 - reuse]]);
-    setText(byId("reuse-more"), total.reuse === null ? "no request yet" : lately.reuse === null ?
+    setText(byId("reuse-more"), total.reuse === null ? "no request yet" : recent.reuse === null ?
       "since the start; none in the last minute" : `in the last minute; ${percent(total.reuse)} since the start`);
 
-    const waits = lately.half === null ? total : lately;
+    const waits = recent.half === null ? total : recent;
     setText(byId("wait"), waits.half === null ? "\u2013" : bound(waits.half));
     setText(byId("wait-more"), waits.half === null ? "no request yet" :
-      `for half of the requests, ${bound(waits.most)} for 99 %, ` + (waits === lately ? "in the last minute" : "since the start"));
+      `for half of the requests, ${bound(waits.most)} for 99 %, ` + (waits === recent ? "in the last minute" : "since the start"));
   }
 
   const bound = (seconds) => seconds === -1 ? "more than 30 s" : `\u2264 ${duration(seconds)}`;
@@ -219,7 +219,7 @@
 
   function closedByKind(column) {
     const counts = { ordinary: 0, costly: 0, clients: 0, ours: 0 };
-    for (const [reason, , count] of column.closed) counts[kindOf(reason)] += count;
+    for (const { reason, count } of column.closed) counts[kindOf(reason)] += count;
     return counts;
   }
 
@@ -262,19 +262,19 @@
     let text = `${plural(closed, "connection")} closed in ten minutes. Point at a column, or use the arrow keys.`;
     if (cursor !== null) {
       const column = columns.get(times[cursor]);
-      const what = !column ? "not known" : column.closed.length ? [...column.closed].sort((a, b) => b[2] - a[2]).map(
-        ([reason, by, count]) => `${reason} by ${by} ${whole.format(count)}`).join(", ") : "none closed";
+      const what = !column ? "not known" : column.closed.length ? [...column.closed].sort((a, b) => b.count - a.count).map(
+        ({ reason, by, count }) => `${reason} by ${by} ${whole.format(count)}`).join(", ") : "none closed";
       text = `${clock(times[cursor])}: ${what}` + (column ? `; ${whole.format(column.open)} open` : "");
     }
     setText(byId("readout"), text);
   }
 
-  const total = (column) => column.closed.reduce((sum, [, , count]) => sum + count, 0);
+  const total = (column) => column.closed.reduce((sum, { count }) => sum + count, 0);
 
   function showReasons() {
     const counts = new Map();
     for (const column of columns.values()) {
-      for (const [reason, by, count] of column.closed) {
+      for (const { reason, by, count } of column.closed) {
         const key = `${reason} ${by}`;
         counts.set(key, (counts.get(key) || 0) + count);
       }

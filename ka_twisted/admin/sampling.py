@@ -21,6 +21,14 @@ from zope.interface import implementer
 
 from ..core.reasons import CloseReason
 from ..observe.counts import Counts
+from ..observe.families import (
+    CONNECTIONS,
+    CONNECTIONS_CLOSED,
+    CONNECTIONS_OPENED,
+    REQUESTS,
+    REQUESTS_TAKEN,
+    TIME_TO_FIRST_BYTE,
+)
 from .history import COLUMN, EARLY, History
 from .interfaces import IServerView
 from .verdict import BAD, KINDS, Remark, verdict
@@ -132,19 +140,19 @@ class Sampler:
         """What there is to say, of what could be read."""
         history = self._history
         now = history.latest
-        seconds, lately = history.lately()
+        seconds, recent = history.recent()
         remarks: list[Remark] = []
         if about is not None:
-            remarks = verdict(about, about["state"], about["ready"], now, lately, history.reloadFailed())
+            remarks = verdict(about, about["state"], about["ready"], now, recent, history.reloadFailed())
         opened = [_row(story) for story in told["open"]] if told is not None else []
         closed = [_row(story) for story in told["closed"][:LAST]] if told is not None else []
         return {
             "now": round(self._wallClock(), 3),
             "about": about,
             "remarks": remarks,
-            "connections": {state: count for (state,), count in now.some("connections").items()},
-            "rate": round(history.rate("requests"), 2),
-            "lately": _figures(lately) | {"seconds": round(seconds)},
+            "connections": now.by(CONNECTIONS, "state"),
+            "rate": round(history.rate(REQUESTS), 2),
+            "recent": _figures(recent) | {"seconds": round(seconds)},
             "total": _figures(now),
             "columns": history.columns(2),
             "slowest": nlargest(FOREMOST, opened, key=lambda row: row["seconds"]),
@@ -206,14 +214,13 @@ def _event(value: Any, name: bytes = b"") -> bytes:
 
 def _figures(counts: Counts) -> dict[str, float | None]:
     """The figures that have a place of their own."""
-    wait = "time_to_first_byte_seconds"
     return {
-        "requests": counts.total("requests"),
-        "opened": counts.total("connections_opened"),
-        "closed": counts.total("connections_closed"),
-        "reuse": round(counts.reuse, 4) if counts.of("requests_taken") else None,
-        "half": _finite(counts.quantile(wait, 0.5)),
-        "most": _finite(counts.quantile(wait, 0.99)),
+        "requests": counts.total(REQUESTS),
+        "opened": counts.total(CONNECTIONS_OPENED),
+        "closed": counts.total(CONNECTIONS_CLOSED),
+        "reuse": round(counts.reuseRatio, 4) if counts.of(REQUESTS_TAKEN) else None,
+        "half": _finite(counts.quantile(TIME_TO_FIRST_BYTE, 0.5)),
+        "most": _finite(counts.quantile(TIME_TO_FIRST_BYTE, 0.99)),
     }
 
 

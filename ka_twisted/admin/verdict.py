@@ -11,6 +11,18 @@ from typing import Any, NamedTuple
 
 from ..core.reasons import CloseReason
 from ..observe.counts import Counts
+from ..observe.families import (
+    ACCESS_LOG_DROPPED,
+    CONNECTIONS,
+    CONNECTIONS_CLOSED,
+    CONNECTIONS_OPENED,
+    CONNECTIONS_REFUSED,
+    HANDSHAKE_FAILURES,
+    IDLE_CLOSE_RACES,
+    REQUESTS,
+    WORKER_DEATHS,
+    WORKER_LOG_DROPPED,
+)
 from .history import errors
 
 #: How bad it is, the worst first.
@@ -53,23 +65,24 @@ class Remark(NamedTuple):
 
 
 def verdict(
-    about: dict[str, Any], state: str, ready: bool, now: Counts, lately: Counts, reloadFailed: bool = False
+    about: dict[str, Any], state: str, ready: bool, now: Counts, recent: Counts, reloadFailed: bool = False
 ) -> list[Remark]:
     """
     What there is to remark upon, the worst first.
 
     :param about: see `IServerView.about`.
     :param now: all that was counted.
-    :param lately: what happened in the last minute.
+    :param recent: what happened in the last minute.
     :param reloadFailed: whether the last reload did, of those that are remembered.
     """
     remarks = [
         *_service(about, state, ready, now, reloadFailed),
-        *_deaths(lately),
-        *_responses(lately),
-        *_crowding(about, now, lately),
-        *_closes(lately),
-        *_lost(about, state, lately),
+        *_deaths(recent),
+        *_responses(recent),
+        *_crowding(about, now, recent),
+        *_closes(recent),
+        *_lost(about, state, recent),
+        *_logs(recent),
     ]
     order = (BAD, WARNING, NOTE)
     return sorted(remarks, key=lambda remark: order.index(remark.level))
@@ -79,7 +92,7 @@ def _service(about: dict[str, Any], state: str, ready: bool, now: Counts, reload
     # Those that leave are there as well, and those that have died are not.
     there = sum(worker["ready"] for worker in about["workers"])
     if state == "draining":
-        left = now.total("connections")
+        left = now.total(CONNECTIONS)
         yield Remark(NOTE, f"The server drains: it takes no new connections, and {_connections(left)} left.")
     elif not ready:
         yield Remark(BAD, "The server is not ready: it serves nobody.")
@@ -91,34 +104,34 @@ def _service(about: dict[str, Any], state: str, ready: bool, now: Counts, reload
         yield Remark(WARNING, "A reload has failed: the former configuration is in force. The log says why.")
 
 
-def _deaths(lately: Counts) -> Iterator[Remark]:
-    deaths = lately.total("worker_deaths")
+def _deaths(recent: Counts) -> Iterator[Remark]:
+    deaths = recent.total(WORKER_DEATHS)
     if deaths:
         who = "A worker has" if deaths == 1 else f"{deaths:,.0f} workers have"
         yield Remark(BAD, f"{who} died in the last minute, with the requests under way there. The log says how.")
 
 
-def _responses(lately: Counts) -> Iterator[Remark]:
-    failed, requests = errors(lately), lately.total("requests")
+def _responses(recent: Counts) -> Iterator[Remark]:
+    failed, requests = errors(recent), recent.total(REQUESTS)
     if failed:
         level = BAD if failed > requests * _ERRORS else WARNING
         yield Remark(level, f"{failed:,.0f} of {requests:,.0f} requests in the last minute were answered with 5xx.")
-    aborted = _closed(lately).get("APPLICATION_ABORT", 0)
+    aborted = _closed(recent).get("APPLICATION_ABORT", 0)
     if aborted:
         yield Remark(BAD, f"{_responses_(aborted)} broken off in the last minute: the application failed inside.")
 
 
-def _crowding(about: dict[str, Any], now: Counts, lately: Counts) -> Iterator[Remark]:
+def _crowding(about: dict[str, Any], now: Counts, recent: Counts) -> Iterator[Remark]:
     limit = about["limits"]["maxConnections"] * max(1, about["wanted"])
-    refused = _closed(lately).get("TOO_MANY_CONNECTIONS", 0)
+    refused = _closed(recent).get("TOO_MANY_CONNECTIONS", 0) + recent.total(CONNECTIONS_REFUSED)
     if refused:
         yield Remark(BAD, f"{refused:,.0f} connections were turned away in the last minute: there were too many.")
-    elif limit and now.total("connections") >= limit * _CROWDED:
-        yield Remark(WARNING, f"{now.total('connections'):,.0f} connections are open, of {limit:,} that are allowed.")
+    elif limit and now.total(CONNECTIONS) >= limit * _CROWDED:
+        yield Remark(WARNING, f"{now.total(CONNECTIONS):,.0f} connections are open, of {limit:,} that are allowed.")
 
 
-def _closes(lately: Counts) -> Iterator[Remark]:
-    closed = _closed(lately)
+def _closes(recent: Counts) -> Iterator[Remark]:
+    closed = _closed(recent)
     total = sum(closed.values())
     for name, count in sorted(closed.items(), key=lambda item: -item[1]):
         if KINDS.get(name) == CLIENTS and count >= _FEW and count >= total * _SHARE:
@@ -130,8 +143,8 @@ def _closes(lately: Counts) -> Iterator[Remark]:
             )
 
 
-def _lost(about: dict[str, Any], state: str, lately: Counts) -> Iterator[Remark]:
-    races = lately.total("idle_close_races")
+def _lost(about: dict[str, Any], state: str, recent: Counts) -> Iterator[Remark]:
+    races = recent.total(IDLE_CLOSE_RACES)
     if races:
         lost = f"{races:,.0f} requests of the last minute were most likely lost: they came while their connection was"
         if state == "draining":
@@ -139,19 +152,24 @@ def _lost(about: dict[str, Any], state: str, lately: Counts) -> Iterator[Remark]
         else:
             idle = about["timers"]["idle"]
             yield Remark(WARNING, f"{lost} closed as idle. Clients should drop theirs before we do, after {idle:g} s.")
-    failed = lately.some("handshake_failures")
+    failed = recent.by(HANDSHAKE_FAILURES, "reason")
     count = sum(failed.values())
-    if count >= _FEW and count >= _SHARE * (count + lately.total("connections_opened")):
-        (reason,) = max(failed, key=lambda labels: failed[labels])
+    if count >= _FEW and count >= _SHARE * (count + recent.total(CONNECTIONS_OPENED)):
+        reason = max(failed, key=lambda name: failed[name])
         yield Remark(WARNING, f"{count:,.0f} handshakes failed in the last minute, most of them for: {reason}.")
 
 
+def _logs(recent: Counts) -> Iterator[Remark]:
+    for family, log in ((ACCESS_LOG_DROPPED, "the access log"), (WORKER_LOG_DROPPED, "workers' logs")):
+        lines = recent.total(family)
+        if lines:
+            lost = "1 line" if lines == 1 else f"{lines:,.0f} lines"
+            yield Remark(WARNING, f"{lost} of {log} were lost in the last minute: what reads it is too slow, or gone.")
+
+
 def _closed(counts: Counts) -> dict[str, float]:
-    """How many connections ended for which reason, whoever ended them."""
-    closed: dict[str, float] = {}
-    for (reason, _), count in counts.some("connections_closed").items():
-        closed[reason] = closed.get(reason, 0) + count
-    return closed
+    """How many connections ended for which reason, whichever side ended them."""
+    return counts.by(CONNECTIONS_CLOSED, "reason")
 
 
 def _connections(count: float) -> str:

@@ -104,15 +104,15 @@ class LocalView:
     def _told(self, limit: int, requests: int) -> dict[str, Any]:
         log = self._connections
         told = {"open": log.open(limit, requests), "closed": log.closed(limit, requests)}
-        return {kind: [self._pid | story for story in stories] for kind, stories in told.items()}
+        return {kind: [self._pid | record for record in records] for kind, records in told.items()}
 
     def connection(self, number: int, pid: int) -> Deferred[dict[str, Any] | None]:
         """See `IServerView`."""
-        return execute(self._story, number, pid)
+        return execute(self._record, number, pid)
 
-    def _story(self, number: int, pid: int) -> dict[str, Any] | None:
-        story = self._connections.story(number) if pid == self._pid["pid"] else None
-        return None if story is None else self._pid | story
+    def _record(self, number: int, pid: int) -> dict[str, Any] | None:
+        record = self._connections.connection(number) if pid == self._pid["pid"] else None
+        return None if record is None else self._pid | record
 
     def drain(self) -> None:
         """See `IServerView`."""

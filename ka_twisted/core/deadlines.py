@@ -19,12 +19,15 @@ class Deadline(Enum):
     UNREAD = ("the rest of an unread body", CloseReason.UNREAD_TIMEOUT)
     EXPECTATION = ("the application's answer to an expectation", None)
     WRITE = ("progress in sending", CloseReason.WRITE_TIMEOUT)
+    AGE = ("the age of a connection", CloseReason.MAX_AGE)
+    SWITCHED_IDLE = ("anything on a connection that left HTTP", CloseReason.IDLE_TIMEOUT)
+    REFUSED = ("the request that is answered with 503", None)
     LINGER = ("the peer's close", None)
 
     __hash__ = object.__hash__
 
-    def __init__(self, awaits: str, reason: CloseReason | None) -> None:
+    def __init__(self, awaited: str, reason: CloseReason | None) -> None:
         #: What is awaited.
-        self.awaits = awaits
+        self.awaited = awaited
         #: Why the connection ends when it does not come; None where it does not end by it.
         self.reason = reason

@@ -8,6 +8,9 @@ from .framing import NO_BODY, Framing
 from .headers import NO_HEADERS, Headers
 from .persistence import Persistence
 
+#: The versions of HTTP by their names here, as logs and messages name them.
+VERSION_NAMES = {"1.0": "HTTP/1.0", "1.1": "HTTP/1.1", "2": "HTTP/2.0"}
+
 
 class RequestHead:
     """
@@ -51,6 +54,11 @@ class RequestHead:
     @property
     def wants_trailers(self) -> bool:
         """Whether the client takes trailers (RFC 9110 6.5.1)."""
+        return False
+
+    @property
+    def retained(self) -> bool:
+        """Whether its connection keeps it, to compare the next one with: keeping it too costs no memory."""
         return False
 
 

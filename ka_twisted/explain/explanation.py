@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.errors import LocalProtocolError, RemoteProtocolError
+from ..core.exchange import VERSION_NAMES
 from ..core.framing import Delimiter, Framing
 from ..core.headers import NO_FIELDS, ResponseFields, response_fields
 from ..core.persistence import Persistence
@@ -20,7 +21,8 @@ from ..core.semantics import SAFE_METHODS
 from ..http1.caches import ServerCaches
 from ..http1.events import BodyComplete, BodyFailed, Event, RequestRefused
 from ..http1.exchange import Exchange
-from ..http1.messages import RequestFields, parse_response_head
+from ..http1.request_fields import RequestFields
+from ..http1.response_heads import parse_response_head
 from ..http1.server import ServerConnection
 from ..http1.states import Expectation, Reading
 
@@ -177,13 +179,13 @@ class _Explanation:
 
     def _due(self, exchange: Exchange) -> int:
         """Bytes that belong to the body for certain: its rest, or a line."""
-        rest = exchange.reader.rest if exchange.reader is not None else None
+        rest = exchange.request_body.remaining if exchange.request_body is not None else None
         return self._line() if rest is None else rest
 
     def _answered(self, exchange: Exchange) -> dict[str, Any]:
         """The reply to a request that is wholly read, on a connection of its own."""
         twin = ServerConnection(self._caches)
-        answered = Exchange(exchange.number, exchange.head)
+        answered = Exchange(exchange.number, exchange.head, twin)
         twin.add(answered)
         decision, ending = self._start(twin, answered)
         return {
@@ -244,7 +246,7 @@ def _text(data: bytes) -> str:
 
 
 def _requestLine(exchange: Exchange) -> str:
-    return f"{_text(exchange.method)} {_text(exchange.target)} HTTP/1.{int(exchange.http11)}"
+    return f"{_text(exchange.method)} {_text(exchange.target)} {VERSION_NAMES[exchange.version]}"
 
 
 def _meaning(exchange: Exchange) -> dict[str, Any]:
@@ -260,7 +262,7 @@ def _meaning(exchange: Exchange) -> dict[str, Any]:
         "upgrades": list(map(_text, fields.upgrades)),
         "framing": _framing(fields.framing),
         "expectation": {
-            "awaits": expected.awaits,
+            "awaits": expected.expects_continue,
             "met": expected.supported,
             "clause": expected.clause,
             "row": expected.row,

@@ -11,13 +11,14 @@ from ..core.framing import Delimiter, Framing
 from ..core.headers import NO_FIELDS, NO_HEADERS, Headers, ResponseFields
 from ..core.persistence import Persistence
 from ..core.semantics import BODILESS_STATUSES
-from . import framing, messages, persistence, responses, states
+from . import framing, persistence, responses, states
 from .caches import ServerCaches
-from .encoding import block, field_lines
-from .messages import RequestFields, RequestHead
-from .readers import BodyReader
+from .encoding import STATUS_LINES, block, field_lines
+from .incoming import IncomingBody
+from .outgoing import OutgoingBody
+from .request_fields import RequestFields
+from .request_heads import RequestHead
 from .states import Answer, Body, Expectation, Handshake, Output
-from .writers import BodyWriter, LengthWriter, body_writer
 
 # Before Python 3.12 it takes a while to find a member of an Enum by its name.
 _AWAITED, _STREAMING, _COMPLETE = Answer.AWAITED, Answer.STREAMING, Answer.COMPLETE
@@ -63,16 +64,12 @@ class Exchange(core_exchange.Exchange):
     """
 
     head: RequestHead
-    #: Who takes the request body.
-    body: Body = Body.ABSENT
     #: The 100-continue handshake.
     handshake: Expectation = Expectation.NONE
     #: How far the response is.
     answer: Answer
-    #: Whether the application can take bytes of the body now.
-    flowing: bool = False
-    reader: BodyReader | None = None
-    writer: BodyWriter | None = None
+    request_body: IncomingBody | None = None
+    response_body: OutgoingBody | None = None
     #: Output that waits for earlier responses; None: it goes out directly.
     held: list[bytes] | None
 
@@ -100,7 +97,27 @@ class Exchange(core_exchange.Exchange):
     @property
     def trailers(self) -> Headers:  # type: ignore[override]
         """The trailer section of a complete body."""
-        return NO_HEADERS if self.reader is None else self.reader.trailers
+        return NO_HEADERS if self.request_body is None else self.request_body.trailers
+
+    @property
+    def bytes_received(self) -> int:  # type: ignore[override]
+        """Bytes of the request's body, decoded, that the application has got."""
+        return 0 if self.request_body is None else self.request_body.received
+
+    @property
+    def body(self) -> Body:
+        """Who takes the request's body."""
+        return Body.ABSENT if self.request_body is None else self.request_body.state
+
+    @property
+    def flowing(self) -> bool:
+        """Whether the application can take bytes of the request's body now."""
+        return self.request_body is not None and self.request_body.flowing
+
+    @flowing.setter
+    def flowing(self, flowing: bool) -> None:
+        if self.request_body is not None:
+            self.request_body.flowing = flowing
 
     @property
     def answered(self) -> bool:
@@ -125,7 +142,7 @@ class Exchange(core_exchange.Exchange):
     @property
     def consumed(self) -> bool:
         """Whether nothing of the body is left to be read."""
-        return self.body is Body.ABSENT or self.body is Body.READ
+        return self.request_body is None or self.request_body.state is Body.READ
 
     @property
     def unread(self) -> bool:
@@ -135,12 +152,12 @@ class Exchange(core_exchange.Exchange):
     @property
     def remaining(self) -> int | None:
         """Bytes of a response body of stated length that are still to come; None where no length is stated."""
-        return None if self.writer is None else self.writer.rest
+        return None if self.response_body is None else self.response_body.remaining
 
     @property
     def excess(self) -> int:
         """Bytes of the response body beyond what its framing can carry: they were dropped (ledger D4-16)."""
-        return 0 if self.writer is None else self.writer.excess
+        return 0 if self.response_body is None else self.response_body.excess
 
     # -- the request's body --------------------------------------------------------------------------------------------
 
@@ -164,8 +181,8 @@ class Exchange(core_exchange.Exchange):
         :raises LocalProtocolError: when nobody can read it any more.
         """
         self.accept()
-        if self.body is not Body.READ:
-            self.body = states.step(states.BODY, states.BodyEvent.READ, self.body)
+        if self.request_body is not None:
+            self.request_body.want()
 
     def take_body(self) -> bytes | None:
         """The whole of a body whose length is known and whose bytes are all in hand, consumed; None for any other."""
@@ -260,7 +277,7 @@ class Exchange(core_exchange.Exchange):
         if not decision.keep and ending.delimiter is Delimiter.CHUNKED:
             ending = framing.decide_response(self.method, status, True, None, closing=True)
         self.answer = states.step(states.ANSWER, Output.START, self.answer)
-        self.writer = body_writer(ending)
+        self.response_body = OutgoingBody(ending)
         lines = responses.length_lines(ending)
         if trailers and ending.delimiter is Delimiter.CHUNKED:
             lines += b"Trailer: %b\r\n" % b", ".join(trailers)
@@ -290,9 +307,9 @@ class Exchange(core_exchange.Exchange):
         """
         if self.answer is not _STREAMING:
             raise LocalProtocolError(f"body data: not possible when {self.answer.value}")
-        assert self.writer is not None
-        out: list[bytes] = []
-        self.bytes_sent += self.writer.write(data, out)
+        assert self.response_body is not None
+        out = self.response_body.write(data)
+        self.bytes_sent = self.response_body.sent
         self.carrier.put(self, out)
 
     def written_past(self, size: int) -> None:
@@ -301,13 +318,11 @@ class Exchange(core_exchange.Exchange):
 
         :raises LocalProtocolError: unless it is this body's turn, and has a stated length with room for them.
         """
-        writer = self.writer
         if self.answer is not _STREAMING or self.held is not None or self.carrier.output:
             raise LocalProtocolError("body data sent past the connection, out of turn")
-        if not isinstance(writer, LengthWriter) or size > writer.rest:
-            raise LocalProtocolError("body data sent past the connection, beyond a stated length")
-        writer.rest -= size
-        self.bytes_sent += size
+        assert self.response_body is not None
+        self.response_body.sent_past(size)
+        self.bytes_sent = self.response_body.sent
 
     def finish(self, trailers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """
@@ -318,15 +333,15 @@ class Exchange(core_exchange.Exchange):
         """
         if self.answer is not _STREAMING:
             raise LocalProtocolError(f"the end of a body: not possible when {self.answer.value}")
-        assert self.writer is not None
-        out: list[bytes] = []
-        if not self.writer.finish(out, field_lines(trailers)):
+        assert self.response_body is not None
+        out = self.response_body.finish(field_lines(trailers))
+        if out is None:
             return self.abort()
         carrier = self.carrier
         carrier.put(self, out)
         self.answer = states.step(states.ANSWER, Output.FINISH, self.answer)
         ending = self.response_framing
-        if self.writer.excess and ending is not None and ending.delimiter is Delimiter.LENGTH:
+        if self.response_body.excess and ending is not None and ending.delimiter is Delimiter.LENGTH:
             carrier.decision = self.persistence = persistence.OVERRUN
         carrier.completed(self)
 
@@ -340,7 +355,7 @@ class Exchange(core_exchange.Exchange):
         if not 102 <= status < 200:
             raise LocalProtocolError(f"not an interim status: {status}")
         if self.http11:
-            self.carrier.put(self, [b"%b%b\r\n" % (messages.STATUS_LINES[status], block(fields))])
+            self.carrier.put(self, [b"%b%b\r\n" % (STATUS_LINES[status], block(fields))])
 
     def switch(self, protocol: bytes, fields: ResponseFields = NO_FIELDS) -> bytes:
         """
@@ -360,7 +375,7 @@ class Exchange(core_exchange.Exchange):
         self.persistence = persistence.SWITCHED
         self.response_framing = framing.decide_response(self.method, 101, True, None)
         lines = b"Upgrade: %b\r\nConnection: upgrade\r\n" % protocol
-        carrier.put(self, [b"%b%b%b\r\n" % (messages.STATUS_LINES[101], lines, block(fields))])
+        carrier.put(self, [b"%b%b%b\r\n" % (STATUS_LINES[101], lines, block(fields))])
         return carrier.leave_http(self)
 
     def abort(self) -> None:

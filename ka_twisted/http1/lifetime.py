@@ -4,7 +4,7 @@ How long a connection lasts: request bodies that are read or thrown away, decisi
 
 from __future__ import annotations
 
-from ..core.errors import IncompleteBody, RemoteProtocolError
+from ..core.errors import RemoteProtocolError
 from ..core.framing import Delimiter, Framing
 from ..core.headers import ResponseFields
 from ..core.persistence import Persistence
@@ -13,11 +13,13 @@ from . import persistence, responses, states
 from .caches import ServerCaches
 from .events import BodyComplete, BodyFailed, BodyReceived, Ending, Event, ExchangeCancelled, ResponseDue
 from .exchange import Exchange, Review
-from .heads import RequestBuffer
-from .messages import RequestFields, RequestHead
+from .incoming import incomplete_body
 from .persistence import UnreadBody
 from .pipeline import Pipeline
-from .states import Answer, Body, BodyEvent, Expectation, Handshake, Input, Output, Reading
+from .request_buffer import RequestBuffer
+from .request_fields import RequestFields
+from .request_heads import RequestHead
+from .states import Answer, Body, Expectation, Handshake, Input, Output, Reading
 
 
 class Lifetime(Pipeline):
@@ -35,7 +37,6 @@ class Lifetime(Pipeline):
 
     __slots__ = (
         "_review",
-        "_unread",
         "buffer",
         "caches",
         "decision",
@@ -58,7 +59,6 @@ class Lifetime(Pipeline):
         self.reading = Reading.UNUSED
         self.incoming: Exchange | None = None
         self.waiting: RequestHead | None = None
-        self._unread = 0
         self.events: list[Event] | None = None
         self.needs_full_decision = review is not None or bool(caches.limits.maxRequests)
         self.eof = False
@@ -76,66 +76,58 @@ class Lifetime(Pipeline):
 
     def take_body(self, exchange: Exchange) -> bytes | None:
         """The whole of a body whose length is known and whose bytes are all in hand, consumed; None for any other."""
-        if self.incoming is not exchange or exchange.body is not Body.HELD:
+        body = exchange.request_body
+        if self.incoming is not exchange or body is None:
             return None
-        reader = exchange.reader
-        assert reader is not None
-        if reader.rest is None or reader.rest > self.backlog:
-            return None
-        exchange.begin_body()
-        data = reader.read(self.buffer)
-        exchange.bytes_received = len(data)
-        self._end_body(exchange)
+        data = body.take_whole(self.buffer)
+        if data is not None:
+            exchange.accept()
+            self._end_body(exchange)
         return data
 
     def abandon_body(self, exchange: Exchange) -> None:
         """The application will not read the rest of the body."""
         if exchange.body in (Body.HELD, Body.WANTED) and exchange.handshake is not Expectation.HELD:
-            exchange.body = states.step(states.BODY, BodyEvent.ABANDON, exchange.body)
-            self._unread = self.caches.limits.unread
+            assert exchange.request_body is not None
+            exchange.request_body.abandon(self.caches.limits.unread)
 
     def read_body(self, exchange: Exchange) -> Event | None:
-        """The next bytes of the body for whoever takes them; ``self.incoming`` is None once it is at its end."""
-        reader = exchange.reader
-        assert reader is not None
-        wanted = exchange.body is Body.WANTED
+        """The next bytes of the body for the application; ``self.incoming`` is None once it is at its end."""
+        body = exchange.request_body
+        assert body is not None
         if self.eof and exchange.handshake is Expectation.HELD:
-            return self._fail_body(exchange, _incomplete("D3-25"))
-        if exchange.body is Body.HELD or (wanted and not exchange.flowing):
+            body.cut()
+            return self._fail_body(exchange, incomplete_body(row="D3-25"))
+        wanted = body.state is Body.WANTED
+        if body.state is Body.HELD or (wanted and not body.flowing):
             return None
         try:
-            data = reader.read(self.buffer)
+            data = body.read(self.buffer, charged=exchange.over)
+            if data:
+                return BodyReceived(exchange, data)
+            if self.eof:
+                body.end_input()
         except RemoteProtocolError as error:
-            return self._fail_body(exchange, error)
-        if data and wanted:
-            exchange.bytes_received += len(data)
-            return BodyReceived(exchange, data)
-        if reader.complete:
+            return self._fail_body(exchange, error, read_away=not wanted)
+        if body.complete:
             self._end_body(exchange)
             return BodyComplete(exchange) if wanted else None
-        if not wanted and exchange.over:
-            self._unread -= len(data)
-            if self._unread < 0:
-                self.end(CloseReason.BODY_UNREAD)
-                return None
-        if self.eof:  # the reader has taken what it can: what is left over is part of a line
-            return self._fail_body(exchange, _incomplete())
+        if body.budget < 0:
+            self.end(CloseReason.BODY_UNREAD)
         return None
 
     def _end_body(self, exchange: Exchange) -> None:
         self.incoming = None
-        exchange.body = states.step(states.BODY, BodyEvent.END, exchange.body)
-        assert exchange.fields is not None
         self.reading = states.step(states.READING, Input.BODY_END, self.reading)
         if self.is_last(exchange):
             self.last()
         if self.draining and exchange.over:
             self._drained(exchange, "reading a body")
 
-    def _fail_body(self, exchange: Exchange, error: RemoteProtocolError) -> Event | None:
-        """The body will never be complete."""
-        read_away = exchange.body is Body.DISCARDED
-        exchange.body = states.step(states.BODY, BodyEvent.CUT, exchange.body)
+    def _fail_body(
+        self, exchange: Exchange, error: RemoteProtocolError, *, read_away: bool = False
+    ) -> BodyFailed | None:
+        """The body was cut: it will never be complete."""
         self.incoming = None
         self.last()
         if exchange.handshake is Expectation.HELD:  # the client left while it waited: nothing is sent
@@ -151,37 +143,43 @@ class Lifetime(Pipeline):
                 exchange.abort()
         return None if read_away else BodyFailed(exchange, error)
 
-    def _read_away(self, exchange: Exchange, streaming: bool) -> UnreadBody:
-        """What is left of the body now that the response is decided; what is in hand already is consumed."""
-        incoming = self.incoming
-        if incoming is not exchange:
+    def late_body(self, exchange: Exchange, error: RemoteProtocolError) -> BodyFailed | None:
+        """The body did not come in time."""
+        body = exchange.request_body
+        assert body is not None
+        read_away = body.state is Body.DISCARDED
+        body.cut()
+        return self._fail_body(exchange, error, read_away=read_away)
+
+    def read_away(self, exchange: Exchange, streaming: bool) -> UnreadBody:
+        """
+        What is left of the body now that the response is decided; what is in hand already is consumed.
+
+        :raises RemoteProtocolError: when that is broken; the body is cut then.
+        """
+        body = exchange.request_body
+        if self.incoming is not exchange or body is None:
             return UnreadBody.READ
+        unread = self.caches.limits.unread
         if exchange.handshake is Expectation.HELD:
             exchange.handshake = states.step(states.EXPECTATION, Handshake.FINAL, exchange.handshake)
-            self._forget_body(exchange)
+            body.abandon(unread)  # it may come or not: it is never read
+            self.incoming = None
+            self.last()
             return UnreadBody.EXPECTED
-        reader = exchange.reader
-        assert reader is not None
-        reads_on = exchange.body is Body.WANTED and (streaming or exchange.flowing)
+        reads_on = body.state is Body.WANTED and (streaming or body.flowing)
         if not reads_on:
-            exchange.body = states.step(states.BODY, BodyEvent.ABANDON, exchange.body)
-            self._unread = self.caches.limits.unread
-            reader.read(self.buffer)
-            if reader.complete:
+            body.abandon(unread)
+            body.read(self.buffer, charged=False)
+            if body.complete:
                 self._end_body(exchange)
                 return UnreadBody.READ
-        rest = reader.rest
-        if rest is not None and rest <= self.caches.limits.unread:
+        remaining = body.remaining
+        if remaining is not None and remaining <= unread:
             return UnreadBody.SHORT
-        if reads_on and (streaming or rest is None):
+        if reads_on and (streaming or remaining is None):
             return UnreadBody.OPEN
-        return UnreadBody.REFUSED if rest is None else UnreadBody.LONG
-
-    def _forget_body(self, exchange: Exchange) -> None:
-        """The body may come or not: it is never read."""
-        exchange.body = states.step(states.BODY, BodyEvent.ABANDON, exchange.body)
-        self.incoming = None
-        self.last()
+        return UnreadBody.REFUSED if remaining is None else UnreadBody.LONG
 
     # -- decisions -----------------------------------------------------------------------------------------------------
 
@@ -209,9 +207,8 @@ class Lifetime(Pipeline):
         self, exchange: Exchange, request: RequestFields, ending: Framing, fields: ResponseFields, streaming: bool
     ) -> Persistence:
         try:
-            rest = self._read_away(exchange, streaming)
-        except RemoteProtocolError as error:  # what is in hand of a body that nobody reads is broken
-            exchange.body = states.step(states.BODY, BodyEvent.CUT, exchange.body)
+            unread = self.read_away(exchange, streaming)
+        except RemoteProtocolError as error:  # what is in hand of a body that is thrown away is broken
             self.incoming = None
             self.last()
             return persistence.refused(error.reason)
@@ -223,7 +220,7 @@ class Lifetime(Pipeline):
             keep_alive_field=request.keep_alive_field,
             framed=ending.framed,
             asks_close=fields.asks_close,
-            rest=rest,
+            unread=unread,
             limit=self._limit(exchange),
             draining=last and (self.draining or (self.retired is CloseReason.DRAINING and not self.buffer)),
             half_closed=self.eof and last and not len(self.buffer),
@@ -246,7 +243,8 @@ class Lifetime(Pipeline):
         exchange.status = error.status
         self.decision = exchange.persistence = decision = persistence.refused(error.reason)
         if exchange.body in (Body.HELD, Body.WANTED):
-            exchange.body = states.step(states.BODY, BodyEvent.ABANDON, exchange.body)
+            assert exchange.request_body is not None
+            exchange.request_body.abandon(0)
         self.incoming = None
         self.serve_nothing_behind(exchange)
         fields, text = responses.error_response(error)
@@ -297,7 +295,8 @@ class Lifetime(Pipeline):
         for exchange in unfinished:
             exchange.answer = states.step(states.ANSWER, Output.ABORT, exchange.answer)
             if exchange is self.incoming:
-                exchange.body = states.step(states.BODY, BodyEvent.CUT, exchange.body)
+                assert exchange.request_body is not None
+                exchange.request_body.cut()
         return unfinished
 
     def _drained(self, last: Exchange, state: str) -> None:
@@ -337,14 +336,3 @@ class Lifetime(Pipeline):
             if self.events is None:
                 self.events = []
             self.events.append(event)
-
-
-def _incomplete(row: str = "D2-29") -> IncompleteBody:
-    return IncompleteBody(
-        400,
-        "the request ends inside its body",
-        "RFC 9112 8",
-        row=row,
-        reason=CloseReason.PEER_CLOSED_MID_REQUEST.at("reading a body"),
-        breaks_response=False,
-    )

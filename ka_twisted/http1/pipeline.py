@@ -9,7 +9,7 @@ N-02).
 from __future__ import annotations
 
 from .exchange import Exchange
-from .messages import RequestHead
+from .request_heads import RequestHead
 
 
 class Pipeline:

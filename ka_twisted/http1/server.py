@@ -20,9 +20,9 @@ from . import responses, states
 from .caches import ServerCaches
 from .events import Event, RequestRefused
 from .exchange import Exchange, Review
+from .incoming import IncomingBody
 from .lifetime import Lifetime
-from .messages import RequestHead
-from .readers import body_reader
+from .request_heads import RequestHead
 from .states import Body, Expectation, Handshake, Input, Reading
 
 # What every request needs of the tables. Before Python 3.12 it takes a while to find a member of an Enum by its name.
@@ -199,7 +199,7 @@ class ServerConnection(Lifetime):
         assert deadline.reason is not None
         error = RemoteProtocolError(
             408,
-            f"{deadline.awaits} did not come in time",
+            f"{deadline.awaited} did not come in time",
             "RFC 9110 15.5.9",
             row="D2-30" if deadline is Deadline.BODY else "P-17",
             reason=deadline.reason,
@@ -208,7 +208,7 @@ class ServerConnection(Lifetime):
         if deadline is Deadline.HEADER:
             self.queue(self._refuse_head(error))
         elif deadline is Deadline.BODY and self.incoming is not None:
-            self.queue(self._fail_body(self.incoming, error))
+            self.queue(self.late_body(self.incoming, error))
         else:
             self.end(deadline.reason)
 
@@ -301,9 +301,8 @@ class ServerConnection(Lifetime):
         if body.delimiter is not _NO_BODY:
             self.reading = states.step(states.READING, Input.BODY_STARTS, Reading.IDLE)
             self.incoming = exchange
-            exchange.body = Body.HELD
-            exchange.reader = body_reader(body, self.caches.limits)
-            if fields.expected.awaits:
+            exchange.request_body = IncomingBody(body, self.caches.limits)
+            if fields.expected.expects_continue:
                 exchange.handshake = Expectation.WAIVED if len(self.buffer) else Expectation.HELD
         elif self.is_last(exchange):
             self.last()

@@ -44,8 +44,8 @@ def send(sink: Sink, body: BodySource) -> Deferred[None]:
     """
     Send a body, and close it.
 
-    :return: fires once all of it has been handed over; fails with what the body raised. What it raises when it is closed
-        is logged instead: the body is out by then. Cancelling it stops the body.
+    :return: fires once all of it has been handed over; fails with what the body raised. What it raises when it is
+        closed is logged instead: the body is out by then. Cancelling it stops the body.
     """
     if IBodyProducer.providedBy(body):
         return ProducerConsumer(sink).consume(body)

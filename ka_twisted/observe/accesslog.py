@@ -6,35 +6,20 @@ import os
 import time
 from collections.abc import Callable
 from math import inf
-from typing import Protocol, cast
+from typing import cast
 
 from twisted.internet.address import UNIXAddress
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from ..core.exchange import Exchange
 from ..core.reasons import CloseReason
-from ..http1.exchange import Exchange
-from ..interfaces import IConnectionObserver
+from ..interfaces import IConnection, IConnectionObserver
 from .linefile import LineFile
 from .lines import FORMATS, Format, LogContext
 
-#: Seconds for which the clocks are taken to go alike.
-_TRUSTED = 1.0
-
-
-class _Connection(Protocol):
-    """What the log looks at, of a `KeepAliveProtocol`."""
-
-    id: int
-
-    @property
-    def peer(self) -> IAddress: ...
-
-    @property
-    def requestCount(self) -> int: ...
-
-    @property
-    def age(self) -> float: ...
+#: Seconds after which the difference between the clocks is measured again.
+_OFFSET_VALID = 1.0
 
 
 @implementer(IConnectionObserver)
@@ -70,10 +55,10 @@ class AccessLog:
         self._wallClock = wallClock
         self._format: Format = FORMATS[format]()
         self._file = LineFile(os.fspath(path), reactor, self._format.lost, wallClock)
-        self._visits: dict[_Connection, LogContext] = {}
-        #: What the wall clock is ahead of the other, and when that is to be looked at again.
-        self._ahead = 0.0
-        self._look = -inf
+        self._contexts: dict[IConnection, LogContext] = {}
+        #: Seconds by which the wall clock is ahead of the reactor's, and when that is to be measured again.
+        self._offset = 0.0
+        self._offsetDue = -inf
 
     def start(self) -> None:
         """
@@ -86,7 +71,7 @@ class AccessLog:
     def stop(self) -> None:
         """Write what waits, and close the file."""
         self._file.close()
-        self._visits.clear()
+        self._contexts.clear()
 
     def reopen(self) -> None:
         """
@@ -96,36 +81,37 @@ class AccessLog:
         """
         self._file.reopen()
 
-    def connectionOpened(self, connection: _Connection) -> None:
+    def connectionOpened(self, connection: IConnection) -> None:
         """See `IConnectionObserver`: a connection is of interest once it has something to say."""
 
-    def exchangeFinished(self, connection: _Connection, exchange: Exchange) -> None:
+    def exchangeFinished(self, connection: IConnection, exchange: Exchange) -> None:
         """See `IConnectionObserver`."""
         if not self._file.isOpen:
             return
-        visit = self._visits.get(connection)
-        if visit is None:
-            visit = self._visits[connection] = _visit(connection)
+        try:
+            context = self._contexts[connection]
+        except KeyError:
+            context = self._contexts[connection] = _context(connection)
         ended = exchange.ended
-        if ended >= self._look:
-            self._look = ended + _TRUSTED
-            self._ahead = self._wallClock() - self._seconds()
-        self._file.write(self._format.exchange(visit, exchange, ended + self._ahead))
+        if ended >= self._offsetDue:
+            self._offsetDue = ended + _OFFSET_VALID
+            self._offset = self._wallClock() - self._seconds()
+        self._file.write(self._format.exchange(context, exchange, ended + self._offset))
 
-    def connectionClosed(self, connection: _Connection, reason: CloseReason) -> None:
+    def connectionClosed(self, connection: IConnection, reason: CloseReason) -> None:
         """See `IConnectionObserver`."""
-        visit = self._visits.pop(connection, None)
+        context = self._contexts.pop(connection, None)
         if not self._file.isOpen:
             return
         count, age = connection.requestCount, connection.age
-        visit = visit or _visit(connection)
-        line = self._format.closed(visit, reason, count, age, self._wallClock())
+        context = context or _context(connection)
+        line = self._format.closed(context, reason, count, age, self._wallClock())
         if line:
             self._file.write(line)
 
 
-def _visit(connection: _Connection) -> LogContext:
-    """Where a connection comes from, without the port; ``-`` where that has no address."""
+def _context(connection: IConnection) -> LogContext:
+    """What its lines say of a connection: the client's address without the port, ``-`` where it has none."""
     peer = connection.peer
     host = "" if isinstance(peer, UNIXAddress) else getattr(peer, "host", "")
     return LogContext(connection.id, str(host) or "-")

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from math import inf
 from typing import Any
 
-#: The values of a family's labels, in the order in which `exposition.FAMILIES` names them. A histogram's label is the
-#: upper end of a range, included, with ``+Inf`` for the last; its sum has the label `SUM`.
-Labels = tuple[str, ...]
+from .families import BY_NAME, CONNECTIONS_USED, REQUESTS_TAKEN, Family, Kind, Labels
+
+#: Beside the buckets of a histogram, which are labelled with their upper ends, the last with ``+Inf``: the sum of all
+#: values.
 SUM = "sum"
 
 
@@ -21,45 +22,60 @@ class Counts:
     """
     Numbers by family and labels.
 
-    :param families: the names of the families are those of the metrics, without ``ka_twisted_`` and ``_total``.
+    :param families: the numbers of a histogram are those of each bucket by itself, and `SUM`.
     """
 
     __slots__ = ("families",)
 
-    def __init__(self, families: Mapping[str, Mapping[Labels, float]] | None = None) -> None:
-        self.families: Mapping[str, Mapping[Labels, float]] = families or {}
+    def __init__(self, families: Mapping[Family, Mapping[Labels, float]] | None = None) -> None:
+        self.families: Mapping[Family, Mapping[Labels, float]] = families or {}
 
-    def of(self, family: str, *labels: str) -> float:
+    def of(self, family: Family, **labels: str) -> float:
         """One number; 0 where nothing was counted."""
-        return self.families.get(family, {}).get(labels, 0)
+        return self.families.get(family, {}).get(family.key(**labels), 0)
 
-    def some(self, family: str) -> dict[Labels, float]:
+    def by(self, family: Family, label: str) -> dict[str, float]:
+        """The numbers of a family that are not 0, added up for each value of one label."""
+        place = family.labels.index(label)
+        totals: dict[str, float] = {}
+        for labels, number in self.nonzero(family).items():
+            totals[labels[place]] = totals.get(labels[place], 0) + number
+        return totals
+
+    def nonzero(self, family: Family) -> dict[Labels, float]:
         """The numbers of a family that are not 0."""
         return {labels: number for labels, number in self.families.get(family, {}).items() if number}
 
-    def total(self, family: str) -> float:
-        """All numbers of a family together."""
-        return sum(self.families.get(family, {}).values())
+    def rows(self, family: Family) -> list[dict[str, Any]]:
+        """Likewise, as values that `json.dumps` takes: the labels by name, and ``count``."""
+        return [
+            {**dict(zip(family.labels, labels, strict=True)), "count": number}
+            for labels, number in self.nonzero(family).items()
+        ]
+
+    def total(self, family: Family) -> float:
+        """All numbers of a family together; of a histogram, how many values it has."""
+        return sum(number for labels, number in self.families.get(family, {}).items() if labels != (SUM,))
 
     @property
-    def reuse(self) -> float:
+    def reuseRatio(self) -> float:
         """The share of all requests that came on a connection which had served one before."""
-        taken = self.of("requests_taken")
-        return 1 - self.of("connections_used") / taken if taken else 0.0
+        taken = self.of(REQUESTS_TAKEN)
+        return 1 - self.of(CONNECTIONS_USED) / taken if taken else 0.0
 
     def __add__(self, other: Counts) -> Counts:
         return self._combined(other, 1)
 
     def __sub__(self, earlier: Counts) -> Counts:
-        """What has come to it since; of what is not counted but is, such as open connections, how it has changed."""
+        """What was counted since; of gauges, such as open connections, the change."""
         return self._combined(earlier, -1)
 
     def _combined(self, other: Counts, sign: int) -> Counts:
-        families = {name: dict(numbers) for name, numbers in self.families.items()}
-        for name, numbers in other.families.items():
-            family = families.setdefault(name, {})
+        families = {family: dict(numbers) for family, numbers in self.families.items()}
+        for family, numbers in other.families.items():
+            mine = families.setdefault(family, {})
             for labels, number in numbers.items():
-                family[labels] = family.get(labels, 0) + sign * number
+                mine[labels] = mine.get(labels, 0) + sign * number
         return Counts(families)
 
     def __eq__(self, other: object) -> bool:
@@ -68,21 +84,25 @@ class Counts:
     __hash__ = None  # type: ignore[assignment]
 
     def ended(self) -> Counts:
-        """What stays of the counts of a process that is gone: its connections are not open any more."""
-        open_ = {"connections": dict.fromkeys(self.families.get("connections", ()), 0)}
-        return Counts({**self.families, **open_})
+        """What stays of the counts of a process that has ended: its gauges are 0."""
+        return Counts(
+            {
+                family: dict.fromkeys(numbers, 0) if family.kind is Kind.GAUGE else numbers
+                for family, numbers in self.families.items()
+            }
+        )
 
-    def quantile(self, family: str, share: float) -> float | None:
+    def quantile(self, family: Family, share: float) -> float | None:
         """
-        The upper end of the range of a histogram that a share of its values does not exceed.
+        The upper end of the bucket of a histogram that a share of its values does not exceed.
 
         :param share: 0 to 1.
-        :return: infinite where that is the last range; None without a value.
+        :return: infinite where that is the last bucket; None without a value.
         """
-        ranges = sorted((float(bound), number) for (bound,), number in self.some(family).items() if bound != SUM)
-        wanted = share * sum(number for _, number in ranges)
+        buckets = sorted((float(bound), number) for (bound,), number in self.nonzero(family).items() if bound != SUM)
+        wanted = share * sum(number for _, number in buckets)
         reached = 0.0
-        for bound, number in ranges:
+        for bound, number in buckets:
             reached += number
             if reached >= wanted:
                 return bound
@@ -91,44 +111,37 @@ class Counts:
     def toJson(self) -> dict[str, list[list[Any]]]:
         """As a value that `json.dumps` takes."""
         return {
-            name: [[*labels, number] for labels, number in numbers.items()] for name, numbers in self.families.items()
+            family.name: [[*labels, number] for labels, number in numbers.items()]
+            for family, numbers in self.families.items()
         }
 
     @classmethod
     def fromJson(cls, value: Mapping[str, Iterable[list[Any]]]) -> Counts:
-        """What `toJson` returned, at the other end."""
-        return cls({name: {tuple(labels): number for *labels, number in rows} for name, rows in value.items()})
-
-    def exposition(self, state: str | None = None, ready: bool | None = None) -> tuple[bytes, str]:
         """
-        All of it as Prometheus reads it, for a handler to return.
+        What `toJson` returned, at the other end.
 
-        :param state: what the server does, where that is to be told: ``serving``, ``reloading`` or ``draining``.
-        :param ready: likewise whether it wants new connections.
-        :return: the bytes of the text format, and their Content-Type.
+        :raises KeyError: for a family that is not declared.
         """
-        from .exposition import exposed
-
-        return exposed(self, state, ready)
+        return cls({BY_NAME[name]: {tuple(labels): number for *labels, number in rows} for name, rows in value.items()})
 
 
 class Histogram:
     """
-    How many of some values lie in which range, while they are counted.
+    The values of a histogram while they are counted.
 
-    :param bounds: the upper ends of the ranges, each included; what is larger than all has a range of its own.
+    :param family: names the buckets; a value beyond all of them has one of its own.
     """
 
     __slots__ = ("bounds", "counts", "labels", "sum")
 
-    def __init__(self, *bounds: float) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
+    def __init__(self, family: Family) -> None:
+        self.bounds = family.buckets
+        self.counts = [0] * (len(self.bounds) + 1)
         self.sum = 0.0
-        self.labels: list[Labels] = [(str(float(bound)) if bound < inf else "+Inf",) for bound in (*bounds, inf)]
+        self.labels: list[Labels] = [(str(float(bound)) if bound < inf else "+Inf",) for bound in (*self.bounds, inf)]
 
     def numbers(self) -> dict[Labels, float]:
-        """As a family of `Counts`."""
+        """As in `Counts`."""
         numbers: dict[Labels, float] = dict(zip(self.labels, self.counts, strict=True))
         numbers[SUM,] = self.sum
         return numbers

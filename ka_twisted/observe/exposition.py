@@ -1,119 +1,77 @@
-"""`Counts` as Prometheus reads them. The table says what there is; nothing is counted here."""
+"""`Counts` in the text format of Prometheus. What there is says `families`; nothing is counted here."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from .counts import SUM, Counts, Labels
+from .counts import SUM, Counts
+from .families import FAMILIES, PREFIX, READY, REUSE_RATIO, SERVER_STATE, SERVER_STATES, Family, Kind, Labels
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-PREFIX = "ka_twisted_"
-#: What a server can be doing.
-STATES = ("serving", "reloading", "draining")
 
-
-class Family(NamedTuple):
+def expose(counts: Counts, state: str | None = None, ready: bool | None = None) -> tuple[bytes, str]:
     """
-    Some numbers of a kind.
+    The counts of a server, or of several together, as Prometheus reads them.
 
-    :ivar kind: ``counter``, ``gauge`` or ``histogram``.
-    :ivar labels: the names of what tells them apart; a histogram has none beside its ranges.
+    :param state: one of `SERVER_STATES`; None: not shown.
+    :param ready: whether it takes new connections; None: not shown.
+    :return: the bytes of the text format, and their Content-Type.
     """
-
-    name: str
-    kind: str
-    text: str
-    labels: tuple[str, ...] = ()
-
-
-FAMILIES = (
-    Family("connections", "gauge", "Open connections by what they do.", ("state",)),
-    Family("connections_opened", "counter", "Connections accepted."),
-    Family("connections_closed", "counter", "Connections closed, by reason and by whom.", ("reason", "by")),
-    Family("connections_used", "counter", "Connections that have had a request."),
-    Family("timers_fired", "counter", "Time-outs that came into effect.", ("timer",)),
-    Family("connection_requests", "histogram", "Requests of a connection, told when it is closed."),
-    Family(
-        "idle_close_races",
-        "counter",
-        "Connections on which something came after they were closed as idle: most likely a request, lost.",
-    ),
-    Family("received_bytes", "counter", "Bytes of HTTP received."),
-    Family("sent_bytes", "counter", "Bytes of HTTP sent."),
-    Family("requests", "counter", "Requests by method and class of the response's status.", ("method", "status")),
-    Family("requests_taken", "counter", "Requests taken up, those included that are not over yet."),
-    Family(
-        "time_to_first_byte_seconds",
-        "histogram",
-        "From the end of a request's head until the head of its response was made.",
-    ),
-    Family(
-        "pipeline_depth",
-        "histogram",
-        "Requests in service on its connection when a request was taken up, itself included.",
-    ),
-    Family("handshake_failures", "counter", "Connections that ended before HTTP began, by reason.", ("reason",)),
-    Family("reloads", "counter", "Attempts to put another configuration into effect, by outcome.", ("outcome",)),
-    Family("worker_deaths", "counter", "Workers that ended although nobody had told them to."),
-)
-
-
-def metrics(counts: Counts, state: str | None = None, ready: bool | None = None) -> Iterator[Metric]:
-    """
-    The metrics of a server, or of several together.
-
-    :param state: one of `STATES`; None: not told.
-    :param ready: whether it wants new connections; None: not told.
-    """
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-
-    kinds = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
-    for name, kind, text, labels in FAMILIES:
-        numbers = counts.families.get(name, {})
-        if kind == "histogram":
-            yield _histogram(name, text, numbers)
-            continue
-        metric = kinds[kind](PREFIX + name, text, labels=labels)
-        for values in sorted(numbers):
-            metric.add_metric(values, numbers[values])
-        yield metric
-    yield GaugeMetricFamily(
-        f"{PREFIX}connection_reuse_ratio",
-        "Share of all requests that came on a connection which had served one before.",
-        counts.reuse,
-    )
-    if state is not None:
-        gauge = GaugeMetricFamily(f"{PREFIX}server_state", "1 for what the server is doing.", labels=["state"])
-        for each in STATES:
-            gauge.add_metric([each], each == state)
-        yield gauge
-    if ready is not None:
-        yield GaugeMetricFamily(f"{PREFIX}ready", "Whether the server wants new connections.", ready)
-
-
-def _histogram(name: str, text: str, numbers: Mapping[Labels, float]) -> Metric:
-    from prometheus_client.core import HistogramMetricFamily
-
-    labels = sorted((bound for (bound,) in numbers if bound != SUM), key=float)
-    sums = accumulate(numbers[bound,] for bound in labels)
-    buckets = list(zip(labels, sums, strict=True)) or [("+Inf", 0)]
-    return HistogramMetricFamily(PREFIX + name, text, buckets=buckets, sum_value=numbers.get((SUM,), 0))
-
-
-def exposed(counts: Counts, state: str | None = None, ready: bool | None = None) -> tuple[bytes, str]:
-    """See `Counts.exposition`."""
     from prometheus_client import CollectorRegistry
     from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
     from prometheus_client.registry import Collector
 
     class Once(Collector):
         def collect(self) -> Iterator[Metric]:
-            return metrics(counts, state, ready)
+            return metrics(complete(counts, state, ready))
 
     registry = CollectorRegistry()
     registry.register(Once())
     return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+def complete(counts: Counts, state: str | None = None, ready: bool | None = None) -> Counts:
+    """Counts with the families that are computed; parameters as for `expose`."""
+    computed: dict[Family, dict[Labels, float]] = {REUSE_RATIO: {(): counts.reuseRatio}}
+    if state is not None:
+        computed[SERVER_STATE] = {(each,): each == state for each in SERVER_STATES}
+    if ready is not None:
+        computed[READY] = {(): ready}
+    return Counts({**counts.families, **computed})
+
+
+def metrics(counts: Counts) -> Iterator[Metric]:
+    """The metrics of prometheus-client, in the order of `FAMILIES`; computed ones where they are among the counts."""
+    for family in FAMILIES:
+        if family in counts.families or not family.computed:
+            yield _metric(family, counts.families.get(family, {}))
+
+
+def _metric(family: Family, numbers: Mapping[Labels, float]) -> Metric:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    if family.kind is Kind.HISTOGRAM:
+        return _histogram(family, numbers)
+    make = CounterMetricFamily if family.kind is Kind.COUNTER else GaugeMetricFamily
+    metric = make(PREFIX + family.name, family.help, labels=family.labels, unit=family.unit)
+    for labels in sorted(numbers):
+        metric.add_metric(labels, numbers[labels])
+    return metric
+
+
+def _histogram(family: Family, numbers: Mapping[Labels, float]) -> Metric:
+    from prometheus_client.core import HistogramMetricFamily
+
+    bounds = sorted((bound for (bound,) in numbers if bound != SUM), key=float)
+    sums = accumulate(numbers[bound,] for bound in bounds)
+    return HistogramMetricFamily(
+        PREFIX + family.name,
+        family.help,
+        buckets=list(zip(bounds, sums, strict=True)) or [("+Inf", 0)],
+        sum_value=numbers.get((SUM,), 0),
+        unit=family.unit,
+    )

@@ -13,10 +13,11 @@ import re
 import time
 from typing import Protocol
 
+from ..core.exchange import VERSION_NAMES, Exchange, RequestHead
+from ..core.headers import Headers
 from ..core.persistence import Persistence
 from ..core.reasons import CloseReason
-from ..http1.exchange import Exchange
-from ..http1.messages import RequestFields, RequestHead
+from .records import decisionJson
 
 #: What a quoted value cannot hold: quotes, backslashes, controls, bytes of no stated meaning.
 _UNPRINTABLE = re.compile(rb"[^ !#-\[\]-~]")
@@ -27,7 +28,10 @@ _LENGTHS = frozenset(map(len, _QUOTED))
 _REMEMBERED = 64
 #: Bytes of a target that is worth keeping.
 _SHORT = 512
-#: As the combined format has them, with the blank behind.
+#: The versions of HTTP as the combined format has them: those of nginx.
+_VERSIONS = {version: text.encode() for version, text in VERSION_NAMES.items()}
+_VERSION_NUMBERS = {version: version.encode() for version in VERSION_NAMES}
+#: As the combined format has them, with the space behind.
 _STATUS: dict[int | None, bytes] = {None: b"- "} | {code: b"%d " % code for code in range(100, 600)}
 
 
@@ -39,41 +43,38 @@ class LogContext:
     :param peer: the address of the client, without the port.
     """
 
-    __slots__ = ("fields", "head", "number", "peer", "request", "tail")
+    __slots__ = ("head", "headers", "number", "origin", "peer", "request", "tail")
 
     def __init__(self, number: int, peer: str) -> None:
         self.number = number
         #: Fit to stand in any line.
         self.peer = re.sub("[^0-9A-Za-z._:%-]", "?", peer).encode()
-        #: The latest head and its fields, and what the format has made of the one and the other.
+        #: What the format has made of the connection.
+        self.origin = b""
+        #: The latest head, if it is short and its connection keeps it too, and what the format has made of it;
+        #: likewise its fields.
         self.head: RequestHead | None = None
         self.request = b""
-        self.fields: RequestFields | None = None
+        self.headers: Headers | None = None
         self.tail = b""
-
-    def remember(self, head: RequestHead, request: bytes) -> None:
-        """Keep what was made of a head, for the next one like it: if its connection holds it too, and it is short."""
-        short = head.fields is not None and head.fields.block != b"" and len(head.target) <= _SHORT
-        self.head = head if short else None
-        self.request = request
 
     def forget(self) -> None:
         """Keep nothing: clients can make heads large, and there are many clients."""
         self.request = self.tail = b""
-        self.fields = None
+        self.headers = None
 
 
 class Format(Protocol):
     """How an access log says what it says. Every line ends in a line feed."""
 
-    def exchange(self, visit: LogContext, exchange: Exchange, now: float) -> bytes:
+    def exchange(self, context: LogContext, exchange: Exchange, now: float) -> bytes:
         """
         The line of a request.
 
         :param now: seconds since the epoch.
         """
 
-    def closed(self, visit: LogContext, reason: CloseReason, requests: int, age: float, now: float) -> bytes:
+    def closed(self, context: LogContext, reason: CloseReason, requests: int, age: float, now: float) -> bytes:
         """The line of the end of a connection; empty where the format has none."""
 
     def lost(self, count: int, trouble: str, now: float) -> bytes:
@@ -94,23 +95,23 @@ class Combined:
         #: What stands between the client's address and its request.
         self._between = b""
 
-    def exchange(self, visit: LogContext, exchange: Exchange, now: float) -> bytes:
+    def exchange(self, context: LogContext, exchange: Exchange, now: float) -> bytes:
         """See `Format.exchange`."""
         if not self._second <= now < self._next:
             self._second = second = float(int(now))
             self._next = second + 1.0
             self._between = _whoAndWhen(time.gmtime(second))
         head = exchange.head
-        if head is not visit.head:
-            self._remember(visit, head)
+        if head is not context.head:
+            self._remember(context, head)
         sent = exchange.bytes_sent
         data = b"%d" % sent if sent else b"-"
-        line = b"".join((visit.peer, self._between, visit.request, _STATUS[exchange.status], data, visit.tail))
-        if visit.head is None:
-            visit.forget()
+        line = b"".join((context.peer, self._between, context.request, _STATUS[exchange.status], data, context.tail))
+        if context.head is None:
+            context.forget()
         return line
 
-    def closed(self, visit: LogContext, reason: CloseReason, requests: int, age: float, now: float) -> bytes:
+    def closed(self, context: LogContext, reason: CloseReason, requests: int, age: float, now: float) -> bytes:
         """See `Format.closed`: it knows of requests only."""
         return b""
 
@@ -119,18 +120,19 @@ class Combined:
         return f"# {count} lines were lost: {trouble}\n".encode("ascii", "backslashreplace")
 
     @staticmethod
-    def _remember(visit: LogContext, head: RequestHead) -> None:
-        line = b"%b %b HTTP/1.%b" % (head.method, head.target, b"1" if head.http11 else b"0")
-        visit.remember(head, b' "%b" ' % (_escaped(line) if head.method else b"-"))
-        fields = head.fields
-        if fields is None:
-            visit.tail = b' "-" "-"\n'
-        elif fields is not visit.fields:
+    def _remember(context: LogContext, head: RequestHead) -> None:
+        line = b"%b %b %b" % (head.method, head.target, _VERSIONS[head.version]) if head.method else b"-"
+        context.request = b' "%b" ' % (line if _UNPRINTABLE.search(line) is None else _escaped(line))
+        headers = head.headers
+        kept = headers is context.headers
+        if not kept:
             # Looked through rather than looked up: an index of the fields would stay with them.
-            pairs = reversed(fields.headers.raw)
+            pairs = reversed(headers.raw)
             first = {name.lower(): value for name, value in pairs if len(name) in _LENGTHS}
-            visit.tail = b' "%b" "%b"\n' % tuple(_escaped(first.get(n, b"-")) for n in _QUOTED)
-        visit.fields = fields
+            context.tail = b' "%b" "%b"\n' % tuple(_escaped(first.get(n, b"-")) for n in _QUOTED)
+            context.headers = headers
+            kept = head.retained
+        context.head = head if kept and len(head.target) <= _SHORT else None
 
 
 class JsonLines:
@@ -141,32 +143,32 @@ class JsonLines:
         self._date = b""
         self._decisions: dict[int, tuple[Persistence, bytes]] = {}
 
-    def exchange(self, visit: LogContext, exchange: Exchange, now: float) -> bytes:
+    def exchange(self, context: LogContext, exchange: Exchange, now: float) -> bytes:
         """See `Format.exchange`."""
         head = exchange.head
-        if head is not visit.head:
-            self._remember(visit, head)
+        if head is not context.head:
+            self._remember(context, head)
         decision = exchange.persistence
         status = exchange.status
         line = b'{"time":"%b","event":"request",%b,"request":%d,"status":%b,"bytes":%d,"duration":%.6f,%b}\n' % (
             self._time(now),
-            visit.request,
+            context.request,
             exchange.number,
             b"null" if status is None else b"%d" % status,
             exchange.bytes_sent,
             exchange.ended - exchange.started,
             b'"persistence":null' if decision is None else self._decided(decision),
         )
-        if visit.head is None:
-            visit.forget()
+        if context.head is None:
+            context.forget()
         return line
 
-    def closed(self, visit: LogContext, reason: CloseReason, requests: int, age: float, now: float) -> bytes:
+    def closed(self, context: LogContext, reason: CloseReason, requests: int, age: float, now: float) -> bytes:
         """See `Format.closed`."""
         members = _members(
             pid=os.getpid(),
-            connection=visit.number,
-            peer=visit.peer.decode(),
+            connection=context.number,
+            peer=context.peer.decode(),
             requests=requests,
             age=round(age, 6),
             reason=reason.name,
@@ -193,34 +195,25 @@ class JsonLines:
         known = self._decisions.get(id(decision))
         if known is not None and known[0] is decision:
             return known[1]
-        detail = {"detail": decision.detail} if decision.detail else {}
-        members = _members(
-            persistence={
-                "keep": decision.keep,
-                "reason": decision.reason.name,
-                "clause": decision.clause,
-                "row": decision.row,
-                **detail,
-            }
-        )
+        members = _members(persistence=decisionJson(decision))
         if len(self._decisions) >= _REMEMBERED:
             self._decisions.clear()
         self._decisions[id(decision)] = (decision, members)
         return members
 
     @staticmethod
-    def _remember(visit: LogContext, head: RequestHead) -> None:
-        about = b'"pid":%d,"connection":%d,"peer":"%b",' % (os.getpid(), visit.number, visit.peer)
+    def _remember(context: LogContext, head: RequestHead) -> None:
+        if not context.origin:
+            context.origin = b'"pid":%d,"connection":%d,"peer":"%b"' % (os.getpid(), context.number, context.peer)
+        target = head.target  # visible ASCII
         if head.method:
-            target = head.target.replace(b"\\", b"\\\\").replace(b'"', b'\\"')  # visible ASCII
-            about += b'"method":"%b","target":"%b","version":"1.%b"' % (
-                head.method,
-                target,
-                b"1" if head.http11 else b"0",
-            )
+            if b'"' in target or b"\\" in target:
+                target = target.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+            about = (context.origin, head.method, target, _VERSION_NUMBERS[head.version])
+            context.request = b'%b,"method":"%b","target":"%b","version":"%b"' % about
         else:
-            about += b'"method":null,"target":null,"version":null'
-        visit.remember(head, about)
+            context.request = context.origin + b',"method":null,"target":null,"version":null'
+        context.head = head if len(target) <= _SHORT and head.retained else None
 
 
 #: The formats by the name that users give them.

@@ -1,8 +1,8 @@
 """
-Metrics for Prometheus: what the connections of a server do, in numbers.
+Metrics of a server: what its connections do, in numbers.
 
-Serving only adds to plain counts. They become Prometheus' metrics when somebody reads them, and whatever can be
-looked up then, such as the states of the open connections, is not counted before.
+Serving only adds to plain counts. They become Prometheus' metrics when they are read, and whatever can be looked up
+then, such as the states of the open connections, is not counted before.
 """
 
 from __future__ import annotations
@@ -13,38 +13,35 @@ from typing import TYPE_CHECKING
 
 from zope.interface import implementer
 
-from ..core.deadlines import Deadline
+from ..core.exchange import Exchange
 from ..core.reasons import CloseReason
-from ..http1.exchange import Exchange
-from ..interfaces import IConnectionObserver
-from .counts import SUM, Counts, Histogram, Labels
-from .watched import Connection, OpenConnections
+from ..interfaces import IConnection, IConnectionObserver
+from . import families
+from .counts import SUM, Counts, Histogram
+from .families import EXPECTATION_TIMER, FAMILIES, TIMERS, Family, Kind, Labels
+from .registries import Registries
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Metric
 
-__all__ = ["STATES", "TIMERS", "Counts", "Metrics"]
+__all__ = ["Counts", "Metrics"]
 
-#: What `KeepAliveProtocol.state` can say.
-STATES = ("unused", "idle", "reading a head", "reading a body", "responding", "closing", "switched")
-#: The registered methods (RFC 9110 9.3, RFC 5789). Peers can invent any number of others, which are one here.
+#: The registered methods (RFC 9110 9.3, RFC 5789). Peers can invent any number of others, which are counted as one.
 METHODS = frozenset((b"CONNECT", b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT", b"TRACE"))
 OTHER = b"other"
-#: The timers that end a connection, by the reason that they give.
-TIMERS = {deadline.reason.name: deadline.name.lower() for deadline in Deadline if deadline.reason is not None}
-EXPECTATION = Deadline.EXPECTATION.name.lower()
-#: What can come of a reload.
-DONE, FAILED = "done", "failed"
-#: What a connection does that may be ended without a word, while a request is on its way.
-_AT_REST = frozenset(("unused", "idle"))
-#: Seconds to the first byte, at most, that most responses take: they are not looked for among the ranges.
-_FAST = 0.001
+#: States in which a connection may be closed without a response, while a request is on its way to it.
+_BETWEEN_REQUESTS = frozenset(("unused", "idle"))
+#: The buckets of the time to the first byte; that of most responses is not searched for.
+_BUCKETS = families.TIME_TO_FIRST_BYTE.buckets
+_FIRST_BUCKET = _BUCKETS[0]
+
+_Numbers = dict[Family, dict[Labels, float]]
 
 
 @implementer(IConnectionObserver)
 class Metrics:
     """
-    Counts what the factories do that it observes, and exposes it to Prometheus.
+    Counts what happens on the connections of the factories that it observes, for Prometheus.
 
     :param registry: where to register; None: a registry of its own.
     :raises ImportError: without the package prometheus-client.
@@ -56,22 +53,29 @@ class Metrics:
         except ImportError as error:
             raise ImportError("Metrics needs the package prometheus-client: pip install prometheus-client") from error
         self.registry = CollectorRegistry() if registry is None else registry
-        self._open = OpenConnections()
+        self._registries = Registries()
+        #: What is told by `count`.
+        self._counted: _Numbers = {
+            family: dict.fromkeys(family.initial, 0)
+            for family in FAMILIES
+            if family.kind is not Kind.HISTOGRAM and not family.computed
+        }
         self._opened = 0
-        self._closed: dict[Labels, int] = {(reason.name, reason.by): 0 for reason in CloseReason.all()}
-        #: Of connections that are closed: all requests, those that were the first of theirs, bytes in and out.
+        #: By the name of the reason, and by the side that ended the connection.
+        self._closed: dict[tuple[str, str], int] = {}
+        #: Of closed connections: their requests, those of them with one, bytes received and sent.
         self._taken = self._used = self._received = self._sent = 0
         self._races = 0
-        self._expired = 0
+        self._expectationsExpired = 0
         #: By method and status; a method that is not registered is `OTHER`.
         self._requests: dict[bytes, dict[int | None, int]] = {}
-        self._perConnection = Histogram(0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10000)
-        self._firstByte = Histogram(_FAST, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-        #: Of requests that had company; the others are all of depth 1.
-        self._depth = Histogram(1, 2, 4, 8, 16, 32, 64)
-        self._handshakes: dict[str, int] = {}
-        self._reloads = {DONE: 0, FAILED: 0}
-        self._workerDeaths = 0
+        self._perConnection = Histogram(families.CONNECTION_REQUESTS)
+        self._firstByte = Histogram(families.TIME_TO_FIRST_BYTE)
+        # Its parts, found faster; the sum is put into it when it is read.
+        self._firstByteCounts = self._firstByte.counts
+        self._firstByteSum = 0.0
+        #: Of requests that were not alone; all others have depth 1.
+        self._depth = Histogram(families.PIPELINE_DEPTH)
         self.registry.register(self)
 
     def exposition(self) -> tuple[bytes, str]:
@@ -84,34 +88,33 @@ class Metrics:
 
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
 
-    # What connections tell.
+    # -- what connections tell -----------------------------------------------------------------------------------------
 
-    def connectionOpened(self, connection: Connection) -> None:
+    def connectionOpened(self, connection: IConnection) -> None:
         """See `IConnectionObserver`."""
         self._opened += 1
-        self._open.watch(connection)
+        self._registries.add(connection.registry)
 
-    def exchangeFinished(self, connection: Connection, exchange: Exchange) -> None:
+    def exchangeFinished(self, connection: IConnection, exchange: Exchange) -> None:
         """See `IConnectionObserver`. Every request comes this way: no calls that can be spared."""
-        head = exchange.head
+        method = exchange.head.method
         status = exchange.status
         try:
-            self._requests[head.method][status] += 1
+            self._requests[method][status] += 1
         except KeyError:
-            self._countAnother(head.method, status)
+            self._countAnother(method, status)
         if status is not None and (status < 400 or exchange.error is None):
             wait = (exchange.responded or exchange.ended) - exchange.started
-            histogram = self._firstByte
-            histogram.counts[0 if wait <= _FAST else bisect_left(histogram.bounds, wait)] += 1
-            histogram.sum += wait
+            self._firstByteCounts[0 if wait <= _FIRST_BUCKET else bisect_left(_BUCKETS, wait)] += 1
+            self._firstByteSum += wait
         if exchange.depth != 1:
             depths = self._depth
             depths.counts[bisect_left(depths.bounds, exchange.depth)] += 1
             depths.sum += exchange.depth
-        if not head.pipelinable and exchange.overdue:
-            self._expired += 1
+        if exchange.overdue:
+            self._expectationsExpired += 1
 
-    def connectionClosed(self, connection: Connection, reason: CloseReason) -> None:
+    def connectionClosed(self, connection: IConnection, reason: CloseReason) -> None:
         """See `IConnectionObserver`."""
         key = (reason.name, reason.by)
         self._closed[key] = self._closed.get(key, 0) + 1
@@ -123,88 +126,92 @@ class Metrics:
         self._used += requests > 0
         self._received += connection.bytesReceived
         self._sent += connection.bytesSent
-        if connection.lateBytes and reason.by == "us" and reason.state in _AT_REST:
+        if connection.lateBytes and reason.by == "us" and reason.state in _BETWEEN_REQUESTS:
             self._races += 1
 
     def _countAnother(self, method: bytes, status: int | None) -> None:
-        """A request of a kind that was not met before, or that has no count of its own."""
+        """The first request of its method and status, or one whose method is not registered."""
         counts = self._requests.setdefault(method if method in METHODS else OTHER, {})
         counts[status] = counts.get(status, 0) + 1
 
-    # What others tell.
+    # -- what others tell ----------------------------------------------------------------------------------------------
+
+    def count(self, family: Family, amount: float = 1, **labels: str) -> None:
+        """
+        Add to a counter that no connection tells of.
+
+        :param labels: the values of all labels of the family; each combination is a time series of its own, so there
+            have to be few.
+        """
+        _add(self._counted, family, amount, **labels)
 
     def handshakeFailed(self, reason: str) -> None:
         """
         A connection ended before HTTP began.
 
-        :param reason: one of a few words; each is a time series of its own.
+        :param reason: one of a few words.
         """
-        self._handshakes[reason] = self._handshakes.get(reason, 0) + 1
+        self.count(families.HANDSHAKE_FAILURES, reason=reason)
 
     def reloaded(self, well: bool) -> None:
         """The server has tried to put another configuration into effect."""
-        self._reloads[DONE if well else FAILED] += 1
+        self.count(families.RELOADS, outcome="done" if well else "failed")
 
     def workerDied(self) -> None:
-        """A process of the server has ended that nobody had told to."""
-        self._workerDeaths += 1
+        """A process of the server has ended without having been told to."""
+        self.count(families.WORKER_DEATHS)
 
-    # What is read.
+    # -- what is read --------------------------------------------------------------------------------------------------
 
     def counts(self) -> Counts:
         """All that was counted so far, and what the open connections do now."""
-        states = dict.fromkeys(STATES, 0)
+        numbers = {family: dict(counted) for family, counted in self._counted.items()}
+        self._addConnections(numbers)
+        self._addRequests(numbers)
+        return Counts(numbers)
+
+    def collect(self) -> Iterator[Metric]:
+        """See `prometheus_client.registry.Collector`."""
+        from .exposition import complete, metrics
+
+        return metrics(complete(self.counts()))
+
+    def _addConnections(self, numbers: _Numbers) -> None:
+        """The families of connections, those that are open now included."""
+        states: dict[str, int] = {}
         taken, used, received, sent = self._taken, self._used, self._received, self._sent
-        for connection in self._open:
-            states[connection.state] += 1
+        for connection in self._registries.connections():
+            state = connection.state
+            states[state] = states.get(state, 0) + 1
             requests = connection.requestCount
             taken += requests
             used += requests > 0
             received += connection.bytesReceived
             sent += connection.bytesSent
-        classes = self._byClass()
-        return Counts(
-            {
-                "connections": {(state,): count for state, count in states.items()},
-                "connections_opened": {(): self._opened},
-                "connections_closed": {**self._closed},
-                "connections_used": {(): used},
-                "timers_fired": self._fired(),
-                "connection_requests": self._perConnection.numbers(),
-                "idle_close_races": {(): self._races},
-                "received_bytes": {(): received},
-                "sent_bytes": {(): sent},
-                "requests": classes,
-                "requests_taken": {(): taken},
-                "time_to_first_byte_seconds": self._firstByte.numbers(),
-                "pipeline_depth": self._depths(sum(classes.values())),
-                "handshake_failures": {(reason,): count for reason, count in self._handshakes.items()},
-                "reloads": {(outcome,): count for outcome, count in self._reloads.items()},
-                "worker_deaths": {(): self._workerDeaths},
-            }
-        )
-
-    def collect(self) -> Iterator[Metric]:
-        """See `prometheus_client.registry.Collector`."""
-        from .exposition import metrics
-
-        return metrics(self.counts())
-
-    def _fired(self) -> dict[Labels, float]:
-        fired: dict[Labels, float] = {(timer,): 0 for timer in TIMERS.values()}
-        for (reason, _), count in self._closed.items():
+        _add(numbers, families.CONNECTIONS_OPENED, self._opened)
+        _add(numbers, families.CONNECTIONS_USED, used)
+        _add(numbers, families.IDLE_CLOSE_RACES, self._races)
+        _add(numbers, families.RECEIVED_BYTES, received)
+        _add(numbers, families.SENT_BYTES, sent)
+        _add(numbers, families.REQUESTS_TAKEN, taken)
+        for state, count in states.items():
+            _add(numbers, families.CONNECTIONS, count, state=state)
+        for (reason, by), count in self._closed.items():
+            _add(numbers, families.CONNECTIONS_CLOSED, count, reason=reason, by=by)
             if reason in TIMERS:
-                fired[TIMERS[reason],] += count
-        fired[EXPECTATION,] = self._expired
-        return fired
+                _add(numbers, families.TIMERS_FIRED, count, timer=TIMERS[reason])
+        _add(numbers, families.TIMERS_FIRED, self._expectationsExpired, timer=EXPECTATION_TIMER)
+        numbers[families.CONNECTION_REQUESTS] = self._perConnection.numbers()
 
-    def _byClass(self) -> dict[Labels, float]:
-        classes: dict[Labels, float] = {}
+    def _addRequests(self, numbers: _Numbers) -> None:
+        """The families of requests that are over."""
         for method, counts in self._requests.items():
             for status, count in counts.items():
-                key = (method.decode("ascii"), "none" if status is None else f"{status // 100}xx")
-                classes[key] = classes.get(key, 0) + count
-        return classes
+                group = "none" if status is None else f"{status // 100}xx"
+                _add(numbers, families.REQUESTS, count, method=method.decode("ascii"), status=group)
+        self._firstByte.sum = self._firstByteSum
+        numbers[families.TIME_TO_FIRST_BYTE] = self._firstByte.numbers()
+        numbers[families.PIPELINE_DEPTH] = self._depths(sum(numbers[families.REQUESTS].values()))
 
     def _depths(self, requests: float) -> dict[Labels, float]:
         """The depths that were counted, and those of all other requests, which were alone."""
@@ -214,3 +221,10 @@ class Metrics:
         numbers[histogram.labels[bisect_left(histogram.bounds, 1)]] += alone
         numbers[SUM,] += alone
         return numbers
+
+
+def _add(numbers: _Numbers, family: Family, amount: float, **labels: str) -> None:
+    """Add to one number of a family."""
+    known = numbers[family]
+    key = family.key(**labels)
+    known[key] = known.get(key, 0) + amount

@@ -39,7 +39,7 @@ def begin(hooks: Hooks, request: Request, settings: ServerSettings) -> None:
     """A request begins that has a body, or offers to switch, or may change something."""
     stream = request._stream
     stream.user = request
-    if stream.head.expected.awaits:
+    if stream.head.expected.expects_continue:
         _consult(hooks, request, settings)
     elif settings.upgrades:
         _negotiate(hooks, request, settings)
@@ -131,7 +131,7 @@ def _tooLate(request: Request, value: object) -> None:
 def answer(request: Request, result: object) -> None:
     """Answer a request with what its handler returned: a value, a Deferred or a coroutine."""
     if result.__class__ is CoroutineType and runningLoop() is None:
-        _run(request, result)  # type: ignore[arg-type]
+        _run(request, result)
     elif isinstance(result, Awaitable):
         _wait(request, result, lambda value: _reply(request, value))
     else:
@@ -211,7 +211,7 @@ def _start(request: Request, response: Response, body: BodySource) -> None:
     if length is None:
         length = statedLength(body)
     trailers = response.trailers or {}
-    names = ()
+    names: tuple[bytes, ...] = ()
     if response.optionalTrailers or stream.head.wants_trailers:
         names = tuple(encode_text(name) for name in trailers)
     stream.start(response.status, response.fields, length, names)

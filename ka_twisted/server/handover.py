@@ -119,12 +119,12 @@ class HandedOver:
     def retire(self) -> None:
         """A shutdown is announced."""
         if IDrainable.providedBy(self._successor):
-            self._successor.retire()  # type: ignore[attr-defined]
+            self._successor.retire()
 
     def drain(self) -> None:
         """A shutdown begins: who does not leave in its time is cut off by the registry."""
         if IDrainable.providedBy(self._successor):
-            drained = self._successor.drain(self._driver.settings.timeouts.drain)  # type: ignore[attr-defined]
+            drained = self._successor.drain(self._driver.settings.timeouts.drain)
             drained.addErrback(lambda failure: _log.failure("a connection could not be drained", failure))
 
 

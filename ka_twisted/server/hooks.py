@@ -40,7 +40,3 @@ class Hooks(Protocol):
     def persistenceDecided(self, request: Request, decision: Persistence) -> Persistence: ...
 
     def connectionClosed(self, reason: CloseReason) -> None: ...
-
-
-class HookedConnection(Hooks, IConnection, Protocol):
-    """A connection with its hooks."""

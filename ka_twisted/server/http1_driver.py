@@ -6,11 +6,9 @@ What becomes of requests is in `handling`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import inf
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocol
 from twisted.logger import Logger
@@ -18,6 +16,7 @@ from twisted.python.failure import Failure
 
 from ..core.deadlines import Deadline
 from ..core.errors import RemoteProtocolError
+from ..core.exchange import Exchange
 from ..core.persistence import Persistence
 from ..core.reasons import CloseReason
 from ..http1.events import (
@@ -29,17 +28,13 @@ from ..http1.events import (
     RequestRefused,
     ResponseDue,
 )
-from ..http1.exchange import Exchange
+from ..http1.exchange import Exchange as Http1Exchange
 from ..http1.server import ServerConnection
 from ..http1.states import Reading
-from ..net.alarms import Pace, Watch
-from ..net.closing import SendingWatch, StagedClose
-from ..net.output import OutputStream, outputFor
-from ..net.registry import Admission
-from ..net.tcp import isTcp, setTcpKeepAlive
+from ..net.alarms import Pace
 from . import handling
-from .handover import HandedOver
-from .hooks import HookedConnection
+from .driver import Driver
+from .hooks import Hooks
 from .http1_stream import Http1Stream
 from .request import Request
 from .settings import ServerSettings
@@ -52,138 +47,65 @@ _OVERHEAD = 256
 #: Between two requests, and what is awaited then. Before Python 3.12 it takes a while to find a member of an Enum by
 #: its name.
 _BETWEEN, _IDLE = Reading.IDLE, Deadline.IDLE
-#: Bytes that Twisted's own transports read at once: a head, and the 64 KiB of a body that many clients send with it.
-_RECEIVE = 98304
+#: Deadlines that the protocol layer knows what to do about.
+_OWN = frozenset((Deadline.HEADER, Deadline.BODY, Deadline.UNREAD, Deadline.EXPECTATION))
 
 
-class Http1Driver:
+class Http1Driver(Driver):
     """
     A connection that speaks HTTP/1.
 
-    :param connection: the protocol that it speaks for, and whose hooks it calls.
-    :ivar id: its number on the server, from 1.
-    :ivar opened: when it was accepted, in seconds by the clock of the settings.
     :ivar core: the protocol layer's side of it.
-    :ivar watch: its deadlines.
-    :ivar output: its way to the transport.
+    :ivar pumping: whether it is at work on what was received: answers leave when that is done.
     """
 
+    __slots__ = ("_pace", "_served", "core", "pumping")
+
     core: ServerConnection
-    watch: Watch
-    output: OutputStream
+    version = "1"
 
-    __slots__ = (
-        "_closing",
-        "_handedOver",
-        "_pace",
-        "_paused",
-        "_reason",
-        "_sending",
-        "_served",
-        "_waiters",
-        "bytesReceived",
-        "closed",
-        "connection",
-        "core",
-        "id",
-        "opened",
-        "output",
-        "pumping",
-        "settings",
-        "transport",
-        "watch",
-    )
-
-    def __init__(self, settings: ServerSettings, connection: HookedConnection, number: int) -> None:
-        self.settings = settings
-        self.connection = connection
-        self.id = number
-        self.opened = 0.0
-        self.bytesReceived = 0
-        self.pumping = self._paused = self.closed = False
+    def __init__(self, settings: ServerSettings, hooks: Hooks, number: int) -> None:
+        super().__init__(settings, hooks, number)
+        self.pumping = False
         self._served = 0
-        self._reason: CloseReason | None = None
-        self._closing: StagedClose | None = None
-        self._sending: SendingWatch | None = None
         self._pace: Pace | None = None
-        self._waiters: list[tuple[Http1Stream, Deferred[None]]] | None = None
-        self._handedOver: HandedOver | None = None
+
+    def begin(self, transport: Any) -> None:
+        """See `Driver.begin`."""
+        settings = self.settings
+        self.core = ServerConnection(settings.caches, Http1Stream, self, self._review if settings.reviews else None)
 
     # -- what there is to see ------------------------------------------------------------------------------------------
 
     @property
     def state(self) -> str:
-        """What it is doing, in a word or three."""
+        """See `Driver.state`."""
         if self._closing is not None:
             return "closing"
         state = self.core.state
         return "responding" if state == "idle" and self.output.pending else state
 
     @property
-    def closeReason(self) -> CloseReason | None:
-        """Why it ends or has ended; None while it does not."""
-        return self._reason
-
-    @property
-    def bytesSent(self) -> int:
-        """Bytes that were sent so far, or are kept to be sent."""
-        return self.output.written
-
-    @property
-    def lateBytes(self) -> int:
-        """Bytes that arrived after our side was closed, and were thrown away."""
-        return 0 if self._closing is None else self._closing.late
-
-    @property
     def eof(self) -> bool:
-        """Whether the peer has closed its side."""
+        """See `Driver.eof`."""
         return self.core.eof
 
+    @property
+    def requestCount(self) -> int:
+        """See `Driver.requestCount`."""
+        return self.core.request_count
+
+    @property
+    def lastDecision(self) -> Persistence | None:
+        """See `Driver.lastDecision`."""
+        return self.core.decision
+
+    @property
+    def exchanges(self) -> tuple[Exchange, ...]:
+        """See `Driver.exchanges`."""
+        return self.core.exchanges
+
     # -- what the transport tells --------------------------------------------------------------------------------------
-
-    def connected(self, transport: Any) -> None:
-        """The connection was accepted."""
-        settings = self.settings
-        self.transport = transport
-        review = self._review if settings.reviews else None
-        self.core = ServerConnection(settings.caches, Http1Stream, self, review)
-        self.output = outputFor(transport, self)
-        self.watch = Watch(settings.alarms, self)
-        if isTcp(transport):
-            transport.setTcpNoDelay(True)
-            transport.bufferSize = _RECEIVE
-            if settings.tcpKeepAlive is not None:
-                setTcpKeepAlive(transport, settings.tcpKeepAlive)
-        self.opened = settings.now()
-        if settings.limits.maxAge:
-            self.watch.arm(Deadline.AGE, settings.limits.maxAge)
-        registry = settings.registry
-        admission = registry.open(self, getattr(transport.getPeer(), "host", None))
-        settings.tellOpened(self.connection)
-        if admission is not Admission.ADMITTED:
-            self._refuse(admission)
-        elif registry.draining:
-            self.core.drain()
-        elif registry.retiring:
-            self.retire()
-        self.settle()
-
-    def _refuse(self, admission: Admission) -> None:
-        """The connection is one too many (ledger P-15)."""
-        if admission is Admission.DROPPED:
-            self.abort(CloseReason.TOO_MANY_CONNECTIONS)
-            return
-        self.core.turn_away(
-            RemoteProtocolError(
-                503,
-                "more connections than this server allows",
-                "RFC 9110 15.6.4",
-                row="P-15",
-                reason=CloseReason.TOO_MANY_CONNECTIONS,
-                retry_after=1,
-            )
-        )
-        self.watch.arm(Deadline.REFUSED, self.settings.timeouts.refused)
 
     def received(self, data: bytes) -> None:
         """Bytes came."""
@@ -212,11 +134,6 @@ class Http1Driver:
         else:
             self.pump()
 
-    def writeLost(self) -> None:
-        """Our side is closed."""
-        if self._handedOver is not None:
-            self._handedOver.writeLost()
-
     def lost(self, reason: Failure) -> CloseReason | None:
         """
         The connection is gone.
@@ -225,10 +142,7 @@ class Http1Driver:
         """
         if self.closed:
             return None
-        self.closed = True
-        self.watch.close()
-        if self._handedOver is not None:
-            self._handedOver.lost(reason)
+        self._lost(reason)
         if self._reason is None:
             self._reason = self._peerCloseReason(reason)
         self._tellQueued()
@@ -240,17 +154,8 @@ class Http1Driver:
             waiter.errback(reason)
         return self._reason
 
-    def gone(self) -> None:
-        """The application knows that the connection is gone: so shall others."""
-        assert self._reason is not None
-        self.settings.registry.close(self)
-        self.settings.tellClosed(self.connection, self._reason)
-        self.settings.registry.settle()
-
     def _peerCloseReason(self, reason: Failure) -> CloseReason:
         """Why the connection ended when it was not by our doing."""
-        if self._handedOver is not None:
-            return CloseReason.SWITCHED
         state = self.core.state
         if state in ("reading a head", "reading a body"):
             return CloseReason.PEER_CLOSED_MID_REQUEST.at(state)
@@ -268,7 +173,7 @@ class Http1Driver:
         core = self.core
         output = self.output
         settings = self.settings
-        connection = self.connection
+        hooks = self.hooks
         told = bool(settings.observers) or settings.reviews
         now = settings.now() if told else 0.0
         budget = _PASS
@@ -281,12 +186,12 @@ class Http1Driver:
                 request = Request(event)
                 if not event.head.pipelinable:
                     self._pace = None
-                    handling.begin(connection, request, settings)
+                    handling.begin(hooks, request, settings)
                 else:
                     if told:
                         event.user = request
                     try:
-                        connection.requestReceived(request)
+                        hooks.requestReceived(request)
                     except BaseException:
                         handling.fail(request, Failure())
                 budget -= event.bytes_sent + _OVERHEAD
@@ -326,32 +231,21 @@ class Http1Driver:
             self._regulate()
         self._await(None if self._paused else core.deadline)  # a peer that is not read owes nothing
 
-    def send(self, output: Sequence[bytes]) -> None:
-        """Send some of what is answered before the rest is."""
-        self.output.write(output)
-        if self.output.pending:
-            self.backed()
-
     def backed(self) -> None:
-        """The transport holds what was sent."""
-        if self._sending is None:
-            self._sending = SendingWatch(self.watch, self.output, self.settings)
-        self._sending.begin()
+        """See `Driver.backed`."""
+        super().backed()
         self._tellQueued()
 
     def _regulate(self) -> None:
         """Hold the peer back while enough is in hand, by not reading (ledger P-16)."""
-        wanted = self.core.wants_input and not (self.output.pending and self.core.backlog)
-        if wanted is self._paused:
-            self._paused = not wanted
-            if wanted:
-                self.transport.resumeProducing()
-            else:
-                self.transport.pauseProducing()
+        if self.core.wants_input and not (self.output.pending and self.core.backlog):
+            self.resumeReading()
+        else:
+            self.pauseReading()
 
-    def _tell(self, event: Exchange | Event) -> None:
+    def _tell(self, event: Http1Exchange | Event) -> None:
         """Pass on what the protocol layer says of an exchange."""
-        assert not isinstance(event, Exchange)
+        assert not isinstance(event, Http1Exchange)
         exchange = event.exchange
         assert isinstance(exchange, Http1Stream)
         if isinstance(event, RequestRefused):
@@ -392,7 +286,7 @@ class Http1Driver:
         """Show a decision to the application."""
         try:
             assert isinstance(exchange.user, Request)
-            reviewed = self.connection.persistenceDecided(exchange.user, decision)
+            reviewed = self.hooks.persistenceDecided(exchange.user, decision)
             if isinstance(reviewed, Persistence):
                 return reviewed
             raise TypeError(f"persistenceDecided returns a Persistence, not {reviewed!r}")
@@ -400,49 +294,11 @@ class Http1Driver:
             _log.failure("persistenceDecided failed on connection {id}; the decision stands", id=self.id)
             return decision
 
-    # -- flow ----------------------------------------------------------------------------------------------------------
-
-    def whenWritable(self, stream: Http1Stream) -> Deferred[None]:
-        """Fires once more of this response can be sent; fails when the connection is lost."""
-        waiter: Deferred[None] = Deferred()
-        if self._waiters is None:
-            self._waiters = []
-        self._waiters.append((stream, waiter))
-        return waiter
-
-    def _takeWaiters(self) -> list[tuple[Http1Stream, Deferred[None]]]:
-        waiters, self._waiters = self._waiters or [], None
-        return waiters
-
-    def flushed(self) -> None:
-        """The transport has sent what it held."""
-        if self._sending is not None:
-            self._sending.rest()
-        if self._closing is not None:
-            self._closing.flushed()
-            return
-        self.pump()  # first: a body that is made faster than it is sent would keep what comes in waiting for ever
-        self._wake()
-
-    def _wake(self) -> None:
-        """Have those go on that no longer wait for anything."""
-        for stream, waiter in self._takeWaiters():
-            if stream.congested:
-                self._waiters = [*(self._waiters or ()), (stream, waiter)]
-            else:
-                waiter.callback(None)
-
     def handOver(self, stream: Http1Stream, successor: IProtocol, data: bytes) -> None:
         """101 was answered: let another protocol have the transport, and what came behind the request."""
         self.output.write(self.core.take_output())
-        self.output.release()
-        self.watch.close()
         stream.conclude()
-        if self._paused:
-            self._paused = False
-            self.transport.resumeProducing()
-        self._handedOver = HandedOver(self, successor)
-        self._handedOver.begin(data)
+        self._handOver(successor, data)
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
@@ -473,30 +329,15 @@ class Http1Driver:
 
     def expired(self, deadline: Deadline) -> None:
         """A deadline has passed."""
-        if self._handedOver is not None:
-            self._handedOver.expired(deadline)
-        elif deadline is Deadline.WRITE:
-            if self._sending is not None and not self._sending.look():
-                self.abort(CloseReason.WRITE_TIMEOUT)
-        elif deadline is Deadline.LINGER:
-            if self._closing is not None:
-                self._closing.expired()
-        elif deadline is Deadline.AGE:
+        if deadline in _OWN and self._handedOver is None:
+            self.core.expire(deadline)
+            self.pump()
+        elif deadline is Deadline.AGE and self._handedOver is None:
             self.core.retire(CloseReason.MAX_AGE)
-        elif deadline is Deadline.REFUSED:
-            if self._reason is None:
-                self.abort(CloseReason.TOO_MANY_CONNECTIONS)
         elif deadline is Deadline.IDLE or deadline is Deadline.FIRST_REQUEST:
             self._idleLate(deadline)
         else:
-            self.core.expire(deadline)
-            self.pump()
-
-    def guardSending(self, taken: int, since: float) -> None:
-        """See to it that the transport goes on sending: the peer had taken so many bytes then."""
-        if self._sending is None:
-            self._sending = SendingWatch(self.watch, self.output, self.settings)
-        self._sending.begin(taken, since)
+            super().expired(deadline)
 
     def _idleLate(self, deadline: Deadline) -> None:
         """
@@ -519,41 +360,29 @@ class Http1Driver:
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
+    def turnAway(self, error: RemoteProtocolError) -> None:
+        """See `Driver.turnAway`."""
+        self.core.turn_away(error)
+
     def retire(self) -> None:
-        """Have the last response to what has arrived by then close the connection, which stays open until it does."""
+        """See `Driver.retire`."""
         if self._handedOver is not None:
             self._handedOver.retire()
         else:
             self.core.retire(CloseReason.DRAINING)
 
     def drain(self) -> None:
-        """Serve what has been taken up, then close (ledger P-18)."""
+        """See `Driver.drain`."""
         if self._handedOver is not None:
             self._handedOver.drain()
         elif self._reason is None:
             self.core.drain()
             self.pump()
 
-    def abort(self, reason: CloseReason = CloseReason.APPLICATION_ABORT) -> None:
-        """Close now, whatever is under way, and by a reset."""
-        if not self.closed:
-            if self._reason is None or (self._sending is not None and self._sending.running):
-                self._reason = reason  # else its last response is out
-            self.output.abort()
-
     def _end(self) -> None:
-        """Nothing more will be said: end the connection in stages."""
+        """Nothing more will be said."""
         ending = self.core.ending
-        if self._reason is not None or ending is None:
-            return
-        self._reason = ending.reason
-        self._closing = StagedClose(self, self.output, self.settings, ending.reason)
-        self.watch.await_(None, inf)
-        self._tellQueued()
-        if self._paused:
-            self._paused = False
-            self.transport.resumeProducing()
-        if ending.reset:
-            self.output.abort()
-        elif not self.output.pending:
-            self._closing.flushed()
+        if self._reason is None and ending is not None:
+            self._reason = ending.reason
+            self._tellQueued()
+            self._close(ending.reason, reset=ending.reset)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IReactorTime, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
@@ -18,8 +17,8 @@ from ..core.reasons import CloseReason
 from ..interfaces import IConnection, IConnectionRegistry
 from ..net.tcp import isTcp, setTcpKeepAlive
 from . import handling
+from .driver import Driver
 from .hooks import Verdict
-from .http1_driver import Http1Driver
 from .request import Request
 from .response import Response
 from .settings import ServerSettings
@@ -38,7 +37,7 @@ class KeepAliveProtocol(Protocol):
     """
 
     factory: ServerSettings
-    _driver: Http1Driver
+    _driver: Driver
 
     # -- hooks: what a subclass may override ---------------------------------------------------------------------------
 
@@ -50,7 +49,7 @@ class KeepAliveProtocol(Protocol):
         """
         result = self.factory.handler(request)
         if result.__class__ is Response:
-            handling.respond(request, result)  # type: ignore[arg-type]
+            handling.respond(request, result)
         else:
             handling.answer(request, result)
 
@@ -86,7 +85,7 @@ class KeepAliveProtocol(Protocol):
     @property
     def version(self) -> str:
         """The major version of HTTP that it speaks: ``"1"``."""
-        return "1"
+        return self._driver.version
 
     @property
     def opened(self) -> float:
@@ -96,22 +95,24 @@ class KeepAliveProtocol(Protocol):
     @property
     def requestCount(self) -> int:
         """Requests taken up so far."""
-        return self._driver.core.request_count
+        return self._driver.requestCount
 
     @property
     def lastDecision(self) -> Persistence | None:
         """What was decided with the latest response; None before the first."""
-        return self._driver.core.decision
+        return self._driver.lastDecision
 
     @property
     def peer(self) -> IAddress:
         """Where the client is."""
-        return self._driver.transport.getPeer()
+        peer: IAddress = self._driver.transport.getPeer()
+        return peer
 
     @property
     def host(self) -> IAddress:
         """Where the client reached us."""
-        return self._driver.transport.getHost()
+        host: IAddress = self._driver.transport.getHost()
+        return host
 
     @property
     def secure(self) -> bool:
@@ -151,7 +152,7 @@ class KeepAliveProtocol(Protocol):
     @property
     def exchanges(self) -> tuple[Exchange, ...]:
         """The exchanges in service, oldest first."""
-        return self._driver.core.exchanges
+        return self._driver.exchanges
 
     @property
     def clock(self) -> IReactorTime:

@@ -1,4 +1,4 @@
-"""What all connections of one server share: how they are to be, what is remembered for them, the time, and each other."""
+"""What all connections of one server share."""
 
 from __future__ import annotations
 

@@ -28,9 +28,6 @@ from ..core.persistence import Persistence
 from ..interfaces import IConnection
 
 
-
-
-
 class BodyReceiver(Protocol):
     """Takes a request's body as it comes; see `ServerStream.readBody`."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
-from typing import cast
 
 from twisted.internet.interfaces import IProtocol
 
@@ -44,7 +43,7 @@ def _checked(decided: Upgrade, name: str) -> Switch | Response | None:
     if decided is None or isinstance(decided, Response):
         return decided
     if IProtocol.providedBy(decided):
-        return Switch(cast(IProtocol, decided), name=name)
+        return Switch(decided, name=name)
     raise TypeError(f"an upgrade handler returns a protocol, a Switch, a Response or None, not {decided!r}")
 
 

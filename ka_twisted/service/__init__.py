@@ -1,6 +1,7 @@
 """
-The command line: ``twistd keepalive`` and ``python -m ka_twisted``.
+The command line, ``twistd keepalive`` and ``python -m ka_twisted``, in six rooms above one module of errors.
 
-`options` reads what was asked for, `loading` finds the application, `tap` makes the service that
-twistd runs, `cli` leads to the tools. Nothing here is imported by the other packages.
+From the bottom up: `errors`, `applications`, `configuration`, `listening`, `systemd`, `running`, `workers`; a room
+imports only those below it (``tests/test_layers.py``). Above them `tap` makes the service that twistd runs, and `cli`
+leads to the tools. Nothing here is imported by the other packages.
 """

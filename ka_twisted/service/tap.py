@@ -15,12 +15,11 @@ from typing import Any
 
 from twisted.internet.endpoints import serverFromString
 
-from .applications.loading import oneLine
 from .configuration.options import Options, refuse
 from .configuration.values import Configuration
+from .errors import RECOVERABLE, oneLine
 from .listening.binding import isRepeatable, rehearse, storeName
 from .running.lifecycle import LifeCycle
-from .running.reload import RECOVERABLE
 from .running.serving import KeepAliveService
 from .systemd.notify import Notifier, listenFds, startEnvironment
 from .workers.supervisor import Supervisor

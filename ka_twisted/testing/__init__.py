@@ -1,5 +1,14 @@
-"""Doubles for tests of what is built with this package: no network, no waiting. See `memory`."""
+"""
+Doubles for tests of what is built with this package: no network, no waiting.
 
-from .memory import MemoryClient, MemoryServer, MemoryTransport, ParsedResponse, parseResponses
+`MemoryServer` runs real connections of a real `KeepAliveFactory`; only the socket and the time are made up. Clients
+send in pieces, stall as readers, half-close, leave and reset; what they receive can be read as bytes or as parsed
+responses.
+"""
+
+from .client import MemoryClient
+from .responses import ParsedResponse, parseResponses
+from .server import MemoryServer
+from .transport import MemoryTransport
 
 __all__ = ["MemoryClient", "MemoryServer", "MemoryTransport", "ParsedResponse", "parseResponses"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from twisted.internet.address import UNIXAddress
+from twisted.internet.address import IPv4Address, UNIXAddress
 
 from ka_twisted.testing.memory import MemoryClient, ParsedResponse
 from tests.admin.running import Operated
@@ -64,7 +64,7 @@ def test_other_names_may_belong_to_anybody(host: str) -> None:
 def test_the_address_that_was_bound_is_a_name() -> None:
     it = Operated()
     client = it.operators.connect()
-    client.transport._host = type(client.transport._host)("TCP", "10.0.0.5", 9100)
+    client.transport.getHost = lambda: IPv4Address("TCP", "10.0.0.5", 9100)  # type: ignore[method-assign]
     client.send(b"GET /metrics HTTP/1.1\r\nHost: 10.0.0.5:9100\r\n\r\n")
     client.send(b"GET /metrics HTTP/1.1\r\nHost: 10.0.0.6:9100\r\n\r\n")
     assert [response.status for response in client.responses] == [200, 403]
@@ -72,7 +72,7 @@ def test_the_address_that_was_bound_is_a_name() -> None:
 
 def test_a_socket_of_this_machine_is_asked_for_by_a_loopback_name() -> None:
     client = Operated().operators.connect()
-    client.transport._host = UNIXAddress("/run/admin.sock")  # type: ignore[assignment]
+    client.transport.getHost = lambda: UNIXAddress("/run/admin.sock")  # type: ignore[assignment, method-assign, return-value]
     client.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
     client.send(b"GET /metrics HTTP/1.1\r\nHost: attacker.example\r\n\r\n")
     client.send(b"GET /metrics HTTP/1.0\r\n\r\n")

@@ -16,6 +16,7 @@ from ka_twisted.admin import AdminHandler, LocalView
 from ka_twisted.admin.history import COLUMN, COLUMNS, History
 from ka_twisted.admin.sampling import FOREMOST, LAST, SELDOM
 from ka_twisted.observe.counts import Counts
+from ka_twisted.observe.families import CONNECTIONS_CLOSED, RELOADS, REQUESTS
 from ka_twisted.testing.memory import MemoryClient
 from tests.admin.running import NOON, Operated, Running
 from tests.admin.test_handler import Faulty
@@ -113,7 +114,7 @@ def test_while_nobody_watches_it_is_hardly_looked_at() -> None:
     watch = Watch(it)
     it.advance(2)
     view.looks.clear()
-    watch.client.disconnect()
+    watch.client.reset()
     it.advance(60)
     assert view.looks.count("counts") <= 1 + 60 / SELDOM
     assert view.looks.count("connections") <= 1
@@ -142,7 +143,7 @@ def test_a_timer_that_is_early_makes_no_difference() -> None:
 
 def test_who_comes_back_is_told_at_once() -> None:
     it = Operated()
-    Watch(it).client.disconnect()
+    Watch(it).client.reset()
     it.advance(2)
     it.users.connect().send(GET)
     again = Watch(it)
@@ -239,16 +240,16 @@ def test_figures_are_those_of_the_last_minute_and_of_all_time() -> None:
     it.advance(100)
     client.send(GET * 3)
     said = Watch(it).last
-    assert (said["lately"]["requests"], said["total"]["requests"]) == (3, 13)
-    assert said["lately"]["reuse"] == 1
+    assert (said["recent"]["requests"], said["total"]["requests"]) == (3, 13)
+    assert said["recent"]["reuse"] == 1
     assert said["total"]["reuse"] == pytest.approx(12 / 13, abs=0.001)
-    assert said["lately"]["half"] == 0.001
-    assert 60 <= said["lately"]["seconds"] <= 65
+    assert said["recent"]["half"] == 0.001
+    assert 60 <= said["recent"]["seconds"] <= 65
 
 
 def test_a_server_that_has_done_nothing_says_so() -> None:
     said = Watch(Operated()).last
-    assert (said["lately"]["reuse"], said["lately"]["half"], said["rate"]) == (None, None, 0)
+    assert (said["recent"]["reuse"], said["recent"]["half"], said["rate"]) == (None, None, 0)
     assert said["remarks"] == []
     assert said["about"]["state"] == "serving"
 
@@ -326,8 +327,8 @@ class Past:
         self.now = NOON + seconds
         self.counts += Counts(
             {
-                "requests": {("GET", "2xx"): requests},
-                "connections_closed": {(reason, "us"): count for reason, count in closed.items()},
+                REQUESTS: {("GET", "2xx"): requests},
+                CONNECTIONS_CLOSED: {(reason, "us"): count for reason, count in closed.items()},
             }
         )
         self.history.add(self.counts)
@@ -340,7 +341,11 @@ def test_columns_tell_what_happened_in_them() -> None:
     first, second_, third = past.history.columns()
     assert [column["t"] for column in (first, second_, third)] == [NOON, NOON + 5, NOON + 10]
     assert [column["requests"] for column in (first, second_, third)] == [10, 10, 2]
-    assert [column["closed"] for column in (first, second_, third)] == [[], [["IDLE_TIMEOUT", "us", 1]], []]
+    assert [column["closed"] for column in (first, second_, third)] == [
+        [],
+        [{"reason": "IDLE_TIMEOUT", "by": "us", "count": 1}],
+        [],
+    ]
     assert [column["s"] for column in (first, second_, third)] == [5, 5, 1]
     assert past.history.columns(2) == [second_, third]
 
@@ -361,17 +366,17 @@ def test_a_clock_that_is_set_back_loses_nothing() -> None:
     past.at(10, 5)
     past.at(26, 5)
     assert sum(column["requests"] for column in past.history.columns()) == 15
-    assert past.history.rate("requests") > 0
+    assert past.history.rate(REQUESTS) > 0
 
 
 def test_the_rate_is_that_of_now() -> None:
     past = Past()
-    assert past.history.rate("requests") == 0
+    assert past.history.rate(REQUESTS) == 0
     past.at(0, 1000)
-    assert past.history.rate("requests") == 0
+    assert past.history.rate(REQUESTS) == 0
     for second in range(1, 20):
         past.at(second, 50 if second < 12 else 30)
-    assert past.history.rate("requests") == 30
+    assert past.history.rate(REQUESTS) == 30
 
 
 @pytest.mark.parametrize(
@@ -383,6 +388,6 @@ def test_it_is_known_whether_the_last_reload_failed(outcomes: str, failed: bool)
     past.at(0)
     for number, outcome in enumerate(outcomes, 1):
         name = {"d": "done", "f": "failed"}.get(outcome, "neither")
-        past.counts += Counts({"reloads": {(name,): 1}})
+        past.counts += Counts({RELOADS: {(name,): 1}})
         past.at(number * COLUMN)
     assert past.history.reloadFailed() is failed

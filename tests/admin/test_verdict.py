@@ -9,29 +9,38 @@ import pytest
 from ka_twisted import CloseReason
 from ka_twisted.admin.verdict import KINDS, verdict
 from ka_twisted.observe.counts import Counts
+from ka_twisted.observe.families import (
+    CONNECTIONS,
+    CONNECTIONS_CLOSED,
+    CONNECTIONS_OPENED,
+    HANDSHAKE_FAILURES,
+    IDLE_CLOSE_RACES,
+    REQUESTS,
+    WORKER_DEATHS,
+)
 
 ABOUT: dict[str, Any] = {"wanted": 0, "workers": [], "limits": {"maxConnections": 1000}, "timers": {"idle": 75.0}}
 NOTHING = Counts()
 
 
 def told(
-    lately: Counts = NOTHING, now: Counts = NOTHING, state: str = "serving", ready: bool = True, **more: Any
+    recent: Counts = NOTHING, now: Counts = NOTHING, state: str = "serving", ready: bool = True, **more: Any
 ) -> list[str]:
     """Levels and texts."""
     about = ABOUT | more.pop("about", {})
-    return [f"{level}: {text}" for level, text in verdict(about, state, ready, now, lately, **more)]
+    return [f"{level}: {text}" for level, text in verdict(about, state, ready, now, recent, **more)]
 
 
 def closes(**counts: int) -> Counts:
-    return Counts({"connections_closed": {(reason, "us"): count for reason, count in counts.items()}})
+    return Counts({CONNECTIONS_CLOSED: {(reason, "us"): count for reason, count in counts.items()}})
 
 
 def answered(**counts: int) -> Counts:
-    return Counts({"requests": {("GET", f"{name[1:]}xx"): count for name, count in counts.items()}})
+    return Counts({REQUESTS: {("GET", f"{name[1:]}xx"): count for name, count in counts.items()}})
 
 
 def opened(count: int) -> Counts:
-    return Counts({"connections": {("idle",): count}})
+    return Counts({CONNECTIONS: {("idle",): count}})
 
 
 def workers(wanted: int, *ready: bool) -> dict[str, Any]:
@@ -40,23 +49,23 @@ def workers(wanted: int, *ready: bool) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "lately",
+    "recent",
     [
         NOTHING,
         answered(_2=1000, _3=10, _4=500),
         closes(IDLE_TIMEOUT=100, PEER_CLOSED_IDLE=900, CLOSE_REQUESTED=50, HTTP10_DEFAULT=10, MAX_REQUESTS=5),
         closes(HEADER_TIMEOUT=4),
         closes(PEER_CLOSED_IDLE=1000, TRANSPORT_ERROR=40),
-        Counts({"handshake_failures": {("timeout",): 4}}),
-        Counts({"handshake_failures": {("timeout",): 10}, "connections_opened": {(): 1000}}),
+        Counts({HANDSHAKE_FAILURES: {("timeout",): 4}}),
+        Counts({HANDSHAKE_FAILURES: {("timeout",): 10}, CONNECTIONS_OPENED: {(): 1000}}),
     ],
 )
-def test_the_ordinary_is_not_remarked_upon(lately: Counts) -> None:
-    assert told(lately, opened(500)) == []
+def test_the_ordinary_is_not_remarked_upon(recent: Counts) -> None:
+    assert told(recent, opened(500)) == []
 
 
 @pytest.mark.parametrize(
-    ("lately", "remark"),
+    ("recent", "remark"),
     [
         (answered(_2=990, _5=10), "warning: 10 of 1,000 requests in the last minute were answered with 5xx."),
         (answered(_2=980, _5=20), "bad: 20 of 1,000 requests in the last minute were answered with 5xx."),
@@ -78,26 +87,26 @@ def test_the_ordinary_is_not_remarked_upon(lately: Counts) -> None:
             "a request head was not complete in time.",
         ),
         (
-            Counts({"worker_deaths": {(): 1}}),
+            Counts({WORKER_DEATHS: {(): 1}}),
             "bad: A worker has died in the last minute, with the requests under way there. The log says how.",
         ),
         (
-            Counts({"worker_deaths": {(): 3}}),
+            Counts({WORKER_DEATHS: {(): 3}}),
             "bad: 3 workers have died in the last minute, with the requests under way there. The log says how.",
         ),
         (
-            Counts({"idle_close_races": {(): 2}}),
+            Counts({IDLE_CLOSE_RACES: {(): 2}}),
             "warning: 2 requests of the last minute were most likely lost: they came while their connection was closed "
             "as idle. Clients should drop theirs before we do, after 75 s.",
         ),
         (
-            Counts({"handshake_failures": {("timeout",): 2, ("not TLS",): 8}, "connections_opened": {(): 20}}),
+            Counts({HANDSHAKE_FAILURES: {("timeout",): 2, ("not TLS",): 8}, CONNECTIONS_OPENED: {(): 20}}),
             "warning: 10 handshakes failed in the last minute, most of them for: not TLS.",
         ),
     ],
 )
-def test_what_is_not_is_said_in_a_sentence(lately: Counts, remark: str) -> None:
-    assert told(lately) == [remark]
+def test_what_is_not_is_said_in_a_sentence(recent: Counts, remark: str) -> None:
+    assert told(recent) == [remark]
 
 
 def test_a_crowd_is_seen_before_it_is_turned_away() -> None:
@@ -122,7 +131,7 @@ def test_the_state_is_said() -> None:
 
 
 def test_requests_can_be_lost_to_a_drain() -> None:
-    lost, _ = told(Counts({"idle_close_races": {(): 2}}), state="draining", ready=False)
+    lost, _ = told(Counts({IDLE_CLOSE_RACES: {(): 2}}), state="draining", ready=False)
     assert lost == (
         "warning: 2 requests of the last minute were most likely lost: they came while their connection was "
         "closed for the drain. Announce a drain for longer (drain delay)."
@@ -138,8 +147,8 @@ def test_workers_are_missed() -> None:
 
 
 def test_the_worst_comes_first() -> None:
-    lately = closes(PEER_CLOSED_IDLE=10, BAD_REQUEST=90) + answered(_5=10)
-    levels = [remark.partition(":")[0] for remark in told(lately, opened(2), state="reloading")]
+    recent = closes(PEER_CLOSED_IDLE=10, BAD_REQUEST=90) + answered(_5=10)
+    levels = [remark.partition(":")[0] for remark in told(recent, opened(2), state="reloading")]
     assert levels == ["bad", "warning", "note"]
 
 

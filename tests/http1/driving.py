@@ -211,7 +211,7 @@ def at_once(wire: Wire, exchange: Exchange) -> None:
 
 def when_read(wire: Wire, exchange: Exchange) -> None:
     """Reads the body, and answers when it is complete with what it was."""
-    if exchange.reader is None:
+    if exchange.request_body is None:
         wire.answer(exchange)
     else:
         wire.read(exchange)

@@ -36,7 +36,7 @@ from ka_twisted.http1.events import (
     ResponseDue,
 )
 from ka_twisted.http1.exchange import Exchange
-from ka_twisted.http1.messages import parse_response_head
+from ka_twisted.http1.response_heads import parse_response_head
 from ka_twisted.http1.server import ServerConnection
 from ka_twisted.http1.states import Answer, Body, Expectation, Reading
 from tests.http1.driving import Wire, chunked, cut_at_random, get, post, replies, upload, when_read
@@ -166,7 +166,7 @@ def test_h11_as_a_client_understands_every_answer(exchanges: list[tuple[bytes, b
     client = h11.Connection(h11.CLIENT)
 
     def application(wire: Wire, exchange: Exchange) -> None:
-        if exchange.reader is not None:
+        if exchange.request_body is not None:
             wire.read(exchange)
         elif chance.random() < 0.5:
             wire.answer(exchange)
@@ -412,7 +412,7 @@ class AnyApplication(RuleBasedStateMachine):
     def switch(self, chance: random.Random) -> None:
         exchange = self.one(chance, lambda exchange: exchange.fields is not None and exchange.fields.upgrades != ())
         offers = exchange.fields is not None and exchange.fields.upgrades
-        whole = exchange.reader is None or exchange.reader.complete
+        whole = exchange.request_body is None or exchange.request_body.complete
         legal = bool(offers) and whole and not exchange.answered and self.core.exchanges == (exchange,)
         self.switched = self.switched or legal
         self.attempt(legal, exchange.switch, b"chat")

@@ -302,7 +302,7 @@ def test_the_close_waits_for_the_last_byte() -> None:
     client.stall()
     client.send(LAST)
     assert not client.ended
-    client.resume(len(BIG))
+    client.resume(len(BIG) - 100_000)  # the last 64 KiB are the kernel's to send
     assert not client.ended
     client.resume()
     assert client.ended
@@ -590,7 +590,7 @@ WAYS = {
         silent,
         by="peer",
     ),
-    "gone before the response": Way("PEER_CLOSED_MID_RESPONSE", send(GET * 3, "disconnect"), silent, by="peer"),
+    "gone before the response": Way("PEER_CLOSED_MID_RESPONSE", send(GET * 3, "reset"), silent, by="peer"),
     "reset in the response": Way(
         "PEER_CLOSED_MID_RESPONSE", stalled(GET, "reset"), lambda r: Response.stream(endless()), by="peer",
     ),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import importlib
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -374,7 +373,7 @@ def test_plain_http_that_never_ends_is_cut(certificate: Certificate, seconds: fl
     transport = server.accept()
     transport.arrive(GET)
     server.settle()
-    assert transport.connected is bool(seconds)
+    assert bool(transport.connected) is bool(seconds)
     server.clock.advance(seconds)
     server.settle()
     assert not transport.connected
@@ -648,7 +647,7 @@ def openssl(port: int, *arguments: str, said: bytes = LAST) -> str:
     return run.stdout.decode("utf-8", "replace") + run.stderr.decode("utf-8", "replace")
 
 
-needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="the command openssl is not installed")
+needs_openssl = pytest.mark.program("openssl")
 
 
 @needs_openssl

@@ -147,7 +147,7 @@ def test_a_request_without_a_response_has_no_status(logged: Callable[..., Logged
     it = logged("combined", lambda request: Deferred())
     client = it.server.connect()
     client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    client.disconnect()
+    client.reset()
     assert it.lines()[0].endswith('"GET / HTTP/1.1" - - "-" "-"')
 
 
@@ -440,7 +440,7 @@ def test_nothing_is_kept_of_connections_that_are_gone(logged: Callable[..., Logg
         client = it.server.connect()
         client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         client.disconnect()
-    assert it.log._visits == {}
+    assert it.log._contexts == {}
 
 
 @pytest.mark.parametrize("format", ["combined", "json"])
@@ -451,8 +451,8 @@ def test_nothing_is_kept_of_large_heads(format: str, logged: Callable[..., Logge
     request = b"GET %b HTTP/1.1\r\nHost: a\r\nReferer: %b\r\n\r\n" % (target, b"b" * 4000)
     client.send(request)
     client.send(request, pieces=1000)
-    (visit,) = it.log._visits.values()
-    assert (visit.head, visit.fields, visit.request, visit.tail) == (None, None, b"", b"")
+    (context,) = it.log._contexts.values()
+    assert (context.head, context.headers, context.request, context.tail) == (None, None, b"", b"")
     assert all(target.decode() in line for line in it.lines())
     client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    assert visit.head is not None
+    assert context.head is not None

@@ -1,4 +1,4 @@
-"""The connection log: whole stories, small ones, and what becomes of them when there are too many."""
+"""The connection log: whole records, small ones, and what becomes of them when there are too many."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from zope.interface.verify import verifyObject
 from ka_twisted import CloseReason, KeepAliveProtocol, Persistence, Request, Response, Timeouts
 from ka_twisted.interfaces import IConnectionObserver
 from ka_twisted.observe import connections
-from ka_twisted.observe.connections import LENGTH, ConnectionLog
+from ka_twisted.observe.connections import ConnectionLog
+from ka_twisted.observe.records import LENGTH
 from ka_twisted.testing.memory import MemoryClient, MemoryServer
 from tests.http1.driving import GET, get, post
 from tests.server.driving import Held, echo, ignore, silent, stream_echo, uncounted
@@ -66,10 +67,10 @@ def test_it_remembers_something(sizes: tuple[int, int]) -> None:
         ConnectionLog(*sizes)
 
 
-# -- stories ---------------------------------------------------------------------------------------
+# -- records ---------------------------------------------------------------------------------------
 
 
-def test_a_story_is_the_whole_of_it() -> None:
+def test_a_record_is_complete() -> None:
     it = Logged(lambda request: deferLater(request.connection.clock, 1.5, lambda: b"hello"))
     it.server.advance(5)
     client = it.connect(get("/first?a=1"))
@@ -135,7 +136,7 @@ def test_the_latest_to_close_comes_first() -> None:
     assert [told["connection"] for told in it.closed()] == [1, 3, 2]
 
 
-def test_a_connection_without_a_request_has_a_story() -> None:
+def test_a_connection_without_a_request_has_a_record() -> None:
     it = Logged(timeouts=Timeouts(firstRequest=3))
     client = it.connect()
     it.server.advance(3)
@@ -195,7 +196,7 @@ def test_what_is_no_request_line_has_no_method() -> None:
 
 def test_a_request_without_a_response_has_no_status_and_no_decision() -> None:
     it = Logged(silent)
-    it.connect(GET).disconnect()
+    it.connect(GET).reset()
     (request,) = it.closed()[0]["latest"]
     assert (request["status"], request["persistence"]) == (None, None)
 
@@ -279,7 +280,7 @@ def test_an_open_connection_tells_what_it_has_done_and_is_doing() -> None:
         (2, "/a", None, 2)
     ]
     assert numbers(old) == []
-    client.disconnect()
+    client.reset()
     assert numbers(it.closed()[0]) == [1, 3, 2]
     assert [told["connection"] for told in it.open()] == [1]
 
@@ -328,10 +329,10 @@ def test_one_can_be_looked_up() -> None:
     it = Logged()
     it.connect(GET, GET).disconnect()
     it.connect(GET)
-    closed, opened = it.log.story(1), it.log.story(2)
+    closed, opened = it.log.connection(1), it.log.connection(2)
     assert closed == it.log.closed()[0]
     assert opened == it.log.open()[0]
-    assert it.log.story(3) is None
+    assert it.log.connection(3) is None
 
 
 def test_factories_number_their_connections_apart() -> None:
@@ -340,21 +341,21 @@ def test_factories_number_their_connections_apart() -> None:
     it.connect(peer="192.0.2.7")
     other.connect(peer="192.0.2.8").disconnect()
     for peer in ("192.0.2.7:40001", "192.0.2.8:40001"):
-        told = it.log.story(1, peer)
+        told = it.log.connection(1, peer)
         assert told is not None
         assert told["peer"] == peer
-    assert it.log.story(1, "192.0.2.9:40001") is None
+    assert it.log.connection(1, "192.0.2.9:40001") is None
 
 
-def test_an_idle_connection_has_no_story_before_its_first_request() -> None:
+def test_an_idle_connection_has_no_record_before_its_first_request() -> None:
     it = Logged()
     client = it.connect()
     (told,) = it.open()
     assert (told["state"], told["latest"], told["inService"]) == ("unused", [], [])
-    assert it.log._stories == {}
+    assert it.log._records == {}
     client.send(GET)
     client.disconnect()
-    assert it.log._stories == {}
+    assert it.log._records == {}
 
 
 # -- how much is kept ------------------------------------------------------------------------------
@@ -387,7 +388,7 @@ def test_open_connections_share_their_room() -> None:
     assert [numbers(told) for told in reversed(it.open())] == [[2, 3, 4], [4], [6, 7]]
     for client in clients[1:]:
         client.disconnect()
-    assert it.log._held == 0
+    assert it.log._remembered == 0
     assert [numbers(told) for told in it.closed()] == [[6, 7], [4]]
 
 
@@ -409,10 +410,10 @@ def test_what_is_kept_is_small_whatever_comes() -> None:
 def test_an_open_connection_keeps_no_head_that_is_large(data: bytes, pieces: int | None) -> None:
     it = Logged()
     client = it.connect(GET)
-    (story,) = it.log._stories.values()
-    assert story.head is not None
+    (record,) = it.log._records.values()
+    assert record.head is not None
     client.send(data, pieces)
-    assert story.head is None
+    assert record.head is None
     client.send(GET)
     assert numbers(it.open()[0]) == [1, 2, 3]
 

@@ -10,14 +10,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from ka_twisted.observe.counts import Counts, Labels
-from ka_twisted.observe.exposition import FAMILIES, STATES
+from ka_twisted.observe.counts import Counts
+from ka_twisted.observe.exposition import expose
+from ka_twisted.observe.families import (
+    CONNECTIONS,
+    CONNECTIONS_CLOSED,
+    CONNECTIONS_OPENED,
+    FAMILIES,
+    HANDSHAKE_FAILURES,
+    RELOADS,
+    REQUESTS,
+    SERVER_STATES,
+    TIME_TO_FIRST_BYTE,
+    WORKER_DEATHS,
+    Labels,
+)
 from ka_twisted.observe.metrics import Metrics
 from ka_twisted.testing.memory import MemoryServer
 from tests.http1.driving import GET
 
 NUMBERS = st.dictionaries(st.tuples(st.sampled_from("abc"), st.sampled_from("xy")), st.integers(0, 1000))
-COUNTS = st.builds(Counts, st.dictionaries(st.sampled_from(("requests", "connections_closed")), NUMBERS))
+COUNTS = st.builds(Counts, st.dictionaries(st.sampled_from((REQUESTS, CONNECTIONS_CLOSED)), NUMBERS))
 
 
 def served(requests: int, *, closed: bool = False) -> Counts:
@@ -32,7 +45,7 @@ def served(requests: int, *, closed: bool = False) -> Counts:
 
 
 def samples(counts: Counts) -> dict[str, float]:
-    data, _ = counts.exposition()
+    data, _ = expose(counts)
     return {
         sample.name + "".join(f" {value}" for value in sample.labels.values()): sample.value
         for family in text_string_to_metric_families(data.decode())
@@ -45,9 +58,9 @@ def test_they_add_up_in_any_order(a: Counts, b: Counts, c: Counts) -> None:
     assert a + b == b + a
     assert (a + b) + c == a + (b + c)
     assert a + Counts() == a
-    assert {name: (a + b - b).of(name, *labels) for name, numbers in a.families.items() for labels in numbers} == {
-        name: a.of(name, *labels) for name, numbers in a.families.items() for labels in numbers
-    }
+    restored = a + b - b
+    for family, numbers in a.families.items():
+        assert {labels: restored.families[family][labels] for labels in numbers} == numbers
 
 
 @given(COUNTS)
@@ -71,15 +84,15 @@ def test_adding_leaves_the_summands_as_they_were() -> None:
 
 def test_gauges_add_up_too() -> None:
     both = served(1) + served(2) + served(3, closed=True)
-    assert both.some("connections") == {("idle",): 2}
-    assert both.total("connections") == 2
-    assert both.of("connections_opened") == 3
+    assert both.nonzero(CONNECTIONS) == {("idle",): 2}
+    assert both.total(CONNECTIONS) == 2
+    assert both.of(CONNECTIONS_OPENED) == 3
 
 
 def test_the_reuse_ratio_is_that_of_the_sum() -> None:
-    assert Counts().reuse == 0
-    assert served(1).reuse == 0
-    assert (served(1) + served(9)).reuse == 0.8
+    assert Counts().reuseRatio == 0
+    assert served(1).reuseRatio == 0
+    assert (served(1) + served(9)).reuseRatio == 0.8
     assert samples(served(1) + served(9))["ka_twisted_connection_reuse_ratio"] == 0.8
 
 
@@ -99,32 +112,32 @@ def test_a_difference_is_what_has_come_since() -> None:
     client.send(GET * 3)
     client.disconnect()
     since = metrics.counts() - before
-    assert since.total("requests") == 3
-    assert since.total("connections") == -1
-    assert since.of("connections_closed", "PEER_CLOSED_IDLE", "peer") == 1
+    assert since.total(REQUESTS) == 3
+    assert since.total(CONNECTIONS) == -1
+    assert since.of(CONNECTIONS_CLOSED, reason="PEER_CLOSED_IDLE", by="peer") == 1
 
 
 def test_what_has_ended_has_nothing_open() -> None:
     counts = served(2)
     ended = counts.ended()
-    assert (counts.total("connections"), ended.total("connections")) == (1, 0)
-    assert ended.total("requests") == 2
-    assert set(ended.families["connections"]) == set(counts.families["connections"])
+    assert (counts.total(CONNECTIONS), ended.total(CONNECTIONS)) == (1, 0)
+    assert ended.total(REQUESTS) == 2
+    assert set(ended.families[CONNECTIONS]) == set(counts.families[CONNECTIONS])
 
 
 @pytest.mark.parametrize(("share", "bound"), [(0, 0.1), (0.5, 0.1), (0.51, 0.5), (0.9, 0.5), (0.91, inf), (1, inf)])
 def test_a_quantile_is_the_end_of_its_range(share: float, bound: float) -> None:
     ranges: dict[Labels, float] = {("0.05",): 0, ("0.1",): 5, ("0.5",): 4, ("+Inf",): 1, ("sum",): 70.0}
-    assert Counts({"wait": ranges}).quantile("wait", share) == bound
+    assert Counts({TIME_TO_FIRST_BYTE: ranges}).quantile(TIME_TO_FIRST_BYTE, share) == bound
 
 
 def test_nothing_has_no_quantile() -> None:
-    assert Counts().quantile("wait", 0.5) is None
-    assert served(0).quantile("time_to_first_byte_seconds", 0.5) is None
+    assert Counts().quantile(TIME_TO_FIRST_BYTE, 0.5) is None
+    assert served(0).quantile(TIME_TO_FIRST_BYTE, 0.5) is None
 
 
 def test_what_is_counted_is_exposed_and_nothing_else() -> None:
-    assert set(served(1).families) == {family.name for family in FAMILIES}
+    assert set(served(1).families) == {family for family in FAMILIES if not family.computed}
 
 
 def test_no_counts_are_an_exposition_too() -> None:
@@ -133,20 +146,20 @@ def test_no_counts_are_an_exposition_too() -> None:
     assert told["ka_twisted_connection_requests_count"] == 0
 
 
-@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("state", SERVER_STATES)
 def test_what_the_server_does_is_told_where_it_is_known(state: str) -> None:
-    data, kind = Counts().exposition(state, state != "draining")
+    data, kind = expose(Counts(), state, state != "draining")
     assert kind.startswith("text/plain")
     assert f'ka_twisted_server_state{{state="{state}"}} 1.0\n'.encode() in data
-    assert data.count(b"ka_twisted_server_state{") == len(STATES)
+    assert data.count(b"ka_twisted_server_state{") == len(SERVER_STATES)
     assert (b"ka_twisted_ready 0.0\n" in data) is (state == "draining")
-    assert b"ka_twisted_ready" not in Counts().exposition()[0]
+    assert b"ka_twisted_ready" not in expose(Counts())[0]
 
 
 def test_workers_that_died_are_counted() -> None:
     metrics = Metrics()
     metrics.workerDied()
-    assert metrics.counts().of("worker_deaths") == 1
+    assert metrics.counts().of(WORKER_DEATHS) == 1
 
 
 def test_handshakes_and_reloads_are_counted_by_what_came_of_them() -> None:
@@ -156,7 +169,7 @@ def test_handshakes_and_reloads_are_counted_by_what_came_of_them() -> None:
     metrics.handshakeFailed("timeout")
     metrics.reloaded(True)
     counts = metrics.counts() + metrics.counts()
-    assert counts.some("handshake_failures") == {("timeout",): 4, ("not TLS",): 2}
-    assert counts.families["reloads"] == {("done",): 2, ("failed",): 0}
+    assert counts.nonzero(HANDSHAKE_FAILURES) == {("timeout",): 4, ("not TLS",): 2}
+    assert counts.families[RELOADS] == {("done",): 2, ("failed",): 0}
     metrics.reloaded(False)
-    assert metrics.counts().of("reloads", "failed") == 1
+    assert metrics.counts().of(RELOADS, outcome="failed") == 1

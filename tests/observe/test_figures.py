@@ -9,7 +9,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 
 from ka_twisted import Request, Response, Switch, Timeouts
-from ka_twisted.http1.exchange import Exchange
+from ka_twisted.core.exchange import Exchange
 from ka_twisted.testing.memory import MemoryServer
 from tests.http1.driving import GET
 from tests.server.driving import BIG, Held, Observer, echo, silent
@@ -113,5 +113,5 @@ def test_a_body_that_comes_uninvited_leaves_time_nothing_to_decide() -> None:
     client.send(EXPECTING)
     client.send(b"hello")
     server.advance(2)
-    client.disconnect()
+    client.reset()
     assert [exchange.overdue for exchange in exchanges(server)] == [False]

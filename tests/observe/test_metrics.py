@@ -20,8 +20,11 @@ from zope.interface.verify import verifyObject
 from ka_twisted import CloseReason, Limits, Request, Response, Timeouts
 from ka_twisted.http1.server import _STATE_NAMES
 from ka_twisted.interfaces import IConnectionObserver
-from ka_twisted.observe import metrics
-from ka_twisted.observe.metrics import TIMERS, Metrics
+from ka_twisted.observe import families, metrics
+from ka_twisted.observe.exposition import complete, expose
+from ka_twisted.observe.exposition import metrics as metrics_of
+from ka_twisted.observe.families import FAMILIES, PREFIX, TIMERS, Family, Kind
+from ka_twisted.observe.metrics import Metrics
 from ka_twisted.testing.memory import MemoryClient, MemoryServer
 from tests.http1.driving import GET
 from tests.server.driving import BIG, Held, ignore, silent, uncounted
@@ -104,24 +107,58 @@ def test_every_metric_is_named_as_prometheus_wants_it() -> None:
         assert all(sample.name.endswith("_total") for sample in metric.samples) == (metric.type == "counter")
 
 
-def test_every_metric_is_described_with_its_type() -> None:
+def test_every_family_is_documented_with_its_type_its_unit_and_its_labels() -> None:
     page = (Path(__file__).parents[2] / "docs" / "observability.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (\w*) ?\| (\S.*) \|$", page, re.MULTILINE)
+    assert len(rows) == len(FAMILIES)
+    described = {name: (kind, unit) for name, kind, unit, _ in rows}
+    assert described == {family.exposedName: (family.kind.value, family.unit) for family in FAMILIES}
+    texts = {name: text for name, _, _, text in rows}
+    for family in FAMILIES:
+        assert all(f"`{label}`" in texts[family.exposedName] for label in family.labels)
+
+
+def test_every_family_is_exposed_with_its_type_its_help_and_its_unit() -> None:
     measured = Measured()
     measured.connect(GET)
-    data, _ = measured.metrics.counts().exposition("serving", ready=True)
+    data, _ = expose(measured.metrics.counts(), "serving", ready=True)
     exposed = {
-        (family.name + "_total" * (family.type == "counter"), family.type)
+        family.name + "_total" * (family.type == "counter"): (family.type, family.documentation)
         for family in text_string_to_metric_families(data.decode())
     }
-    described = re.findall(r"^\| `(\w+)` \| (\w+) \| \S", page, re.MULTILINE)
-    assert len(described) == len(set(described))
-    assert set(described) == exposed
+    assert exposed == {family.exposedName: (family.kind.value, family.help) for family in FAMILIES}
+    units = {metric.name: metric.unit for metric in metrics_of(complete(measured.metrics.counts(), "serving", True))}
+    assert units == {PREFIX + family.name: family.unit for family in FAMILIES}
+
+
+def test_bytes_are_named_as_bytes() -> None:
+    for family in FAMILIES:
+        assert ("bytes" in family.name) == (family.unit == "bytes")
+        if family.unit == "bytes":
+            assert family.exposedName.endswith("_bytes_total")
+
+
+def test_a_family_without_its_unit_in_its_name_is_refused() -> None:
+    with pytest.raises(ValueError, match="the name sent does not end in its unit bytes"):
+        Family("sent", Kind.COUNTER, "Bytes sent.", unit="bytes")
+
+
+def test_a_family_is_counted_everywhere_once_it_is_declared() -> None:
+    measured = Measured()
+    measured.metrics.count(families.CONNECTIONS_REFUSED, reason="too many")
+    measured.metrics.count(families.ACCESS_LOG_DROPPED, 17)
+    assert measured.some("connections_refused_total") == {("too many",): 1}
+    assert measured.one("access_log_dropped_lines_total") == 17
+    with pytest.raises(TypeError, match=r"the labels of connections_refused are \('reason',\), not \('by',\)"):
+        measured.metrics.count(families.CONNECTIONS_REFUSED, by="us")
+    with pytest.raises(KeyError):
+        measured.metrics.count(families.READY)
 
 
 def test_their_own_exposition_is_that_of_their_counts() -> None:
     measured = Measured()
     measured.connect(GET, GET).disconnect()
-    assert measured.metrics.exposition() == measured.metrics.counts().exposition()
+    assert measured.metrics.exposition() == expose(measured.metrics.counts())
 
 
 # -- connections -----------------------------------------------------------------------------------
@@ -157,10 +194,10 @@ def test_a_factory_that_is_gone_is_forgotten() -> None:
     metrics = Metrics()
     server = MemoryServer(observers=[metrics])
     server.connect()
-    assert len(list(metrics._open)) == 1
+    assert len(list(metrics._registries)) == 1
     del server
     gc.collect()
-    assert list(metrics._open) == []
+    assert list(metrics._registries) == []
 
 
 def test_closes_are_counted_by_reason_and_by_whom() -> None:
@@ -271,7 +308,7 @@ def test_an_expectation_that_time_decided_is_a_timer_that_fired() -> None:
     measured = Measured(silent, timeouts=Timeouts(expectation=1))
     client = measured.connect(EXPECTING)
     measured.server.advance(2)
-    client.disconnect()
+    client.reset()
     assert measured.some("timers_fired_total") == {("expectation",): 1}
 
 
@@ -290,7 +327,7 @@ def test_requests_are_counted_by_method_and_class() -> None:
 
 def test_a_request_without_a_response_has_no_class() -> None:
     measured = Measured(silent)
-    measured.connect(GET).disconnect()
+    measured.connect(GET).reset()
     assert measured.some("requests_total") == {("GET", "none"): 1}
     assert measured.one("time_to_first_byte_seconds_count") == 0
 

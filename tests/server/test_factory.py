@@ -22,6 +22,7 @@ from ka_twisted import (
     TcpKeepAlive,
     Timeouts,
 )
+from ka_twisted.interfaces import IConnection
 from ka_twisted.testing.memory import MemoryClient, MemoryServer
 from tests.http1.driving import GET, get, post
 from tests.logs import Logged
@@ -284,7 +285,7 @@ def test_observers_are_told_in_order() -> None:
 
 def test_an_observer_that_raises_is_logged_and_changes_nothing(logged: Logged) -> None:
     class Raising(Observer):
-        def connectionOpened(self, connection: KeepAliveProtocol) -> None:
+        def connectionOpened(self, connection: IConnection) -> None:
             raise ZeroDivisionError
 
         exchangeFinished = connectionOpened  # type: ignore[assignment]
@@ -332,6 +333,7 @@ def test_a_shutdown_can_be_announced_first_and_then_closes_connections_with_thei
     assert [response.status for response in later.responses] == [200, 200]
     assert not idle.ended
     drain(server)
+    server.settle()
     assert idle.ended
 
 
@@ -343,6 +345,7 @@ def test_idle_connections_are_closed_at_once_and_silently(data: bytes) -> None:
     client.send(data)
     sent = client.received
     drained = drain(server)
+    server.settle()
     assert client.ended
     assert client.received == sent
     assert client.closeReason == CloseReason.DRAINING

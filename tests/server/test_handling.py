@@ -15,7 +15,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 
 from ka_twisted import CloseReason, KeepAliveProtocol, Limits, Request, Response
 from ka_twisted.core.errors import IncompleteBody, LocalProtocolError, ProtocolError
-from ka_twisted.testing.memory import MemoryClient, MemoryServer
+from ka_twisted.testing.memory import MemoryServer
 from tests.http1.driving import GET, GET_10, chunked, get, post, upload
 from tests.ledger import case
 from tests.logs import Logged
@@ -486,23 +486,17 @@ def test_a_trailer_that_is_none_aborts(trouble: Any, logged: Logged) -> None:
 # -- when the peer departs ---------------------------------------------------------------------------------------------
 
 
-def leave(client: MemoryClient, way: str) -> None:
-    getattr(client, way)()
-
-
-@pytest.mark.parametrize("way", ["disconnect", "reset"])
 @pytest.mark.ledger("P-13", "P-14")
-def test_the_departure_cancels_the_deferred(way: str) -> None:
+def test_the_departure_cancels_the_deferred() -> None:
     held = Held()
     client = MemoryServer(held).connect()
     client.send(GET * 3)
-    leave(client, way)
+    client.reset()
     assert held.cancelled == [1, 2, 3]
 
 
-@pytest.mark.parametrize("way", ["disconnect", "reset"])
 @pytest.mark.ledger("P-13", "P-14")
-def test_the_departure_cancels_the_coroutine(way: str) -> None:
+def test_the_departure_cancels_the_coroutine() -> None:
     ends: list[str] = []
 
     async def handler(request: Request) -> bytes:
@@ -518,13 +512,19 @@ def test_the_departure_cancels_the_coroutine(way: str) -> None:
     client = MemoryServer(handler).connect()
     client.send(GET)
     assert ends == []
-    leave(client, way)
+    client.reset()
     assert ends == ["cancelled", "cleaned up"]
 
 
-@pytest.mark.parametrize(("way", "error"), [("disconnect", ConnectionDone), ("reset", ConnectionLost)])
+@pytest.mark.parametrize(
+    ("way", "error", "reason"),
+    [
+        ("disconnect", IncompleteBody, CloseReason.PEER_CLOSED_MID_REQUEST),
+        ("reset", ConnectionLost, CloseReason.PEER_CLOSED_MID_REQUEST),
+    ],
+)
 @pytest.mark.ledger("P-13", "P-14", "L-31")
-def test_the_departure_wakes_who_reads_the_body(way: str, error: type[Exception]) -> None:
+def test_the_departure_wakes_who_reads_the_body(way: str, error: type[Exception], reason: CloseReason) -> None:
     seen: list[object] = []
 
     async def handler(request: Request) -> bytes:
@@ -538,9 +538,9 @@ def test_the_departure_wakes_who_reads_the_body(way: str, error: type[Exception]
 
     client = MemoryServer(handler).connect()
     client.send(get("/", "Content-Length: 10", method="POST", body=b"part"))
-    leave(client, way)
+    getattr(client, way)()
     assert seen == [b"part", error]
-    assert client.closeReason == CloseReason.PEER_CLOSED_MID_REQUEST
+    assert client.closeReason == reason
 
 
 def test_a_reader_outside_the_handler_is_woken_too() -> None:
@@ -611,7 +611,7 @@ def test_a_coroutine_that_goes_on_after_its_cancellation_is_left_alone() -> None
     server = MemoryServer(handler)
     client = server.connect()
     client.send(GET)
-    client.disconnect()
+    client.reset()
     server.advance(5)
     assert ends == ["went on"]
 
@@ -636,7 +636,7 @@ def test_a_late_stream_is_let_go() -> None:
 
     client = MemoryServer(handler).connect()
     client.send(GET)
-    client.disconnect()
+    client.reset()
     assert closed == ["closed"]
 
 
@@ -895,7 +895,7 @@ def test_a_handler_that_never_answers_costs_no_timer() -> None:
     client.send(GET)
     server.advance(100_000)
     assert not client.ended
-    client.disconnect()
+    client.reset()
     assert server.factory.connectionCount == 0
 
 

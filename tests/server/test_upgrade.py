@@ -160,6 +160,7 @@ def test_the_new_protocol_may_take_its_time(kind: str) -> None:
         assert shouting.client.received == b""
         shouting.client.send(b",more")
         answer.callback(protocol)
+        shouting.server.settle()
     else:
         shouting.client.send(b",more")
     assert b"".join(protocol.data) == b"early,more"
@@ -373,6 +374,7 @@ def test_a_protocol_that_knows_half_closes_is_told_of_them() -> None:
     assert protocol.transport is not None
     protocol.transport.write(b"still here")
     protocol.transport.loseWriteConnection()  # type: ignore[attr-defined]
+    shouting.server.settle()
     assert protocol.ends == ["read", "write"]
     assert after_101(shouting.client) == b"still here"
 

@@ -500,8 +500,12 @@ class Walk(RuleBasedStateMachine):
             self.watching.__exit__(*sys.exc_info())
 
     def _end_by_reset(self) -> None:
+        """Who is not read is not noticed before an answer is sent to it."""
         for peer in self.present:
             peer.client.reset()
+        while waiting := self.application.waiting:
+            self._give(waiting[0], (0, 200))
+            self.server.settle()
 
     def _end_by_drain(self) -> None:
         self.server.factory.drain(1)

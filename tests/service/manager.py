@@ -117,7 +117,7 @@ class Manager:
         try:
             data, fds, _, _ = socket.recv_fds(self._notify, 4096, 4)
         except TimeoutError:
-            raise AssertionError(f"the service is silent:\n{self.said()}") from None
+            raise AssertionError(f"the service is passive:\n{self.said()}") from None
         for fd in fds:
             os.set_inheritable(fd, False)  # what Python receives, children would get past `handOver`
         fields = data.decode().split("\n")

@@ -10,15 +10,16 @@ from zope.interface.verify import verifyObject
 from ka_twisted.admin.interfaces import IServerView
 from ka_twisted.config import Limits, Timeouts
 from ka_twisted.observe.counts import Counts
+from ka_twisted.observe.families import CONNECTIONS, CONNECTIONS_OPENED, RELOADS, WORKER_DEATHS
 from ka_twisted.service.configuration.values import Admin, Configuration, Listener
 from ka_twisted.service.workers.aggregate import Aggregate, WorkersView
 
 
 def counted(opened: int, open_: int) -> dict[str, Any]:
-    return Counts({"connections_opened": {(): opened}, "connections": {("idle",): open_}}).toJson()
+    return Counts({CONNECTIONS_OPENED: {(): opened}, CONNECTIONS: {("idle",): open_}}).toJson()
 
 
-def story(number: int, pid: int, age: float, duration: float = 0.1, second: int = 0) -> dict[str, Any]:
+def record(number: int, pid: int, age: float, duration: float = 0.1, second: int = 0) -> dict[str, Any]:
     return {
         "connection": number,
         "pid": pid,
@@ -37,7 +38,7 @@ class Worker:
         self.isReady, self.isLeaving = True, False
         self.openConnections = self.accepted = 7
         self.counts: Any = None
-        self.stories: list[Any] = []
+        self.records: list[Any] = []
         self.answers = answers
         self.asked: list[tuple[Any, ...]] = []
 
@@ -93,11 +94,11 @@ def test_counts_are_added_up_and_those_of_the_gone_are_kept_without_their_open_c
     supervisor = Supervisor(first, second)
     view = WorkersView(supervisor)
     counts = result(view.counts())
-    assert (counts.of("connections_opened"), counts.of("connections", "idle")) == (30, 7)
+    assert (counts.of(CONNECTIONS_OPENED), counts.of(CONNECTIONS, state="idle")) == (30, 7)
     supervisor.processes.remove(first)
     supervisor.aggregate.remember(first)  # type: ignore[arg-type]
     counts = result(view.counts())
-    assert (counts.of("connections_opened"), counts.of("connections", "idle")) == (30, 4)
+    assert (counts.of(CONNECTIONS_OPENED), counts.of(CONNECTIONS, state="idle")) == (30, 4)
     assert supervisor.aggregate.accepted == 7
 
 
@@ -106,7 +107,7 @@ def test_who_does_not_answer_counts_as_it_did_last() -> None:
     view = WorkersView(Supervisor(worker))
     result(view.counts())
     worker.answers = {}
-    assert result(view.counts()).of("connections_opened") == 10
+    assert result(view.counts()).of(CONNECTIONS_OPENED) == 10
 
 
 def test_the_supervisor_counts_reloads() -> None:
@@ -114,7 +115,7 @@ def test_the_supervisor_counts_reloads() -> None:
     supervisor.aggregate.reloaded(True)
     supervisor.aggregate.provide(supervisor.configuration)
     supervisor.aggregate.reloaded(True)
-    assert result(WorkersView(supervisor).counts()).of("reloads", "done") == 1
+    assert result(WorkersView(supervisor).counts()).of(RELOADS, outcome="done") == 1
 
 
 def test_the_supervisor_counts_workers_that_die() -> None:
@@ -122,16 +123,16 @@ def test_the_supervisor_counts_workers_that_die() -> None:
     supervisor.aggregate.died()
     supervisor.aggregate.provide(supervisor.configuration)
     supervisor.aggregate.died()
-    assert result(WorkersView(supervisor).counts()).of("worker_deaths") == 1
+    assert result(WorkersView(supervisor).counts()).of(WORKER_DEATHS) == 1
 
 
-def test_connections_are_merged_and_the_gone_have_left_their_stories() -> None:
-    first = Worker(1, connections={"open": [story(1, 1, 5)], "closed": [story(2, 1, 5, second=9)]})
-    second = Worker(2, connections={"open": [story(1, 2, 9)], "closed": [story(2, 2, 1, second=20)]})
-    silent = Worker(3)
+def test_connections_are_merged_and_the_gone_have_left_their_records() -> None:
+    first = Worker(1, connections={"open": [record(1, 1, 5)], "closed": [record(2, 1, 5, second=9)]})
+    second = Worker(2, connections={"open": [record(1, 2, 9)], "closed": [record(2, 2, 1, second=20)]})
+    passive = Worker(3)
     gone = Worker(4)
-    gone.stories = [story(8, 4, 2, second=16), story(7, 4, 1, second=1)]
-    supervisor = Supervisor(first, second, silent)
+    gone.records = [record(8, 4, 2, second=16), record(7, 4, 1, second=1)]
+    supervisor = Supervisor(first, second, passive)
     supervisor.aggregate.remember(gone)  # type: ignore[arg-type]
     view = WorkersView(supervisor)
     told = result(view.connections(10, 1))
@@ -139,12 +140,13 @@ def test_connections_are_merged_and_the_gone_have_left_their_stories() -> None:
     assert [each["pid"] for each in told["open"]] == [1, 2]
     assert [(each["pid"], each["connection"]) for each in told["closed"]] == [(2, 2), (4, 8), (1, 2), (4, 7)]
     assert [len(each["latest"]) for each in told["closed"]] == [2, 1, 2, 1]
+    assert [len(each["latest"]) for each in result(view.connections(10, 0))["closed"]] == [2, 0, 2, 0]
     assert result(view.connection(8, 4))["age"] == 2
     assert result(view.connection(1, 9)) is None
 
 
 def test_of_the_open_ones_the_slowest_and_the_oldest_are_shown() -> None:
-    many = [story(number, 1, age=number, duration=1 / number) for number in range(1, 10)]
+    many = [record(number, 1, age=number, duration=1 / number) for number in range(1, 10)]
     many[3]["inService"] = [{"request": 3, "duration": 60.0}]
     view = WorkersView(Supervisor(Worker(1, connections={"open": many, "closed": []})))
     told = result(view.connections(4))

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from ka_twisted.service.workers.balance import PATIENCE, SEATS, LoadTable, Share
+from ka_twisted.service.listening.balance import PATIENCE, SLOTS, LoadTable, Share
 
 
 @pytest.fixture
-def board() -> Iterator[LoadTable]:
+def loadTable() -> Iterator[LoadTable]:
     """A supervisor's."""
     made = LoadTable()
     yield made
@@ -43,93 +43,93 @@ class Port:
         self.reading = True
 
 
-def governed(board: LoadTable, seat: int, connections: list[int], clock: Clock, queue: int = 5) -> Any:
+def governed(loadTable: LoadTable, slot: int, connections: list[int], clock: Clock, queue: int = 5) -> Any:
     port = Port(queue)
-    Share(board, seat, lambda: connections[0], clock).govern(port)
+    Share(loadTable, slot, lambda: connections[0], clock).govern(port)
     return port
 
 
-def test_what_one_writes_the_others_read(board: LoadTable) -> None:
-    first, second = board.seat(), board.seat()
-    board.write(first, 7)
-    other = LoadTable(os.dup(board.descriptor))
+def test_what_one_writes_the_others_read(loadTable: LoadTable) -> None:
+    first, second = loadTable.slot(), loadTable.slot()
+    loadTable.write(first, 7)
+    other = LoadTable(os.dup(loadTable.descriptor))
     assert other.lowest() == 7
     other.write(second, 3)
-    assert board.lowest() == 3
+    assert loadTable.lowest() == 3
     other.leave(second)
-    assert board.lowest() == 7
+    assert loadTable.lowest() == 7
     other.close()
 
 
-def test_nobody_is_counted_before_there_is_a_note(board: LoadTable) -> None:
-    assert board.lowest() == 0
-    board.seat()
-    board.write(board.seat(), 4)
-    assert board.lowest() == 4
+def test_nobody_is_counted_before_there_is_a_note(loadTable: LoadTable) -> None:
+    assert loadTable.lowest() == 0
+    loadTable.slot()
+    loadTable.write(loadTable.slot(), 4)
+    assert loadTable.lowest() == 4
 
 
-def test_seats_are_used_again_and_there_is_an_end_of_them(board: LoadTable) -> None:
-    seats = [board.seat() for _ in range(SEATS)]
-    assert seats == list(range(1, SEATS + 1))
+def test_seats_are_used_again_and_there_is_an_end_of_them(loadTable: LoadTable) -> None:
+    seats = [loadTable.slot() for _ in range(SLOTS)]
+    assert seats == list(range(1, SLOTS + 1))
     with pytest.raises(OSError, match="there are 1024 workers already"):
-        board.seat()
-    board.free(5)
-    assert board.seat() == 5
+        loadTable.slot()
+    loadTable.free(5)
+    assert loadTable.slot() == 5
 
 
-def test_in_a_turn_one_is_accepted(board: LoadTable) -> None:
-    port = governed(board, board.seat(), [0], Clock())
+def test_in_a_turn_one_is_accepted(loadTable: LoadTable) -> None:
+    port = governed(loadTable, loadTable.slot(), [0], Clock())
     port.doRead()
     port.doRead()
     assert port.accepted == 2
 
 
-def test_who_has_more_leaves_the_next_to_another(board: LoadTable) -> None:
+def test_who_has_more_leaves_the_next_to_another(loadTable: LoadTable) -> None:
     clock, connections = Clock(), [12]
-    mine, other = board.seat(), board.seat()
-    board.write(other, 8)
-    port = governed(board, mine, connections, clock)
+    mine, other = loadTable.slot(), loadTable.slot()
+    loadTable.write(other, 8)
+    port = governed(loadTable, mine, connections, clock)
     port.doRead()
     assert (port.accepted, port.reading) == (0, False)
-    assert board.lowest() == 8
+    assert loadTable.lowest() == 8
     port.queue = 0  # the other has accepted
     clock.advance(PATIENCE)
     assert (port.accepted, port.reading) == (0, True)
 
 
-def test_what_the_others_leave_is_accepted_after_a_moment(board: LoadTable) -> None:
+def test_what_the_others_leave_is_accepted_after_a_moment(loadTable: LoadTable) -> None:
     clock = Clock()
-    mine, other = board.seat(), board.seat()
-    board.write(other, 0)
-    port = governed(board, mine, [10], clock)
+    mine, other = loadTable.slot(), loadTable.slot()
+    loadTable.write(other, 0)
+    port = governed(loadTable, mine, [10], clock)
     port.doRead()
     clock.advance(PATIENCE)
     assert (port.accepted, port.reading) == (1, True)
 
 
 @pytest.mark.parametrize(("mine", "others", "accepted"), [(1, 0, 1), (2, 0, 0), (8, 7, 1), (100, 90, 1), (120, 90, 0)])
-def test_a_small_difference_is_none(board: LoadTable, mine: int, others: int, accepted: int) -> None:
-    seat, other = board.seat(), board.seat()
-    board.write(other, others)
-    port = governed(board, seat, [mine], Clock())
+def test_a_small_difference_is_none(loadTable: LoadTable, mine: int, others: int, accepted: int) -> None:
+    slot, other = loadTable.slot(), loadTable.slot()
+    loadTable.write(other, others)
+    port = governed(loadTable, slot, [mine], Clock())
     port.doRead()
     assert port.accepted == accepted
 
 
-def test_who_leaves_is_not_waited_for(board: LoadTable) -> None:
-    seat, other = board.seat(), board.seat()
-    board.write(other, 0)
-    board.leave(other)
-    port = governed(board, seat, [50], Clock())
+def test_who_leaves_is_not_waited_for(loadTable: LoadTable) -> None:
+    slot, other = loadTable.slot(), loadTable.slot()
+    loadTable.write(other, 0)
+    loadTable.leave(other)
+    port = governed(loadTable, slot, [50], Clock())
     port.doRead()
     assert port.accepted == 1
 
 
-def test_a_port_that_was_closed_meanwhile_stays_closed(board: LoadTable) -> None:
+def test_a_port_that_was_closed_meanwhile_stays_closed(loadTable: LoadTable) -> None:
     clock = Clock()
-    seat, other = board.seat(), board.seat()
-    board.write(other, 0)
-    port = governed(board, seat, [50], clock)
+    slot, other = loadTable.slot(), loadTable.slot()
+    loadTable.write(other, 0)
+    port = governed(loadTable, slot, [50], clock)
     port.doRead()
     port.disconnecting = True
     clock.advance(PATIENCE)

@@ -17,12 +17,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.testing import MemoryReactorClock
 
-from ka_twisted.config import Certificate, Limits, TcpKeepAlive, Timeouts, Tls
-from ka_twisted.service.applications.sites import handlerOf, loadSites
+from ka_twisted.config import Certificate, Limits, Policy, TcpKeepAlive, Timeouts, Tls
+from ka_twisted.service.applications.sites import PLAYGROUND, Site, handlerOf, loadSites
 from ka_twisted.service.configuration import files
+from ka_twisted.service.configuration.example import example, literal
 from ka_twisted.service.configuration.options import Options
-from ka_twisted.service.configuration.settings import ALL_SETTINGS, ARRAYS, DEFAULT_ENDPOINT, SETTINGS
-from ka_twisted.service.configuration.values import PLAYGROUND, Admin, Configuration, Listener, Site
+from ka_twisted.service.configuration.settings import (
+    ALL_SETTINGS,
+    ARRAYS,
+    DEFAULT_ENDPOINT,
+    LIMITS,
+    POLICIES,
+    SETTINGS,
+    TIMERS,
+)
+from ka_twisted.service.configuration.values import Admin, Configuration, Listener
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 APP = "shop:handler"
@@ -94,10 +103,18 @@ def test_an_empty_file_changes_nothing() -> None:
     )
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.option)
+@pytest.mark.parametrize("setting", [*TIMERS, *LIMITS], ids=lambda setting: setting.option)
 def test_each_number_of_the_command_line_has_its_key(setting: Any) -> None:
     configuration = load(f"[{setting.table}]\n{setting.key} = 37\n")
     assert configuration == parse(f"--{setting.option}", "37").configuration
+    assert configuration != load("")
+
+
+@pytest.mark.parametrize("setting", POLICIES, ids=lambda setting: setting.option)
+def test_each_policy_of_the_command_line_has_its_key(setting: Any) -> None:
+    value = literal(not setting.default)
+    configuration = load(f"[policy]\n{setting.key} = {value}\n")
+    assert configuration == parse(f"--{setting.option}", value).configuration
     assert configuration != load("")
 
 
@@ -280,6 +297,8 @@ WRONG = {
     "[[sites]]\napp = 'x'": "1: sites is unknown; did you mean site?",
     "[[listen]]\nendpoint = 'tcp:1'\n[[listen]]\nendpoint = 'tcp:2'\n[listen.tls]\n# a remark\ncertificate = 1":
         "7: listen.tls.certificate is unknown; did you mean listen.tls.certificates?",
+    "[policy]\npersistent = 1": "2: policy.persistent wants true or false, not 1",
+    "[policy]\nkeep-alive = true": "2: policy.keep-alive is unknown; did you mean policy.keep-alive-10?",
     # types
     "[timeouts]\nidle = true": "2: timeouts.idle wants a number, not true",
     "[timeouts]\nidle = '75'": "2: timeouts.idle wants a number, not '75'",
@@ -385,8 +404,8 @@ def test_the_line_is_the_one_that_sets_it() -> None:
     (example,) = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     lines = example.splitlines()
     for table in _tables(_read(example)):
-        for setting, value in table.given.items():
-            number = int(str(value.place).split(":")[1])
+        for setting, value in table.values.items():
+            number = int(str(value.source).split(":")[1])
             assert lines[number - 1].startswith(f"{setting.key} =") or "certificates = [" in lines[number - 1]
 
 
@@ -413,25 +432,25 @@ def test_a_check_of_a_file_says_one_line(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_the_example_sets_nothing() -> None:
-    assert load(files.example()) == load("")
+    assert load(example()) == load("")
 
 
 def test_the_example_holds_the_defaults() -> None:
-    lines = files.example().splitlines()
+    lines = example().splitlines()
     text = "\n".join(re.sub("^#(?! |$)", "", line) for line in lines)
     assert load(text) == load("")
     for setting in SETTINGS:
         if setting.default is not None:
-            assert f"\n{setting.key} = {setting.default}\n" in text
+            assert f"\n{setting.key} = {literal(setting.default)}\n" in text
 
 
 def test_the_example_shows_every_setting_once_as_it_is_written(shop: Path) -> None:
     (shop / "etc" / "admin.token").write_text("secret")
-    text = "\n".join(re.sub(r"^# ?(?=\[|[\w-]+ = )", "", line) for line in files.example().splitlines())
+    text = "\n".join(re.sub(r"^# ?(?=\[|[\w-]+ = )", "", line) for line in example().splitlines())
     assert all(line == "" or line.startswith(("# ", "[")) or " = " in line for line in text.splitlines())
     text = text.replace('"shop.web:handler"', f'"{APP}"')
     table = _read(text)
-    shown = [setting for entry in _tables(table) for setting in entry.given]
+    shown = [setting for entry in _tables(table) for setting in entry.values]
     assert Counter(shown) == Counter(ALL_SETTINGS)
     assert load(text).admin is not None
 
@@ -449,7 +468,7 @@ def _tables(table: files.Table) -> Iterator[files.Table]:
 
 
 def test_no_line_of_the_example_is_long() -> None:
-    assert max(map(len, files.example().splitlines())) <= 120
+    assert max(map(len, example().splitlines())) <= 120
 
 
 # -- the documentation -------------------------------------------------------------------------------
@@ -508,7 +527,7 @@ def test_the_sentences_of_the_documentation_are_said(capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize("setting", ALL_SETTINGS, ids=lambda setting: setting.option or setting.key)
 def test_each_place_in_the_file_follows_from_its_option(setting: Any) -> None:
     # As the table of names in the documentation has it.
-    if setting.table in ("", "limits"):
+    if setting.table in ("", "limits", "policy"):
         assert setting.key == setting.option
     elif setting.table == "timeouts":
         assert setting.option in (f"{setting.key}-timeout", "drain-delay")
@@ -524,32 +543,32 @@ def written(configuration: Configuration) -> str:
     """A configuration as a file."""
     it = configuration
     lines = [f"workers = {it.workers}", f"worker-timeout = {it.workerTimeout}"]
-    lines.append(f"log-format = {files.literal(it.logFormat)}")
+    lines.append(f"log-format = {literal(it.logFormat)}")
     if it.accessLog is not None:
-        lines.append(f"access-log = {files.literal(it.accessLog)}")
+        lines.append(f"access-log = {literal(it.accessLog)}")
     if it.tcpKeepAlive is not None:
         numbers = [getattr(it.tcpKeepAlive, field.name) for field in fields(TcpKeepAlive)]
         lines.append(f"tcp-keepalive = '{':'.join(map(str, numbers))}'")
-    for owner, name in ((it.timeouts, "timeouts"), (it.limits, "limits")):
+    for owner, name in ((it.timeouts, "timeouts"), (it.limits, "limits"), (it.policy, "policy")):
         lines.append(f"[{name}]")
         for setting in SETTINGS:
             if setting.table == name and getattr(owner, setting.field) is not None:
-                lines.append(f"{setting.key} = {files.literal(getattr(owner, setting.field))}")
+                lines.append(f"{setting.key} = {literal(getattr(owner, setting.field))}")
     for listener in it.listeners:
-        lines += ["[[listen]]", f"endpoint = {files.literal(listener.endpoint)}"]
-        lines.append(f"proxy-protocol = {files.literal(list(map(str, listener.proxies)))}")
+        lines += ["[[listen]]", f"endpoint = {literal(listener.endpoint)}"]
+        lines.append(f"proxy-protocol = {literal(list(map(str, listener.proxies)))}")
         if listener.tls is not None:
-            lines += ["[listen.tls]", f"client-required = {files.literal(listener.tls.clientRequired)}"]
-            lines.append(f"minimum = {files.literal(listener.tls.minimum)}")
+            lines += ["[listen.tls]", f"client-required = {literal(listener.tls.clientRequired)}"]
+            lines.append(f"minimum = {literal(listener.tls.minimum)}")
             if listener.tls.ciphers is not None:
-                lines.append(f"ciphers = {files.literal(listener.tls.ciphers)}")
+                lines.append(f"ciphers = {literal(listener.tls.ciphers)}")
             if listener.tls.clientAuthorities is not None:
-                lines.append(f"client-authorities = {files.literal(listener.tls.clientAuthorities)}")
+                lines.append(f"client-authorities = {literal(listener.tls.clientAuthorities)}")
             for certificate in listener.tls.certificates:
-                lines += ["[[listen.tls.certificates]]", f"chain = {files.literal(certificate.chain)}"]
-                lines.append(f"key = {files.literal(certificate.key)}")
+                lines += ["[[listen.tls.certificates]]", f"chain = {literal(certificate.chain)}"]
+                lines.append(f"key = {literal(certificate.key)}")
     for site in it.sites:
-        lines += ["[[site]]", *(f"{name} = {files.literal(getattr(site, name))}" for name in ("app", "host", "prefix"))]
+        lines += ["[[site]]", *(f"{name} = {literal(getattr(site, name))}" for name in ("app", "host", "prefix"))]
     return "\n".join(lines)
 
 
@@ -560,9 +579,9 @@ seconds = st.integers(0, 10**6) | st.floats(0, 10**6)
 
 
 def numbers(owner: Any) -> st.SearchStrategy[Any]:
-    """Values of `Timeouts` or `Limits`, some of them given."""
-    kinds = {"a number": seconds, "a whole number": st.integers(1, 10**6)}
-    given = {setting.field: kinds[setting.kind.noun] for setting in SETTINGS if setting.owner is owner}
+    """Values of `Timeouts`, `Limits` or `Policy`, some of them given."""
+    kinds = {"a number": seconds, "a whole number": st.integers(1, 10**6), "true or false": st.booleans()}
+    given = {setting.field: kinds[setting.valueType.noun] for setting in SETTINGS if setting.owner is owner}
     return st.fixed_dictionaries({}, optional=given).map(lambda values: owner(**values))
 
 
@@ -584,6 +603,7 @@ configurations = st.builds(
     listeners=st.lists(listeners, min_size=1, max_size=3).map(tuple),
     timeouts=numbers(Timeouts),
     limits=numbers(Limits),
+    policy=numbers(Policy),
     sites=st.lists(sites, min_size=1, max_size=4, unique_by=lambda site: (site.host, site.prefix)).map(tuple),
     tcpKeepAlive=st.none() | st.builds(TcpKeepAlive, st.integers(1, 9), st.integers(1, 9), st.integers(2, 9)),
     accessLog=st.sampled_from([None, "-", "/tmp/log"]),

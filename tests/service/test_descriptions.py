@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from twisted.internet import endpoints
 
 from ka_twisted.config import Certificate, Tls
-from ka_twisted.service.configuration.endpoints import Description, based, withoutTls
+from ka_twisted.service.configuration.endpoints import EndpointDescription, resolvePaths, splitTls
 
 #: Without the backslash at the end that Twisted does not understand.
 texts = st.text("ab:=\\/", max_size=16).filter(lambda text: not (len(text) - len(text.rstrip("\\"))) % 2)
@@ -16,15 +16,15 @@ texts = st.text("ab:=\\/", max_size=16).filter(lambda text: not (len(text) - len
 
 @given(texts)
 def test_a_description_is_taken_apart_as_twisted_does_it(text: str) -> None:
-    it = Description.fromString(f"x:{text}")
+    it = EndpointDescription.fromString(f"x:{text}")
     arguments, named = endpoints._parse(f"x:{text}")
-    assert ([it.kind, *it.arguments], it.named) == (arguments, named)
+    assert ([it.type, *it.arguments], it.named) == (arguments, named)
 
 
 @given(texts)
 def test_a_description_is_put_together_again(text: str) -> None:
-    it = Description.fromString(f"x:{text}")
-    assert Description.fromString(str(it)) == it
+    it = EndpointDescription.fromString(f"x:{text}")
+    assert EndpointDescription.fromString(str(it)) == it
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_a_description_is_put_together_again(text: str) -> None:
     ],
 )
 def test_relative_paths_begin_at_a_folder(text: str, completed: str) -> None:
-    assert based(text, "/etc/x") == completed
+    assert resolvePaths(text, "/etc/x") == completed
 
 
 @pytest.mark.parametrize(
@@ -60,17 +60,17 @@ def test_relative_paths_begin_at_a_folder(text: str, completed: str) -> None:
     ],
 )  # fmt: skip
 def test_tls_is_parted_from_the_endpoint_beneath(text: str, endpoint: str, chain: str, key: str) -> None:
-    assert withoutTls(text) == (endpoint, Tls(certificates=(Certificate(chain, key),)))
+    assert splitTls(text) == (endpoint, Tls(certificates=(Certificate(chain, key),)))
 
 
 def test_further_certificates_of_the_chain_may_stand_in_a_file_of_their_own() -> None:
-    endpoint, tls = withoutTls("ssl:443:privateKey=a.key:certKey=a.pem:extraCertChain=b.pem")
+    endpoint, tls = splitTls("ssl:443:privateKey=a.key:certKey=a.pem:extraCertChain=b.pem")
     assert (endpoint, tls) == ("tcp:443", Tls(certificates=(Certificate("a.pem", "a.key", ("b.pem",)),)))
 
 
 @pytest.mark.parametrize("text", ["tcp:443", r"unix:/ssl\:", "systemd:domain=INET:index=0", "ssl\\:443"])
 def test_what_has_no_tls_is_left_alone(text: str) -> None:
-    assert withoutTls(text) == (text, None)
+    assert splitTls(text) == (text, None)
 
 
 @pytest.mark.parametrize(
@@ -84,4 +84,4 @@ def test_what_has_no_tls_is_left_alone(text: str) -> None:
 )  # fmt: skip
 def test_what_tls_is_not_asked_for_in_that_way_is_refused(text: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=f"^{sentence}$"):
-        withoutTls(text)
+        splitTls(text)

@@ -80,10 +80,10 @@ def test_the_configuration_has_what_was_asked_for(tmp_path: Path) -> None:
     )  # fmt: skip
     config = tmp_path / "etc/ka_twisted/ka_twisted.toml"
     table = files.read(str(config))
-    assert {setting.key: given.value for setting, given in table.given.items()} == {
+    assert {setting.key: given.value for setting, given in table.values.items()} == {
         "app": "ka_twisted.playground:application"
     }
-    assert [[given.value for given in listen.given.values()] for listen in table.arrays["listen"]] == [
+    assert [[value.value for value in listen.values.values()] for listen in table.arrays["listen"]] == [
         ["systemd:domain=INET:name=web"],
         ["tcp:8081:interface=127.0.0.1"],
     ]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
-from ka_twisted.config import Limits, TcpKeepAlive, Timeouts
+from ka_twisted.config import Limits, Policy, TcpKeepAlive, Timeouts
 from ka_twisted.service.configuration.options import Options
-from ka_twisted.service.configuration.settings import ALL_SETTINGS, DEFAULT_ENDPOINT, SETTINGS
+from ka_twisted.service.configuration.setting import FieldSetting
+from ka_twisted.service.configuration.settings import ALL_SETTINGS, DEFAULT_ENDPOINT, LIMITS, POLICIES, TIMERS
 
 
 class Runner(dict[str, object]):
@@ -63,13 +65,24 @@ def test_without_options_the_defaults_of_the_configuration_hold() -> None:
     assert [listener.endpoint for listener in options.configuration.listeners] == [DEFAULT_ENDPOINT]
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.option)
+@pytest.mark.parametrize("setting", [*TIMERS, *LIMITS], ids=lambda setting: setting.option)
 def test_each_number_reaches_its_field(setting: object) -> None:
     option, owner, field = (getattr(setting, name) for name in ("option", "owner", "field"))
     options = parse(f"--{option}", "37")
     values = options.configuration.timeouts if owner is Timeouts else options.configuration.limits
     assert getattr(values, field) == 37
     assert values == type(values)(**{field: 37})
+
+
+@pytest.mark.parametrize("setting", POLICIES, ids=lambda setting: setting.option)
+@pytest.mark.parametrize(("word", "value"), [("on", True), ("off", False), ("True", True), ("FALSE", False)])
+def test_each_policy_reaches_its_field(setting: FieldSetting, word: str, value: bool) -> None:
+    policy = parse(f"--{setting.option}", word).configuration.policy
+    assert policy == replace(Policy(), **{setting.field: value})
+
+
+def test_every_policy_has_an_option() -> None:
+    assert [setting.field for setting in POLICIES] == [field.name for field in fields(Policy)]
 
 
 def test_times_may_be_fractions() -> None:
@@ -133,6 +146,7 @@ def test_a_check_of_something_wrong_does_not_end_well() -> None:
         (["--header-timeout", "nan"], "--header-timeout must not be negative or infinite: nan"),
         (["--max-requests", "1.5"], "--max-requests wants a whole number, not '1.5'"),
         (["--max-body-bytes", "-5"], "--max-body-bytes must not be negative or infinite: -5"),
+        (["--persistent", "maybe"], "--persistent wants on or off, not 'maybe'"),
         (["--workers", "-1"], "--workers must not be negative: -1"),
         (["--worker-timeout", "inf"], "--worker-timeout must not be negative or infinite: inf"),
         (["--workers", "two"], "--workers wants a whole number, not 'two'"),
@@ -226,4 +240,6 @@ def test_the_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None
     shown = capsys.readouterr().out
     for name in ["check", "config", *(setting.option for setting in ALL_SETTINGS if setting.option)]:
         assert f"--{name}=" in shown or f"--{name} " in shown
-    assert "Seconds between two requests. [default: 75]" in " ".join(shown.split())
+    assert "Seconds a keep-alive connection may stay open between two requests. [default: 75]" in " ".join(
+        shown.split()
+    )

@@ -1,4 +1,4 @@
-"""What is listened on: sockets that are had, taken over, lent, kept for others."""
+"""What is listened on: sockets that are had, taken over, inherited, kept for others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pytest
 from twisted.internet import reactor as globalReactor
 from twisted.internet.protocol import Factory, Protocol
 
-from ka_twisted.service.listening.binding import ListenError, adopt, storeName
+from ka_twisted.service.errors import ListenError
+from ka_twisted.service.listening.binding import adopt, storeName
 from ka_twisted.service.listening.ports import BACKLOG, FactorySwitch, Ports
 
 reactor: Any = globalReactor
@@ -44,19 +45,19 @@ def listening(path: Path) -> socket.socket:
 
 
 def test_a_door_leads_to_what_is_behind_it_now() -> None:
-    door = FactorySwitch()
-    assert door.buildProtocol(None) is None
+    switch = FactorySwitch()
+    assert switch.buildProtocol(None) is None
     for _ in range(2):
-        door.inner = inner = Factory.forProtocol(Protocol)
-        protocol: Any = door.buildProtocol(None)
+        switch.inner = inner = Factory.forProtocol(Protocol)
+        protocol: Any = switch.buildProtocol(None)
         assert protocol.factory is inner
 
 
 def test_the_same_endpoint_can_be_open_twice_and_stays_so(ports: list[Ports]) -> None:
     both = opened(ports, "tcp:0:interface=127.0.0.1", "tcp:0:interface=127.0.0.1")
-    numbers = [opening.port.getHost().port for opening in both]  # type: ignore[union-attr]
+    numbers = [openPort.port.getHost().port for openPort in both]  # type: ignore[union-attr]
     assert both.settle(both.prepare(["tcp:0:interface=127.0.0.1"] * 2)) == []
-    assert [opening.port.getHost().port for opening in both] == numbers  # type: ignore[union-attr]
+    assert [openPort.port.getHost().port for openPort in both] == numbers  # type: ignore[union-attr]
 
 
 def test_an_inherited_socket_is_taken_over_in_place_of_a_bind(ports: list[Ports]) -> None:
@@ -65,7 +66,7 @@ def test_an_inherited_socket_is_taken_over_in_place_of_a_bind(ports: list[Ports]
         number = sock.getsockname()[1]
         inherited = {storeName(text): [sock.detach()]}
     taken = opened(ports, text, inherited=inherited)
-    assert [opening.port.getHost().port for opening in taken] == [number]  # type: ignore[union-attr]
+    assert [openPort.port.getHost().port for openPort in taken] == [number]  # type: ignore[union-attr]
     assert inherited == {storeName(text): []}
 
 
@@ -84,8 +85,8 @@ def test_a_lent_unix_socket_keeps_its_mode_and_its_path(ports: list[Ports], tmp_
 
 def test_a_closed_port_leaves_the_socket_to_others_who_have_it(ports: list[Ports]) -> None:
     mine = opened(ports, "tcp:0:interface=127.0.0.1")
-    (opening,) = mine
-    port: Any = opening.port
+    (openPort,) = mine
+    port: Any = openPort.port
     with socket.socket(fileno=os.dup(port.fileno())) as other:
         mine.closeNow()
         with socket.create_connection(other.getsockname()) as client:
@@ -95,9 +96,9 @@ def test_a_closed_port_leaves_the_socket_to_others_who_have_it(ports: list[Ports
 
 
 def test_who_is_silent_accepts_nothing(ports: list[Ports]) -> None:
-    silent = opened(ports, "tcp:0:interface=127.0.0.1", silent=True)
-    (opening,) = silent
-    port: Any = opening.port
+    passive = opened(ports, "tcp:0:interface=127.0.0.1", passive=True)
+    (openPort,) = passive
+    port: Any = openPort.port
     assert port not in reactor.getReaders()
     with socket.create_connection(("127.0.0.1", port.getHost().port)):
         reactor.iterate(0)
@@ -107,8 +108,8 @@ def test_who_is_silent_accepts_nothing(ports: list[Ports]) -> None:
 
 def test_many_can_wait_unless_the_endpoint_says_how_many(ports: list[Ports]) -> None:
     def waiting(text: str) -> int:
-        (opening,) = opened(ports, text)
-        port: Any = opening.port
+        (openPort,) = opened(ports, text)
+        port: Any = openPort.port
         table = Path("/proc/net/tcp").read_text().splitlines()[1:]
         assert any(int(line.split()[1].rpartition(":")[2], 16) == port.getHost().port for line in table)
         clients: list[socket.socket] = []
@@ -138,18 +139,18 @@ def test_many_can_wait_unless_the_endpoint_says_how_many(ports: list[Ports]) -> 
 @pytest.mark.parametrize("interface", ["127.0.0.1", r"\:\:1"])
 def test_who_is_turned_away_has_not_begun_and_who_has_begun_is_accepted(ports: list[Ports], interface: str) -> None:
     mine = opened(ports, f"tcp:0:interface={interface}")
-    (opening,) = mine
+    (openPort,) = mine
     made: list[Protocol] = []
 
     class Counting(Protocol):
         def connectionMade(self) -> None:
             made.append(self)
 
-    opening.door.inner = Factory.forProtocol(Counting)
-    port: Any = opening.port
+    openPort.switch.inner = Factory.forProtocol(Counting)
+    port: Any = openPort.port
     address = (interface.replace("\\", ""), port.getHost().port)
     with socket.create_connection(address) as early:
-        assert opening.turnAway()
+        assert openPort.refuseNew()
         with pytest.raises(TimeoutError):
             socket.create_connection(address, timeout=0.05)
         reactor.iterate(0.1)
@@ -165,10 +166,10 @@ def test_who_is_turned_away_has_not_begun_and_who_has_begun_is_accepted(ports: l
 
 def test_a_socket_that_others_listen_on_is_left_alone(ports: list[Ports]) -> None:
     mine = opened(ports, "tcp:0:interface=127.0.0.1")
-    (opening,) = mine
-    opening.lent = True
-    assert not opening.turnAway()
-    port: Any = opening.port
+    (openPort,) = mine
+    openPort.inherited = True
+    assert not openPort.refuseNew()
+    port: Any = openPort.port
     with socket.create_connection(("127.0.0.1", port.getHost().port), timeout=5):
         pass
 

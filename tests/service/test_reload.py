@@ -20,8 +20,9 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.python import usage
 
 from ka_twisted.config import Limits, Timeouts
-from ka_twisted.service.configuration.values import Configuration, Listener, Site
-from ka_twisted.service.running.generation import ConfigurationError
+from ka_twisted.service.applications.sites import Site
+from ka_twisted.service.configuration.values import Configuration, Listener
+from ka_twisted.service.errors import ConfigurationError
 from ka_twisted.service.running.pauses import Pauses
 from ka_twisted.service.running.reload import CertificateWatch, Reloader
 from ka_twisted.service.running.serving import KeepAliveService
@@ -336,7 +337,7 @@ def test_listeners_that_stay_keep_their_ports_and_others_come_and_go(shop: Any) 
     served.reload("two", "three")
     one, two, three = served.endpoints.values()
     assert [[port.open for port in each.ports] for each in (one, two, three)] == [[False], [True], [True]]
-    assert [opening.text for opening in served.service.openings] == ["two", "three"]
+    assert [openPort.text for openPort in served.service.openPorts] == ["two", "three"]
 
 
 def test_new_connections_get_the_new_configuration_and_old_ones_answer_once(shop: Any) -> None:
@@ -470,7 +471,7 @@ def test_haste_ends_the_announcement_too(shop: Any) -> None:
     served = shop("one", drainDelay=60)
     connection = served.connect("one")
     stopped = served.service.stopService()
-    served.service.hurry()
+    served.service.stopNow()
     assert not served.endpoints["one"].ports[0].open
     assert connection.disconnecting
     connection.protocol.connectionLost()

@@ -16,7 +16,7 @@ from twisted.python import usage
 from ka_twisted.config import Limits, Timeouts
 from ka_twisted.service.configuration.values import Configuration, Listener
 from ka_twisted.service.workers.process import READY_WITHIN, WorkerFailed, WorkerProcess
-from ka_twisted.service.workers.supervisor import LATE, MARGIN, SOON, STEADY, Supervisor
+from ka_twisted.service.workers.supervisor import MARGIN, MAX_RESTART_DELAY, RESTART_DELAY, STABLE_AFTER, Supervisor
 from ka_twisted.service.workers.worker import LOG, logTo
 
 
@@ -24,7 +24,7 @@ class Worker:
     """A worker that does what the test says, and remembers what it was told."""
 
     def __init__(
-        self, reactor: Any, configuration: Any, sockets: Any, board: Any, *, ended: Any, leaving: Any, pid: int
+        self, reactor: Any, configuration: Any, sockets: Any, loadTable: Any, *, ended: Any, leaving: Any, pid: int
     ) -> None:
         self.reactor = reactor
         self.configuration = configuration
@@ -34,8 +34,8 @@ class Worker:
         self.readySince = 0.0
         self.openConnections = self.accepted = 0
         self.counts = None
-        self.stories: list[Any] = []
-        self.silence = 0
+        self.records: list[Any] = []
+        self.missedChecks = 0
         self.told: list[str] = []
         self.gone = False
         self.waiting: dict[str, list[Deferred[None]]] = {"ready": [], "drained": [], "ended": []}
@@ -61,8 +61,8 @@ class Worker:
     def stop(self) -> None:
         self.told.append("stop")
 
-    def hurry(self) -> None:
-        self.told.append("hurry")
+    def stopNow(self) -> None:
+        self.told.append("stopNow")
 
     def reopenLog(self) -> None:
         self.told.append("reopen")
@@ -72,7 +72,7 @@ class Worker:
 
     def kill(self) -> None:
         self.told.append("kill")
-        self.end("by signal 9")
+        self.end("on signal 9")
 
     # What happens to it.
 
@@ -86,7 +86,7 @@ class Worker:
         failed, self.waiting["ready"] = self.waiting["ready"], []
         self.ended(self, how)
         for each in failed:
-            each.errback(WorkerFailed(f"it ended before, {how}"))
+            each.errback(WorkerFailed(f"it exited before, {how}"))
         self.fire("drained")
         self.fire("ended")
 
@@ -226,7 +226,7 @@ def test_it_accepts_nothing_itself_and_is_ready_when_all_workers_are() -> None:
 
 
 def test_what_dies_again_and_again_is_replaced_later_each_time(supervised: Supervised) -> None:
-    delay = SOON
+    delay = RESTART_DELAY
     for count in range(3, 15):
         supervised.workers[-1].end()
         supervised.reactor.advance(delay - 0.01)
@@ -234,11 +234,11 @@ def test_what_dies_again_and_again_is_replaced_later_each_time(supervised: Super
         supervised.reactor.advance(0.02)
         assert len(supervised.workers) == count
         supervised.workers[-1].getReady()
-        delay = min(2 * delay, LATE)
-    assert delay == LATE
-    supervised.reactor.advance(STEADY)
+        delay = min(2 * delay, MAX_RESTART_DELAY)
+    assert delay == MAX_RESTART_DELAY
+    supervised.reactor.advance(STABLE_AFTER)
     supervised.workers[-1].end()
-    supervised.reactor.advance(SOON)
+    supervised.reactor.advance(RESTART_DELAY)
     assert not supervised.workers[-1].gone
 
 
@@ -255,7 +255,7 @@ def test_who_dies_is_counted_and_who_was_told_to_end_is_not(supervised: Supervis
 def test_one_that_dies_before_it_is_ready_is_replaced_the_same_way(log: list[Any]) -> None:
     made = Supervised(workers=1)
     made.workers[0].end()
-    assert errors(log) == ["a worker did not become ready: it ended before, with status 1"]
+    assert errors(log) == ["a worker did not become ready: it exited before, with status 1"]
     made.reactor.advance(0.1)
     assert len(made.workers) == 2
     made.workers[1].getReady()
@@ -268,14 +268,14 @@ def test_one_that_does_not_turn_is_killed_and_replaced(log: list[Any]) -> None:
     stuck, sound = made.workers
     for second in range(10):
         made.reactor.advance(1)
-        sound.silence = 0
+        sound.missedChecks = 0
         assert stuck.told == [], second
     made.reactor.advance(2)
-    sound.silence = 0
+    sound.missedChecks = 0
     assert (stuck.told, sound.told) == (["abort"], [])
-    assert errors(log) == ["worker 1 has not turned for 10 s; it is killed"]
-    stuck.end("by signal 6")
-    made.reactor.advance(SOON)
+    assert errors(log) == ["worker 1: event loop blocked for 10 s; killing the worker"]
+    stuck.end("on signal 6")
+    made.reactor.advance(RESTART_DELAY)
     assert len(made.workers) == 3
     made.service.stopService()
 
@@ -285,7 +285,7 @@ def test_one_that_does_not_even_end_is_killed_for_good(log: list[Any]) -> None:
     made.allReady()
     made.reactor.pump([2] * 7)
     assert made.workers[0].told == ["abort", "kill"]
-    assert errors(log)[1:] == ["worker 1 has ended by signal 9; it is replaced in 0.1 s"]
+    assert errors(log)[1:] == ["worker 1 exited on signal 9; restarting it in 0.1 s"]
     made.service.stopService()
 
 
@@ -330,9 +330,9 @@ def test_who_stays_behind_a_failed_reload_is_replaced_on_the_old_ports(log: list
     made.workers[2].getReady()
     made.workers[3].end()  # the reload is given up
     made.workers[4].end()  # and the first cannot be replaced once more
-    assert "a worker stays with the new configuration" in "".join(filter(None, errors(log)))
+    assert "a worker keeps the new configuration" in "".join(filter(None, errors(log)))
     made.workers[2].end()
-    made.reactor.advance(SOON)
+    made.reactor.advance(RESTART_DELAY)
     assert [name for name, _ in made.workers[5].sockets] == [name for name, _ in made.workers[0].sockets]
     assert not [event for event in log if event.get("log_failure") is not None]
     made.service.stopService()
@@ -347,7 +347,7 @@ def test_one_that_is_leaving_has_to_turn_too() -> None:
     made.workers[0].told.clear()
     for _ in range(7):
         made.reactor.advance(2)
-        made.workers[1].silence = 0
+        made.workers[1].missedChecks = 0
     assert made.told == [["abort", "kill"], []]
     made.service.stopService()
 
@@ -412,7 +412,7 @@ def test_when_the_first_new_one_fails_the_old_ones_stay(supervised: Supervised, 
     assert [port.open for port in supervised.endpoints["two"].ports] == [False]
     assert errors(log) == [
         "the configuration was not reloaded, the old one stays: "
-        "a worker did not become ready with the new one: it ended before, with status 1"
+        "a worker with the new configuration did not become ready: it exited before, with status 1"
     ]
 
 
@@ -444,7 +444,10 @@ def test_a_reload_can_change_the_number_of_workers_and_what_is_listened_on(super
     ("change", "sentence"),
     [
         (usage.UsageError("shop.toml:3: no"), "shop.toml:3: no"),
-        (Supervised.configuration(Supervised, "one", workers=0), "serving without workers takes a restart"),  # type: ignore[arg-type]
+        (
+            Supervised.configuration(Supervised, "one", workers=0),  # type: ignore[arg-type]
+            "changing between worker processes and none takes a restart",
+        ),
     ],
 )
 def test_a_wrong_configuration_starts_nobody(
@@ -514,9 +517,9 @@ def test_haste_is_passed_on_and_does_not_wait_for_the_deaf() -> None:
     made.allReady()
     stopped: list[None] = []
     made.service.stopService().addCallback(stopped.append)
-    made.service.hurry()
+    made.service.stopNow()
     assert not made.endpoints["one"].ports[0].open
-    assert all("hurry" in told for told in made.told)
+    assert all("stopNow" in told for told in made.told)
     made.reactor.advance(MARGIN)
     assert all("kill" in told for told in made.told)
     assert stopped == [None]

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python import usage
 
-from ka_twisted.service.workers.supervisor import LATE
+from ka_twisted.service.workers.supervisor import MAX_RESTART_DELAY
 from tests.service.test_supervision import Supervised, Worker
 
 SEEDS = range(150)
@@ -67,7 +67,7 @@ class Walk:
 
     def turn(self) -> None:
         for worker in self.alive:
-            worker.silence = 0
+            worker.missedChecks = 0
 
     def finish(self) -> None:
         for worker in self.some():
@@ -109,12 +109,12 @@ class Walk:
         """Everybody gets ready, and nobody dies any more."""
         for _ in range(20):
             for worker in self.alive:
-                worker.silence = 0
+                worker.missedChecks = 0
                 if not worker.isReady:
                     worker.getReady()
                 if "leave" in worker.told:
                     worker.end("with status 0")
-            self.made.reactor.advance(LATE / 10)
+            self.made.reactor.advance(MAX_RESTART_DELAY / 10)
         assert len(self.alive) == self.made.service.configuration.workers
         assert self.made.service.ready
 

@@ -13,7 +13,7 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 
-from ka_twisted.service.systemd.notify import Notifier, StatusReporter, giveUp, listenFds, startEnvironment
+from ka_twisted.service.systemd.notify import Notifier, StatusReporter, closeUnused, listenFds, startEnvironment
 from tests.logs import logged
 
 
@@ -330,7 +330,7 @@ def test_sockets_that_nothing_listens_on_are_given_up(notifier: Notifier, manage
         os.close(gone)
         fds = {"old": [unused.detach()], "new": [used.fileno()], "taken": [gone], "other": [deaf.fileno()]}
         with logged() as log:
-            giveUp(fds, {used.fileno()}, notifier)
+            closeUnused(fds, {used.fileno()}, notifier)
             assert log.messages(LogLevel.warn) == ["systemd has handed over sockets that nothing listens on: old"]
         assert (fds, manager.heard()) == ({}, ["FDSTOREREMOVE=1\nFDNAME=old"])
         with pytest.raises(ConnectionRefusedError):

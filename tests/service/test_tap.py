@@ -22,8 +22,8 @@ from zope.interface.verify import verifyObject
 from ka_twisted.config import Limits, TcpKeepAlive, Timeouts
 from ka_twisted.core.reasons import CloseReason
 from ka_twisted.service.configuration.values import Configuration, Listener
-from ka_twisted.service.listening.binding import ListenError, describeAddress, describeFailure, listenNow, rehearse
-from ka_twisted.service.running.generation import ConfigurationError
+from ka_twisted.service.errors import ConfigurationError, ListenError
+from ka_twisted.service.listening.binding import describeAddress, describeFailure, listenNow, rehearse
 from ka_twisted.service.running.signals import StopSignals
 from ka_twisted.service.tap import KeepAliveService, Options, makeService
 
@@ -271,7 +271,7 @@ def test_haste_cuts_what_the_drain_waits_for(reactor: Reactor) -> None:
 
     service = makeOne(reactor)
     service.factory.connections = [Connection(), Connection()]
-    service.hurry()
+    service.stopNow()
     reasons = [connection.reason for connection in service.factory.connections]
     assert reasons == [CloseReason.DRAINING, CloseReason.DRAINING]
 
@@ -287,7 +287,8 @@ def test_the_log_names_addresses_timers_and_limits_at_the_start(reactor: Reactor
     assert lines[2].endswith("; promised to clients: idle 12")
     assert "maxRequests 100" in lines[3]
     assert "maxBodyBytes none" in lines[3]
-    assert lines[4] == "TCP keep-alive: after 60 s, 3 probes, 10 s apart"
+    assert lines[4] == ("policy: persistent on, keepAlive10 on, chunkedResponses on, emptyHost off, lengthRequired off")
+    assert lines[5] == "TCP keep-alive: after 60 s, 3 probes, 10 s apart"
 
 
 @pytest.mark.parametrize(
@@ -350,7 +351,7 @@ class Signals:
         monkeypatch.setattr(signal, "getsignal", lambda number: self.handlers[number])
         monkeypatch.setattr(signal, "signal", self.set)
         reactor.callFromThread = lambda call, *arguments: call(*arguments)
-        self.stopSignals = StopSignals(reactor, self.hurry)
+        self.stopSignals = StopSignals(reactor, self.stopNow)
         self.stopSignals.install()
 
     def set(self, number: int, handler: Any) -> Any:
@@ -360,7 +361,7 @@ class Signals:
     def send(self, number: int) -> None:
         self.handlers[number](number, None)
 
-    def hurry(self) -> None:
+    def stopNow(self) -> None:
         self.hurried += 1
 
 
@@ -444,4 +445,4 @@ def test_ports_are_claimed_early_where_nothing_will_change(
     try:
         assert bool(service.ports) == claimed
     finally:
-        service.openings.closeNow()
+        service.openPorts.closeNow()

@@ -100,7 +100,7 @@ def test_a_worker_that_cannot_begin_leaves_the_old_ones_in_place(shop: Path) -> 
         (shop / "shop.py").write_text("raise RuntimeError('out of milk')\n")
         server.process.send_signal(signal.SIGHUP)
         told = server.waitFor("not reloaded")
-        assert "the old one stays: a worker did not become ready with the new one: " in told.string
+        assert "the old one stays: a worker with the new configuration did not become ready: " in told.string
         assert "RuntimeError: out of milk" in told.string
         assert b" first" in ask(server)
         assert server.end(signal.SIGTERM) == 0
@@ -117,7 +117,7 @@ def test_a_worker_that_is_killed_takes_only_its_own_requests_and_is_replaced(sho
             assert connection.recv(100).startswith(b"HTTP/1.1 100")
         victim, owned = owner(server, connections)
         os.kill(victim, signal.SIGKILL)
-        server.waitFor(f"worker {victim} has ended by signal 9; it is replaced in 0.1 s")
+        server.waitFor(f"worker {victim} exited on signal 9; restarting it in 0.1 s")
         workers(server, 1)
         for connection in connections:
             if connection in owned:
@@ -140,9 +140,9 @@ def test_a_worker_that_is_stuck_says_where_and_is_replaced(shop: Path) -> None:
             connection.sendall(b"GET /stuck HTTP/1.1\r\nHost: shop\r\n\r\n")
             stuck = int(server.waitFor(r"worker (\d+): this may take a while")[1])
             assert b"fine" in ask(server), "the other one serves"
-            server.waitFor(rf"worker {stuck} has not turned for 0\.5 s; it is killed")
+            server.waitFor(rf"worker {stuck}: event loop blocked for 0\.5 s; killing the worker")
             server.waitFor(rf'worker {stuck}: .*shop\.py", line 8 in handler')
-            server.waitFor(f"worker {stuck} has ended by signal 6; it is replaced in 0.1 s")
+            server.waitFor(f"worker {stuck} exited on signal 6; restarting it in 0.1 s")
         workers(server, 1)
         assert b"fine" in ask(server)
         assert server.end(signal.SIGTERM) == 0
@@ -207,7 +207,7 @@ def test_a_worker_that_is_told_to_end_is_replaced_first(shop: Path) -> None:
     with serving(shop, *ARGUMENTS()) as server:
         first, _ = workers(server, 2)
         os.kill(first, signal.SIGTERM)
-        server.waitFor(f"worker {first} was told to end; it is replaced")
+        server.waitFor(f"worker {first} received a stop signal; starting its replacement")
         workers(server, 1)
         waitForEnd(first)
         assert b" first" in ask(server)

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from ..errors import oneLine
+
 Handler = Callable[[Any], Any]
 
 
@@ -40,11 +42,6 @@ def loadHandler(name: str) -> Handler:
     _checkSignature(name, found)
     handler: Handler = found
     return handler
-
-
-def oneLine(error: BaseException) -> str:
-    """The text of an exception on one line; its class where it has no text."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _importModule(name: str) -> ModuleType:

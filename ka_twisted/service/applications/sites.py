@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from ...server.sites import Sites
-from ..configuration.values import Site
 from .loading import Handler, loadHandler
+
+#: The application that is served when none is named.
+PLAYGROUND = "ka_twisted.playground:application"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """
+    An application, and the requests that are its own.
+
+    :ivar app: ``module:attribute``.
+    :ivar host: the name that requests give; empty: any.
+    :ivar prefix: how their paths begin, up to a ``/`` or the end.
+    """
+
+    app: str = PLAYGROUND
+    host: str = ""
+    prefix: str = "/"
 
 
 def loadSites(sites: Iterable[Site]) -> tuple[tuple[Site, Handler], ...]:

@@ -1,4 +1,4 @@
-"""Descriptions of Twisted endpoints, as text: checked, completed, and relieved of TLS."""
+"""Descriptions of Twisted endpoints, as text: checked, completed, and split into the endpoint and its TLS."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 from ...config import Certificate, Tls
-from ..applications.loading import oneLine
+from ..errors import oneLine
 
 #: The names of the arguments, in the order in which they need none.
 _NAMES = {
@@ -19,29 +19,29 @@ _NAMES = {
     "ssl": ("port", "privateKey", "certKey", "sslmethod", "interface", "backlog", "extraCertChain", "dhParameters"),
 }
 _PATHS = ("address", "privateKey", "certKey", "extraCertChain")
-#: What of that is asked for in another way here.
-_ELSEWHERE = {
+#: Arguments that are set elsewhere, and where.
+_NOT_USED = {
     "sslmethod": "its versions are set by listen.tls.minimum in the configuration file",
     "dhParameters": "keys are exchanged on elliptic curves",
 }
 
 
 @dataclass
-class Description:
+class EndpointDescription:
     """
     A description, taken apart.
 
-    :ivar kind: its first word.
+    :ivar type: its first word.
     :ivar arguments: those without a name.
     :ivar named: those with one.
     """
 
-    kind: str
+    type: str
     arguments: list[str] = field(default_factory=list)
     named: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def fromString(cls, text: str) -> Description:
+    def fromString(cls, text: str) -> EndpointDescription:
         """Take a description apart; every text is one."""
         first, *parts = _parts(text, ":")
         it = cls(_unquoted(first))
@@ -55,7 +55,7 @@ class Description:
 
     def __str__(self) -> str:
         named = (f"{_quoted(name)}={_quoted(value)}" for name, value in self.named.items())
-        return ":".join([_quoted(self.kind), *map(_quoted, self.arguments), *named])
+        return ":".join([_quoted(self.type), *map(_quoted, self.arguments), *named])
 
 
 def _parts(text: str, separator: str) -> list[str]:
@@ -91,50 +91,50 @@ def makeEndpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
     except Exception as error:  # an endpoint's parser may be anybody's and raise anything
-        raise ValueError(_trouble(text, error)) from error
+        raise ValueError(_reason(text, error)) from error
     return endpoint
 
 
-def based(text: str, folder: str) -> str:
+def resolvePaths(text: str, folder: str) -> str:
     """A description in which no path is relative, if those that are begin at a folder."""
-    it = Description.fromString(text)
-    if it.kind == "ssl" and len(it.arguments) < 2:
+    it = EndpointDescription.fromString(text)
+    if it.type == "ssl" and len(it.arguments) < 2:
         it.named.setdefault("privateKey", "server.pem")
-    arguments = dict(zip(_NAMES.get(it.kind, ()), it.arguments, strict=False)) | it.named
+    arguments = dict(zip(_NAMES.get(it.type, ()), it.arguments, strict=False)) | it.named
     relative = {name for name in _PATHS if arguments.get(name) and not os.path.isabs(arguments[name])}
-    if it.kind not in _NAMES or not relative:
+    if it.type not in _NAMES or not relative:
         return text
-    for index, name in enumerate(_NAMES[it.kind][: len(it.arguments)]):
+    for index, name in enumerate(_NAMES[it.type][: len(it.arguments)]):
         if name in relative:
             it.arguments[index] = os.path.join(folder, it.arguments[index])
     it.named |= {name: os.path.join(folder, it.named[name]) for name in relative & it.named.keys()}
     return str(it)
 
 
-def withoutTls(text: str) -> tuple[str, Tls | None]:
+def splitTls(text: str) -> tuple[str, Tls | None]:
     """
-    Part the description of an ``ssl:`` endpoint into the one beneath it, and the TLS on top; leave others alone.
+    Split the description of an ``ssl:`` endpoint into that of the TCP endpoint and its TLS; leave others alone.
 
-    :raises ValueError: with the reason, when it asks for what there is not.
+    :raises ValueError: with the reason, when it has an argument that is not supported.
     """
-    it = Description.fromString(text)
-    if it.kind != "ssl":
+    it = EndpointDescription.fromString(text)
+    if it.type != "ssl":
         return text, None
     names = _NAMES["ssl"]
     if len(it.arguments) > len(names):
         raise ValueError(f"it takes {len(names)} arguments at most")
     named = dict(zip(names, it.arguments, strict=False)) | it.named
     for name in named:
-        if name in _ELSEWHERE:
-            raise ValueError(f"{name} is not used: {_ELSEWHERE[name]}")
+        if name in _NOT_USED:
+            raise ValueError(f"{name} is not used: {_NOT_USED[name]}")
     key = named.pop("privateKey", "server.pem")
     chain = named.pop("certKey", key)
     further = (named.pop("extraCertChain"),) if "extraCertChain" in named else ()
     port = [named.pop("port")] if "port" in named else []
-    return str(Description("tcp", port, named)), Tls(certificates=(Certificate(chain, key, further),))
+    return str(EndpointDescription("tcp", port, named)), Tls(certificates=(Certificate(chain, key, further),))
 
 
-def _trouble(text: str, error: Exception) -> str:
+def _reason(text: str, error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, LookupError) and text.startswith("systemd:"):

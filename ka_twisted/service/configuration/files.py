@@ -1,5 +1,5 @@
 """
-The configuration file, in TOML: read into what it sets, with the lines it stands on, and an example of it.
+The configuration file, in TOML: read into what it sets, with the lines on which that stands.
 
 What a value means is not decided here: it is the same as on the command line. Python's parser says nothing of lines.
 When a line is asked for, because something is wrong on it, the beginnings of the text are parsed until one has what is
@@ -13,7 +13,6 @@ import json
 import os
 import re
 import sys
-import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -21,7 +20,9 @@ from typing import Any
 
 from twisted.python import usage
 
-from .settings import ALL_SETTINGS, ARRAYS, Setting, SourcedValue, shown
+from .setting import Setting, SourcedValue
+from .settings import ALL_SETTINGS, ARRAYS
+from .valuetypes import asText
 
 # In the standard library from Python 3.11 on.
 _toml: Any = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
@@ -36,20 +37,20 @@ class Table:
     """
     A table of the file.
 
-    :ivar place: where it begins.
-    :ivar given: what it sets.
+    :ivar source: where it begins.
+    :ivar values: what it sets.
     :ivar tables: the tables in it, by name.
     :ivar arrays: those that may be there several times, by name.
     """
 
-    place: object
-    given: dict[Setting, SourcedValue] = field(default_factory=dict)
+    source: object
+    values: dict[Setting, SourcedValue] = field(default_factory=dict)
     tables: dict[str, Table] = field(default_factory=dict)
     arrays: dict[str, list[Table]] = field(default_factory=dict)
 
     def all(self) -> dict[Setting, SourcedValue]:
         """What is set here, and in the tables that are there once."""
-        merged = dict(self.given)
+        merged = dict(self.values)
         for table in self.tables.values():
             merged.update(table.all())
         return merged
@@ -130,13 +131,13 @@ class _Document:
         return f"{self._name}:{line}: {what[:1].lower()}{what[1:]}{at}"
 
     def _table(self, name: str, path: _Path, content: dict[str, Any]) -> Table:
-        table = Table(_Place(self, path))
+        table = Table(_Source(self, path))
         settings = {setting.key: setting for setting in ALL_SETTINGS if setting.table == name}
         inner = dict(_inner(name))
         for key, value in content.items():
             here = (*path, key)
             if key in settings:
-                table.given[settings[key]] = self._given(settings[key], here, value)
+                table.values[settings[key]] = self._value(settings[key], here, value)
             elif key not in inner:
                 raise usage.UsageError(f"{self.place(here)} is unknown{_suggestion(name, key, settings, inner)}")
             elif inner[key] in ARRAYS:
@@ -144,7 +145,7 @@ class _Document:
             elif isinstance(value, dict):
                 table.tables[key] = self._table(inner[key], here, value)
             else:
-                raise usage.UsageError(f"{self.place(here)} wants a table, not {shown(value)}")
+                raise usage.UsageError(f"{self.place(here)} wants a table, not {asText(value)}")
         return table
 
     def _array(self, name: str, path: _Path, content: Any) -> Iterator[Table]:
@@ -153,16 +154,16 @@ class _Document:
         for index, entry in enumerate(content):
             yield self._table(name, (*path, index), entry)
 
-    def _given(self, setting: Setting, path: _Path, value: Any) -> SourcedValue:
-        place = _Place(self, path)
+    def _value(self, setting: Setting, path: _Path, value: Any) -> SourcedValue:
+        source = _Source(self, path)
         try:
-            return SourcedValue(setting.accept(setting.kind.accept(value, self._folder)), place)
+            return SourcedValue(setting.accept(setting.valueType.accept(value, self._folder)), source)
         except ValueError as error:
-            raise usage.UsageError(f"{place}{error}") from None
+            raise usage.UsageError(f"{source}{error}") from None
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Source:
     """Where something stands. Its line is looked for when it is needed in a sentence."""
 
     document: _Document
@@ -217,58 +218,3 @@ def _suggestion(table: str, key: str, settings: Iterable[str], inner: Iterable[s
     if meant.table:
         return f"; did you mean {meant.table}.{meant.key}?"
     return f"; did you mean {meant.key}, which stands above all tables?"
-
-
-# -- the example -------------------------------------------------------------------------------------
-
-_HEAD = """\
-# How "twistd keepalive --config FILE" serves. Text stands behind "# "; what stands behind a mere "#" is the default:
-# take the mark away in order to change it. Times are in seconds and may be fractions; 0 switches a timer off and lifts
-# a limit. Relative paths begin at the folder of this file. The command line wins over it.
-# SIGHUP has it read anew; "twistd keepalive --config FILE --check" tells what is wrong with it.
-"""
-
-_ABOUT = {
-    "timeouts": "Every timer of a connection.",
-    "limits": "What a client can make the server hold.",
-    "listen": "Where connections are accepted; once for each place.",
-    "listen.tls": "How this listener speaks TLS; it does not unless it has this table.",
-    "listen.tls.certificates": "One certificate or several: the name that a client asks for chooses.",
-    "site": "Applications by the host and the path of a request; once for each. An app above answers the rest.",
-    "admin": "The operator's own listener.",
-}
-
-
-def example() -> str:
-    """
-    A configuration file that sets nothing, and shows everything.
-
-    Its lines that begin with ``#`` and no blank hold the defaults, as TOML.
-    """
-    return _HEAD + "".join(_section(table) for table in dict.fromkeys(setting.table for setting in ALL_SETTINGS))
-
-
-def _section(table: str) -> str:
-    settings = [setting for setting in ALL_SETTINGS if setting.table == table]
-    # Where no such table means something else than an empty one, there are only examples.
-    defaults = table in ("", "timeouts", "limits", "listen")
-    lines = [""]
-    if table:
-        header = f"[[{table}]]" if table in ARRAYS else f"[{table}]"
-        lines += [f"# {_ABOUT[table]}", f"#{header}" if defaults else f"# {header}"]
-    for setting in settings:
-        lines += ["", *textwrap.wrap(setting.doc, 118, initial_indent="# ", subsequent_indent="# ")]
-        shows = defaults and setting.default is not None
-        value = setting.default if setting.example is None else setting.example
-        lines.append(f"{'#' if shows else '# '}{setting.key} = {literal(setting.default if shows else value)}")
-    return "\n".join(lines) + "\n"
-
-
-def literal(value: Any) -> str:
-    """A value as TOML writes it."""
-    if isinstance(value, str):
-        # JSON's texts are TOML's but for DEL, which TOML wants escaped.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, list):
-        return f"[{', '.join(map(literal, value))}]"
-    return shown(value)

@@ -16,13 +16,15 @@ from typing import Any, NoReturn
 from twisted.logger import Logger
 from twisted.python import usage
 
-from ..applications.loading import Handler, oneLine
-from ..applications.sites import loadSites
+from ..applications.loading import Handler
+from ..applications.sites import Site, loadSites
+from ..errors import oneLine
 from . import files
 from .builder import ConfigurationBuilder
-from .endpoints import based
-from .settings import ALL_SETTINGS, ENDPOINT, SETTINGS, SourcedValue
-from .values import Configuration, Site
+from .endpoints import resolvePaths
+from .setting import SourcedValue
+from .settings import ALL_SETTINGS, ENDPOINT, SETTINGS
+from .values import Configuration
 
 __all__ = ["SETTINGS", "Options", "refuse"]
 
@@ -69,9 +71,9 @@ class Options(usage.Options):
         self._folder = os.getcwd()
 
     def opt_listen(self, endpoint: str) -> None:
-        self["listen"].append(based(endpoint, os.getcwd()))
+        self["listen"].append(resolvePaths(endpoint, os.getcwd()))
 
-    opt_listen.__doc__ = f"{ENDPOINT.doc} May be given several times. [default: {ENDPOINT.default}]"
+    opt_listen.__doc__ = f"{ENDPOINT.help} May be given several times. [default: {ENDPOINT.default}]"
 
     def opt_version(self) -> NoReturn:
         """Show the version and exit."""
@@ -123,15 +125,15 @@ class Options(usage.Options):
 
             self._reactor = reactor
         file = files.Table("") if self["config"] is None else files.read(self["config"], self._folder)
-        given = {
+        values = {
             setting: SourcedValue(self[setting.option], f"--{setting.option}")
             for setting in _OPTIONS
             if self[setting.option] is not None
         }
-        draft = ConfigurationBuilder.of(file, given, self["listen"])
+        builder = ConfigurationBuilder.of(file, values, self["listen"])
         daemon = self.parent is not None and not self.parent.get("nodaemon", True)
-        configuration = draft.configuration(self._reactor, daemon=daemon)
-        for warning in draft.warnings():
+        configuration = builder.configuration(self._reactor, daemon=daemon)
+        for warning in builder.warnings():
             if self["check"]:
                 print(f"keepalive: warning: {warning}", file=sys.stderr)
             else:

@@ -10,10 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
-from ...config import Limits, TcpKeepAlive, Timeouts, Tls
-
-#: The application that is served when none is named.
-PLAYGROUND = "ka_twisted.playground:application"
+from ...config import Limits, Policy, TcpKeepAlive, Timeouts, Tls
+from ..applications.sites import Site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,21 +27,6 @@ class Listener:
     endpoint: str
     tls: Tls | None = None
     proxies: tuple[IPv4Network | IPv6Network, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """
-    An application, and the requests that are its own.
-
-    :ivar app: ``module:attribute``.
-    :ivar host: the name that requests give; empty: any.
-    :ivar prefix: how their paths begin, up to a ``/`` or the end.
-    """
-
-    app: str = PLAYGROUND
-    host: str = ""
-    prefix: str = "/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +56,7 @@ class Configuration:
     listeners: tuple[Listener, ...]
     timeouts: Timeouts
     limits: Limits
+    policy: Policy = field(default_factory=Policy)
     sites: tuple[Site, ...] = (Site(),)
     tcpKeepAlive: TcpKeepAlive | None = None
     accessLog: str | None = None

@@ -25,7 +25,7 @@ _PROGRAM = (
 )
 
 
-def turnAway(sock: socket.socket) -> bool:
+def refuseNew(sock: socket.socket) -> bool:
     """
     Have no more connections begin on a socket that listens; those that have begun are accepted as before.
 

@@ -18,7 +18,7 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from ...net.private import adoptedPort, neverShutDown
-from ..applications.loading import oneLine
+from ..errors import ListenError, oneLine
 
 #: Pairs of a text for people and the endpoint itself.
 Endpoints = Iterable[tuple[str, IStreamServerEndpoint]]
@@ -26,10 +26,6 @@ Endpoints = Iterable[tuple[str, IStreamServerEndpoint]]
 #: Endpoints that can be listened on twice. A socket that was handed over, as by systemd, is gone
 #: once it was closed.
 _REPEATABLE = ("tcp:", "tcp6:", "ssl:", "unix:")
-
-
-class ListenError(Exception):
-    """A port, or the access log, cannot be had; the text is one sentence."""
 
 
 class _Rehearsal(Factory):
@@ -137,19 +133,19 @@ def adopt(reactor: Any, descriptor: int, factory: Any) -> IListeningPort:
     if family != socket.AF_UNIX:
         port: IListeningPort = reactor.adoptStreamPort(descriptor, family, factory)
         return port
-    lent: unix.Port = adoptedPort(_lentPort(reactor), reactor, descriptor, factory)
-    lent.startListening()
-    return lent
+    inherited: unix.Port = adoptedPort(_inheritedPort(reactor), reactor, descriptor, factory)
+    inherited.startListening()
+    return inherited
 
 
-def _lentPort(reactor: Any) -> Any:
+def _inheritedPort(reactor: Any) -> Any:
     """The class of UNIX ports of a reactor, for sockets that are somebody else's."""
     base: Any = unix.Port
     uvloop = sys.modules.get("ka_twisted.reactors.uvloop")
     if uvloop is not None and isinstance(reactor, uvloop.UvloopReactor):
         from ...reactors.ports import UNIXPort as base
 
-    class LentPort(base):  # type: ignore[misc]
+    class InheritedPort(base):  # type: ignore[misc]
         """Twisted's own would change the mode of the path, and remove it when it is closed."""
 
         _preexistingSocket: Any
@@ -167,4 +163,4 @@ def _lentPort(reactor: Any) -> Any:
         def connectionLost(self, reason: Any) -> None:
             tcp.Port.connectionLost(self, reason)
 
-    return LentPort
+    return InheritedPort

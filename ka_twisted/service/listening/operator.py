@@ -10,13 +10,13 @@ from twisted.internet.interfaces import IListeningPort
 
 from ...server.factory import KeepAliveFactory
 from ..configuration.values import Admin
-from .ports import Openings, Ports
+from .ports import OpenPorts, Ports
 
 if TYPE_CHECKING:
     from ...admin.interfaces import IServerView
 
 #: Seconds for what the operator is being told when everything ends; a live page never ends by itself.
-_FAREWELL = 0.5
+_CLOSE_GRACE = 0.5
 
 
 class OperatorListener:
@@ -36,9 +36,9 @@ class OperatorListener:
     @property
     def listening(self) -> list[IListeningPort]:
         """Its ports."""
-        return [opening.port for opening in self._ports if opening.port is not None]
+        return [openPort.port for openPort in self._ports if openPort.port is not None]
 
-    def prepare(self, admin: Admin | None) -> Openings:
+    def prepare(self, admin: Admin | None) -> OpenPorts:
         """
         Listen, if it is wanted.
 
@@ -46,21 +46,21 @@ class OperatorListener:
         """
         return self._ports.prepare(() if admin is None else (admin.endpoint,))
 
-    def settle(self, wanted: Openings, admin: Admin | None) -> None:
+    def settle(self, wanted: OpenPorts, admin: Admin | None) -> None:
         """Show the page on what was prepared."""
         gone = self._ports.settle(wanted)
-        for opening in gone:
-            opening.close()
+        for openPort in gone:
+            openPort.close()
         if admin == self._admin:
             return
         self._admin = admin
         if self._factory is not None:
-            self._factory.drain(_FAREWELL)
+            self._factory.drain(_CLOSE_GRACE)
         self._factory = None if admin is None else self._made(admin)
-        for opening in self._ports:
-            opening.door.inner = self._factory
+        for openPort in self._ports:
+            openPort.switch.inner = self._factory
 
-    def forget(self, wanted: Openings) -> None:
+    def forget(self, wanted: OpenPorts) -> None:
         """Close what was prepared in vain."""
         self._ports.forget(wanted)
 
@@ -68,7 +68,7 @@ class OperatorListener:
         """Show it no more."""
         await DeferredList(self._ports.close())
         if self._factory is not None:
-            await self._factory.drain(_FAREWELL)
+            await self._factory.drain(_CLOSE_GRACE)
         self._admin = self._factory = None
 
     def closeNow(self) -> None:

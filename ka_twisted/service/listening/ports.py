@@ -1,7 +1,7 @@
 """
 What a server listens on, and what is behind each port: it can be replaced while the port stays.
 
-Openings are prepared, then settled: a new configuration gets all of its ports, or the old one keeps its own.
+OpenPorts are prepared, then settled: a new configuration gets all of its ports, or the old one keeps its own.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ...net.private import neverShutDown
-from ..workers.balance import Share
-from .backlog import turnAway
-from .binding import ListenError, adopt, closeNow, describeAddress, describeFailure, listenNow, storeName
+from ..errors import ListenError
+from .backlog import refuseNew
+from .balance import Share
+from .binding import adopt, closeNow, describeAddress, describeFailure, listenNow, storeName
 
 _log = Logger()
 
@@ -47,19 +48,19 @@ class FactorySwitch(Factory):
         return "HTTP"
 
 
-class Opening:
+class OpenPort:
     """
     An endpoint that is listened on.
 
     :ivar port: None as long as the endpoint takes its time.
-    :ivar lent: whether the socket was handed over, and is listened on by others before or after us.
+    :ivar inherited: whether the socket was handed over, and is listened on by others before or after us.
     """
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.door = FactorySwitch()
+        self.switch = FactorySwitch()
         self.port: IListeningPort | None = None
-        self.lent = False
+        self.inherited = False
         self.waiting: Deferred[Any] | None = None
 
     def close(self) -> Deferred[Any]:
@@ -69,13 +70,13 @@ class Opening:
         port, self.port = self.port, None
         return maybeDeferred(port.stopListening) if port is not None else maybeDeferred(lambda: None)
 
-    def turnAway(self) -> bool:
+    def refuseNew(self) -> bool:
         """Let no more connections begin; whether some may still wait to be accepted."""
-        return isinstance(self.port, tcp.Port) and not self.lent and turnAway(self.port.socket)
+        return isinstance(self.port, tcp.Port) and not self.inherited and refuseNew(self.port.socket)
 
 
 #: Endpoints that are open, by their description and how often it came before.
-Openings = dict[tuple[str, int], Opening]
+OpenPorts = dict[tuple[str, int], OpenPort]
 
 
 class Ports:
@@ -83,7 +84,7 @@ class Ports:
     What a server listens on: all of it, or nothing. Endpoints that stay keep their sockets.
 
     :param inherited: descriptors of sockets that listen already, by `storeName`; those that are used are taken out.
-    :param silent: whether nothing is ever accepted here: the sockets are for others to listen on.
+    :param passive: whether nothing is ever accepted here: the sockets are for others to listen on.
     :param share: of what comes, where others accept from the same queues.
     :param endpointOf: makes an endpoint of its description.
     :param late: called with a sentence when an endpoint that took its time fails.
@@ -94,31 +95,31 @@ class Ports:
         reactor: Any,
         *,
         inherited: dict[str, list[int]] | None = None,
-        silent: bool = False,
+        passive: bool = False,
         share: Share | None = None,
         endpointOf: Callable[[str], IStreamServerEndpoint] | None = None,
         late: Callable[[str], None] | None = None,
     ) -> None:
         self._reactor = reactor
         self._inherited = {} if inherited is None else inherited
-        self._silent = silent
+        self._passive = passive
         self._share = share
         self._endpointOf = endpointOf or (lambda text: serverFromString(reactor, text))
         self._late = late or (lambda problem: _log.error("{problem}", problem=problem))
-        self.open: Openings = {}
+        self.open: OpenPorts = {}
 
-    def __iter__(self) -> Iterator[Opening]:
+    def __iter__(self) -> Iterator[OpenPort]:
         return iter(self.open.values())
 
-    def prepare(self, texts: Iterable[str]) -> Openings:
+    def prepare(self, texts: Iterable[str]) -> OpenPorts:
         """
         Listen on what is not listened on yet; nothing is accepted before the reactor's next turn.
 
-        :return: all openings, old and new, for `settle`.
+        :return: all openPorts, old and new, for `settle`.
         :raises ListenError: for the first that fails; then nothing has changed.
         """
-        wanted: Openings = {}
-        fresh: list[Opening] = []
+        wanted: OpenPorts = {}
+        fresh: list[OpenPort] = []
         seen: Counter[str] = Counter()
         try:
             for text in texts:
@@ -130,99 +131,99 @@ class Ports:
                     wanted[key] = self._opened(text)
                     fresh.append(wanted[key])
         except ListenError:
-            self._abandon(fresh)
+            self._closeAll(fresh)
             raise
         return wanted
 
     @property
-    def unasked(self) -> dict[str, list[int]]:
+    def unclaimed(self) -> dict[str, list[int]]:
         """What is left of the sockets that were handed over: no endpoint has asked for them yet."""
         return self._inherited
 
-    def settle(self, wanted: Openings) -> list[Opening]:
+    def settle(self, wanted: OpenPorts) -> list[OpenPort]:
         """
         Take over what was prepared.
 
         :return: what is not wanted any more; it is still open.
         """
-        gone = [opening for key, opening in self.open.items() if key not in wanted]
+        gone = [openPort for key, openPort in self.open.items() if key not in wanted]
         self.open = wanted
         return gone
 
-    def forget(self, wanted: Openings) -> None:
+    def forget(self, wanted: OpenPorts) -> None:
         """Close what was prepared in vain."""
-        self._abandon([opening for key, opening in wanted.items() if key not in self.open])
+        self._closeAll([openPort for key, openPort in wanted.items() if key not in self.open])
 
     def close(self) -> list[Deferred[Any]]:
         """Listen on nothing any more; what comes back fires when that is so."""
         gone, self.open = self.open, {}
-        return [opening.close() for opening in gone.values()]
+        return [openPort.close() for openPort in gone.values()]
 
     def closeNow(self) -> None:
         """Likewise, before the reactor runs."""
         closeNow(self.close(), self._reactor)
 
-    def _abandon(self, openings: Iterable[Opening]) -> None:
-        closing = [opening.close() for opening in openings]
+    def _closeAll(self, openPorts: Iterable[OpenPort]) -> None:
+        closing = [openPort.close() for openPort in openPorts]
         if not getattr(self._reactor, "running", False):
             closeNow(closing, self._reactor)
 
-    def _opened(self, text: str) -> Opening:
-        opening = Opening(text)
-        outcome = self._listen(opening)
+    def _opened(self, text: str) -> OpenPort:
+        openPort = OpenPort(text)
+        outcome = self._listen(openPort)
         if isinstance(outcome, Failure):
             raise ListenError(describeFailure(text, outcome))
         if isinstance(outcome, Deferred):
-            if self._silent:
+            if self._passive:
                 outcome.addErrback(lambda _: None).cancel()
-                raise ListenError(f"cannot listen on {text} with workers: it takes its time")
-            opening.waiting = outcome
-            outcome.addCallback(self._ready, opening).addErrback(self._failed, opening)
+                raise ListenError(f"cannot listen on {text} with workers: the endpoint is not ready at once")
+            openPort.waiting = outcome
+            outcome.addCallback(self._ready, openPort).addErrback(self._failed, openPort)
         else:
-            opening.port = outcome
-            self._prepareSocket(opening)
-        return opening
+            openPort.port = outcome
+            self._prepareSocket(openPort)
+        return openPort
 
-    def _listen(self, opening: Opening) -> Any:
-        text = opening.text
+    def _listen(self, openPort: OpenPort) -> Any:
+        text = openPort.text
         handed = self._inherited.get(storeName(text))
         try:
             if handed:
-                opening.lent = True
-                return self._adopted(handed.pop(0), opening)
+                openPort.inherited = True
+                return self._adopted(handed.pop(0), openPort)
             endpoint = self._endpointOf(text)
             if isinstance(endpoint, AdoptedStreamServerEndpoint):
-                opening.lent = True
+                openPort.inherited = True
                 if endpoint.addressFamily == socket.AF_UNIX:
-                    return self._adopted(endpoint.fileno, opening)
+                    return self._adopted(endpoint.fileno, openPort)
         except Exception:
             return Failure()
-        return listenNow(endpoint, opening.door)
+        return listenNow(endpoint, openPort.switch)
 
-    def _adopted(self, descriptor: int, opening: Opening) -> IListeningPort:
-        port = adopt(self._reactor, descriptor, opening.door)
+    def _adopted(self, descriptor: int, openPort: OpenPort) -> IListeningPort:
+        port = adopt(self._reactor, descriptor, openPort.switch)
         os.close(descriptor)
         return port
 
-    def _prepareSocket(self, opening: Opening) -> None:
-        port: Any = opening.port
-        if self._silent:
+    def _prepareSocket(self, openPort: OpenPort) -> None:
+        port: Any = openPort.port
+        if self._passive:
             port.stopReading()
         if isinstance(port, tcp.Port):
-            if "backlog=" not in opening.text and not opening.lent:
+            if "backlog=" not in openPort.text and not openPort.inherited:
                 port.socket.listen(BACKLOG)
             # Others may have the socket as well, to whom a shutdown would happen too.
             neverShutDown(port)
             if self._share is not None:
                 self._share.govern(port)
 
-    def _ready(self, port: IListeningPort, opening: Opening) -> None:
-        opening.waiting = None
-        opening.port = port
-        self._prepareSocket(opening)
+    def _ready(self, port: IListeningPort, openPort: OpenPort) -> None:
+        openPort.waiting = None
+        openPort.port = port
+        self._prepareSocket(openPort)
         _log.info("listening on {address}", address=describeAddress(port.getHost()))
 
-    def _failed(self, failure: Failure, opening: Opening) -> None:
-        opening.waiting = None
-        if opening in self.open.values():
-            self._late(describeFailure(opening.text, failure))
+    def _failed(self, failure: Failure, openPort: OpenPort) -> None:
+        openPort.waiting = None
+        if openPort in self.open.values():
+            self._late(describeFailure(openPort.text, failure))

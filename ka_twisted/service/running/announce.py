@@ -1,4 +1,4 @@
-"""What the log says at the start: the timers and limits in force, whoever set them."""
+"""What the log says at the start: the timers, limits and policy in force."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from ...config import Limits, TcpKeepAlive, Timeouts
+from ...config import TcpKeepAlive
+from ..configuration.values import Configuration
 
 
-def announce(log: Logger, timeouts: Timeouts, limits: Limits, tcpKeepAlive: TcpKeepAlive | None) -> None:
-    """Log every timer in seconds, every limit, and what is promised to clients."""
+def announce(log: Logger, configuration: Configuration) -> None:
+    """Log every timer in seconds, every limit, the policy, and what is promised to clients."""
+    timeouts, limits, policy = configuration.timeouts, configuration.limits, configuration.policy
     timers = {**_values(timeouts), "firstRequest": timeouts.first}
     timers.pop("idleGrace")
     promised = timeouts.advertised
@@ -23,10 +25,8 @@ def announce(log: Logger, timeouts: Timeouts, limits: Limits, tcpKeepAlive: TcpK
         timeouts=timeouts,
     )
     log.info("limits: {bounds}", bounds=_listed(_values(limits), zero="none"), limits=limits)
-    log.info(
-        "TCP keep-alive: {probes}",
-        probes=_probes(tcpKeepAlive),
-    )
+    log.info("policy: {switches}", switches=_switches(_values(policy)), policy=policy)
+    log.info("TCP keep-alive: {probes}", probes=_probes(configuration.tcpKeepAlive))
 
 
 def _probes(it: TcpKeepAlive | None) -> str:
@@ -39,6 +39,10 @@ def _values(settings: Any) -> dict[str, Any]:
 
 def _listed(values: Mapping[str, Any], *, zero: str) -> str:
     return ", ".join(f"{name} {_plain(value) if value else zero}" for name, value in values.items())
+
+
+def _switches(values: Mapping[str, bool]) -> str:
+    return ", ".join(f"{name} {'on' if value else 'off'}" for name, value in values.items())
 
 
 def _plain(value: float) -> str:

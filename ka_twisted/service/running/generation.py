@@ -19,9 +19,10 @@ from ...core.reasons import CloseReason
 from ...server.factory import Handler, KeepAliveFactory
 from ...server.protocol import KeepAliveProtocol
 from ...server.secured import HTTP1_PROTOCOLS, TLS_REQUIRED
-from ..applications.loading import ApplicationError, oneLine
+from ..applications.loading import ApplicationError
 from ..applications.sites import handlerOf
 from ..configuration.values import Configuration, Listener
+from ..errors import ConfigurationError, oneLine
 from ..listening.ports import FactorySwitch
 
 if TYPE_CHECKING:
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
     from ...observe.accesslog import AccessLog
     from ...observe.connections import ConnectionLog
     from ...observe.metrics import Metrics
-
-
-class ConfigurationError(Exception):
-    """A configuration cannot be put into effect; the text is one sentence that says why."""
 
 
 class ObserverSet:
@@ -52,7 +49,7 @@ class ObserverSet:
         """
         Make what a configuration needs and is not there yet.
 
-        :raises Unusable: when a package for it is missing.
+        :raises ConfigurationError: when a package for it is missing.
         """
         if configuration.admin is None or self.metrics is not None:
             return
@@ -71,7 +68,7 @@ def metrics() -> Metrics:
     """
     Make metrics.
 
-    :raises Unusable: when the package for them is missing.
+    :raises ConfigurationError: when the package for them is missing.
     """
     from ...observe.metrics import Metrics
 
@@ -84,11 +81,11 @@ def metrics() -> Metrics:
 class _Factory(KeepAliveFactory):
     """Numbers its connections on from those of the generation before."""
 
-    instruments: ObserverSet
+    observerSet: ObserverSet
 
     def buildProtocol(self, addr: IAddress | None) -> KeepAliveProtocol:  # type: ignore[override]
         protocol = super().buildProtocol(addr)
-        self.instruments.accepted = protocol.id = next(self.instruments.numbers)
+        self.observerSet.accepted = protocol.id = next(self.observerSet.numbers)
         return protocol
 
 
@@ -98,22 +95,22 @@ class Generation:
 
     :param handler: answers the requests; None: the applications that the configuration names.
     :param previous: the generation to take over from; its access log is kept where the configurations agree on it.
-    :raises Unusable: when the configuration cannot be put into effect.
+    :raises ConfigurationError: when the configuration cannot be put into effect.
     """
 
     def __init__(
         self,
         configuration: Configuration,
-        instruments: ObserverSet,
+        observerSet: ObserverSet,
         reactor: Any,
         *,
         handler: Handler | None = None,
         previous: Generation | None = None,
     ) -> None:
         self.configuration = configuration
-        self._instruments = instruments
+        self._observerSet = observerSet
         self._reactor = reactor
-        instruments.provide(configuration)
+        observerSet.provide(configuration)
         self.accessLog = self._accessLog(previous)
         self.ownsLog = previous is None or self.accessLog is not previous.accessLog
         self.contexts = self._contexts()
@@ -125,7 +122,7 @@ class Generation:
         """
         Open the access log.
 
-        :raises Unusable: when it cannot be written.
+        :raises ConfigurationError: when it cannot be written.
         """
         if self.accessLog is not None:
             try:
@@ -144,7 +141,7 @@ class Generation:
             return self.factory
         factory: Any = self._entrance
         seconds = self.configuration.timeouts.handshake
-        failed = self._instruments.handshakeFailed
+        failed = self._observerSet.handshakeFailed
         if listener.tls is not None:
             factory = self.contexts[listener.tls].wrap(
                 factory, seconds=seconds, reactor=self._reactor, failed=failed, plainAnswer=TLS_REQUIRED
@@ -159,7 +156,7 @@ class Generation:
         """
         Read the files of TLS anew.
 
-        :raises Unusable: when they are wrong; then the old ones stay.
+        :raises ConfigurationError: when they are wrong; then the old ones stay.
         """
         for contexts in self.contexts.values():
             with _tlsErrors():
@@ -202,20 +199,21 @@ class Generation:
             raise ConfigurationError(oneLine(error)) from error
 
     def _makeFactory(self, handler: Handler) -> KeepAliveFactory:
-        instruments = self._instruments
-        observers = (instruments.metrics, instruments.log, self.accessLog)
+        observerSet = self._observerSet
+        observers = (observerSet.metrics, observerSet.log, self.accessLog)
         try:
             factory = _Factory(
                 handler,
                 timeouts=self.configuration.timeouts,
                 limits=self.configuration.limits,
+                policy=self.configuration.policy,
                 tcpKeepAlive=self.configuration.tcpKeepAlive,
                 observers=[observer for observer in observers if observer is not None],
                 reactor=self._reactor,
             )
         except ValueError as error:  # the platform has no such TCP keep-alive
             raise ConfigurationError(oneLine(error)) from error
-        factory.instruments = instruments
+        factory.observerSet = observerSet
         return factory
 
     def _accessLog(self, previous: Generation | None) -> AccessLog | None:

@@ -16,14 +16,14 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
 from ..configuration.values import Configuration
+from ..errors import RECOVERABLE, ConfigurationError
 from ..listening.binding import describeAddress, storeName
 from ..listening.operator import OperatorListener
-from ..listening.ports import Opening, Ports
-from ..systemd.notify import Notifier, StatusReporter, giveUp
+from ..listening.ports import OpenPort, Ports
+from ..systemd.notify import Notifier, StatusReporter, closeUnused
 from .announce import announce
-from .generation import ConfigurationError
 from .pauses import Pauses
-from .reload import RECOVERABLE, Reloader
+from .reload import Reloader
 from .signals import OperatorSignals, StopSignals
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class LifeCycle(Service):
     """
     The life of a server, without its serving.
 
-    :param openings: what it listens on.
+    :param openPorts: what it listens on.
     :param read: reads the configuration anew; None: it stays what it is.
     :param notifier: systemd's ear; None: nobody listens there.
     :param supervised: whether a supervisor speaks for it: to the log, to systemd, and to the operator.
@@ -56,7 +56,7 @@ class LifeCycle(Service):
     def __init__(
         self,
         configuration: Configuration,
-        openings: Ports,
+        openPorts: Ports,
         *,
         reactor: Any,
         read: Callable[[], Configuration] | None = None,
@@ -64,13 +64,13 @@ class LifeCycle(Service):
         supervised: bool = False,
     ) -> None:
         self.configuration = configuration
-        self.openings = openings
+        self.openPorts = openPorts
         self.ready = False
         self.state = SERVING
         self.started = time.time()
         self._reactor = reactor
         self._notifier = notifier
-        self._companion = None if notifier is None else StatusReporter(notifier, reactor, status=self.status)
+        self._statusReporter = None if notifier is None else StatusReporter(notifier, reactor, status=self.status)
         self._supervised = supervised
         self._claimed = False
         self._draining: Deferred[None] | None = None
@@ -80,10 +80,10 @@ class LifeCycle(Service):
         self._operator = OperatorListener(reactor, self.view)
         if supervised:
             # The terminal's signals and those of a whole service are the supervisor's, which says what they mean.
-            self._stopSignals = StopSignals(reactor, self.hurry, (signal.SIGTERM,))
+            self._stopSignals = StopSignals(reactor, self.stopNow, (signal.SIGTERM,))
             self._operatorSignals = OperatorSignals(reactor, {signal.SIGUSR1: self.reopenLog})
         else:
-            self._stopSignals = StopSignals(reactor, self.hurry)
+            self._stopSignals = StopSignals(reactor, self.stopNow)
             self._operatorSignals = OperatorSignals(
                 reactor, {signal.SIGHUP: self.reload, signal.SIGUSR1: self.reopenLog}
             )
@@ -91,7 +91,7 @@ class LifeCycle(Service):
     @property
     def ports(self) -> list[IListeningPort]:
         """What it listens on now."""
-        return [opening.port for opening in self.openings if opening.port is not None]
+        return [openPort.port for openPort in self.openPorts if openPort.port is not None]
 
     # What the kinds of servers differ in.
 
@@ -108,14 +108,14 @@ class LifeCycle(Service):
         raise NotImplementedError
 
     def _serve(self) -> None:
-        """Begin, and call `_nowReady` once that is done."""
+        """Begin, and call `_becomeReady` once that is done."""
         raise NotImplementedError
 
     async def _change(self, configuration: Configuration) -> None:
         """Put another configuration into effect, or raise one of `RECOVERABLE` and leave everything as it is."""
         raise NotImplementedError
 
-    async def _shed(self, replaced: bool) -> None:
+    async def _leaveService(self, replaced: bool) -> None:
         """Go out of service: announce it, listen no more, let the connections end."""
         raise NotImplementedError
 
@@ -179,36 +179,35 @@ class LifeCycle(Service):
 
     def _begin(self) -> None:
         self._stopSignals.install()
-        if self._companion is not None:
-            self._companion.start()
+        if self._statusReporter is not None:
+            self._statusReporter.start()
         if self.running:
             self._serve()
 
-    def _nowReady(self) -> None:
+    def _becomeReady(self) -> None:
         if self.state == DRAINING:
             return
         self.ready = True
         used = {port.fileno() for port in (*self.ports, *self._operator.listening) if hasattr(port, "fileno")}
-        giveUp(self.openings.unasked, used, self._notifier)
+        closeUnused(self.openPorts.unclaimed, used, self._notifier)
         if self._notifier is not None:
-            self._keepSockets([*self.openings])
+            self._keepSockets([*self.openPorts])
             self._notifier.ready()
 
     def _describe(self) -> None:
         for port in self.ports:
             self._log.info("listening on {address}", address=describeAddress(port.getHost()))
         for port in self._operator.listening:
-            self._log.info("the operator's page is on {address}", address=describeAddress(port.getHost()))
-        configuration = self.configuration
-        announce(self._log, configuration.timeouts, configuration.limits, configuration.tcpKeepAlive)
+            self._log.info("the admin page is on {address}", address=describeAddress(port.getHost()))
+        announce(self._log, self.configuration)
 
-    def _keepSockets(self, openings: list[Opening], *, keep: bool = True) -> None:
+    def _keepSockets(self, openPorts: list[OpenPort], *, keep: bool = True) -> None:
         """Have systemd keep sockets for the next process, or no more. Those of its own it has anyway."""
-        for opening in openings:
-            port: Any = opening.port
-            if self._notifier is None or port is None or not opening.text.startswith(("tcp:", "tcp6:")):
+        for openPort in openPorts:
+            port: Any = openPort.port
+            if self._notifier is None or port is None or not openPort.text.startswith(("tcp:", "tcp6:")):
                 continue  # the path of a UNIX socket is removed when it is closed
-            name = storeName(opening.text)
+            name = storeName(openPort.text)
             if keep:
                 self._notifier.store(name, port.fileno())
             else:
@@ -247,20 +246,20 @@ class LifeCycle(Service):
         if self._draining is None:
             self.ready = False
             self.state = DRAINING
-            if self._companion is not None:
+            if self._statusReporter is not None:
                 timeouts = self.configuration.timeouts
                 expected = timeouts.drainDelay + GRACE + timeouts.drain
-                self._companion.draining(self._reactor.seconds() + expected)
-            self._draining = Deferred.fromCoroutine(self._shed(replaced))
+                self._statusReporter.draining(self._reactor.seconds() + expected)
+            self._draining = Deferred.fromCoroutine(self._leaveService(replaced))
         return self._draining
 
-    def _turnAway(self) -> bool:
+    def _refuseNew(self) -> bool:
         """
         Let no more connections begin; not on sockets that systemd keeps, on which they wait for the next process.
 
         :return: whether some that have begun may still wait to be accepted.
         """
-        return self._notifier is None and sum(opening.turnAway() for opening in self.openings) > 0
+        return self._notifier is None and sum(openPort.refuseNew() for openPort in self.openPorts) > 0
 
     def stopService(self) -> Deferred[None]:
         """
@@ -271,7 +270,7 @@ class LifeCycle(Service):
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
 
-    def hurry(self) -> None:
+    def stopNow(self) -> None:
         """Wait for nothing any more."""
         self._pauses.end()
         self._cut()
@@ -282,8 +281,8 @@ class LifeCycle(Service):
         await self.drain()
         await self._finish()
         await self._operator.close()
-        if self._companion is not None:
-            self._companion.stop()
+        if self._statusReporter is not None:
+            self._statusReporter.stop()
         self._operatorSignals.uninstall()
         self._stopSignals.uninstall()
         self._draining = None

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 #: Seconds between two looks at something that tells nobody when it changes.
-_LOOK = 0.1
+_INTERVAL = 0.1
 
 
 class Pauses:
@@ -35,7 +35,7 @@ class Pauses:
         """Wait for a condition, at most so many seconds."""
         end = self._reactor.seconds() + seconds
         while not self.over and not done() and (left := end - self._reactor.seconds()) > 0:
-            await self.wait(min(left, _LOOK))
+            await self.wait(min(left, _INTERVAL))
 
     def end(self) -> None:
         """Wait no more."""

@@ -13,17 +13,11 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.python import usage
 
-from ..applications.loading import oneLine
 from ..configuration.values import Configuration
-from ..listening.binding import ListenError
-from .generation import ConfigurationError
+from ..errors import RECOVERABLE, ConfigurationError, oneLine
 
 _log = Logger()
-
-#: What is wrong with a configuration, in one sentence; anything else is a defect, and is shown with its traceback.
-RECOVERABLE = (usage.UsageError, ConfigurationError, ListenError)
 
 
 class Reloader:
@@ -45,7 +39,7 @@ class Reloader:
     ) -> None:
         self._read = read
         self._change = change
-        self._told = told
+        self._received = told
         self._lock = DeferredLock()
         self._next: Deferred[None] | None = None
 
@@ -72,7 +66,7 @@ class Reloader:
             _log.error("the configuration was not reloaded, the old one stays: {problem}", problem=oneLine(error))
         except Exception:
             _log.failure("the configuration was not reloaded, the old one stays")
-        self._told(well)
+        self._received(well)
 
 
 class CertificateWatch:
@@ -88,7 +82,7 @@ class CertificateWatch:
     def __init__(self, reactor: IReactorTime, changed: Callable[[], bool], reload: Callable[[], None]) -> None:
         self._changed = changed
         self._reload = reload
-        self._loop = LoopingCall(self._look)
+        self._loop = LoopingCall(self._check)
         self._loop.clock = reactor
         self._problem = ""
 
@@ -101,7 +95,7 @@ class CertificateWatch:
         if self._loop.running:
             self._loop.stop()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         try:
             if not self._changed():
                 return

@@ -9,14 +9,14 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 from ...server.factory import Handler, KeepAliveFactory
-from ..applications.loading import oneLine
 from ..configuration.values import Configuration
-from ..listening.ports import Openings, Ports
+from ..errors import RECOVERABLE, ConfigurationError, oneLine
+from ..listening.balance import Share
+from ..listening.ports import OpenPorts, Ports
 from ..systemd.notify import Notifier
-from ..workers.balance import Share
-from .generation import ConfigurationError, Generation, ObserverSet
+from .generation import Generation, ObserverSet
 from .lifecycle import GRACE, QUEUED, LifeCycle
-from .reload import RECOVERABLE, CertificateWatch
+from .reload import CertificateWatch
 
 if TYPE_CHECKING:
     from ...admin.interfaces import IServerView
@@ -33,7 +33,7 @@ class KeepAliveService(LifeCycle):
     :param endpointOf: makes an endpoint of its description.
     :param notifier: systemd's ear.
     :param share: of the connections, in a worker; a supervisor speaks for it to the log, systemd, and the operator.
-    :raises Unusable: when the configuration cannot be put into effect.
+    :raises ConfigurationError: when the configuration cannot be put into effect.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class KeepAliveService(LifeCycle):
         notifier: Notifier | None = None,
         share: Share | None = None,
     ) -> None:
-        openings = Ports(reactor, inherited=inherited, share=share, endpointOf=endpointOf, late=self._failedLate)
+        openPorts = Ports(reactor, inherited=inherited, share=share, endpointOf=endpointOf, late=self._failedLate)
         supervised = share is not None
-        super().__init__(configuration, openings, reactor=reactor, read=read, notifier=notifier, supervised=supervised)
-        self.instruments = ObserverSet()
-        self.generation = Generation(configuration, self.instruments, reactor, handler=handler)
+        super().__init__(configuration, openPorts, reactor=reactor, read=read, notifier=notifier, supervised=supervised)
+        self.observerSet = ObserverSet()
+        self.generation = Generation(configuration, self.observerSet, reactor, handler=handler)
         self._former: list[Generation] = []
         self._certificates = CertificateWatch(
             reactor,
@@ -72,7 +72,7 @@ class KeepAliveService(LifeCycle):
 
     def status(self) -> str:
         """See `LifeCycle`."""
-        accepted = self.instruments.accepted
+        accepted = self.observerSet.accepted
         return f"{self.state}: {self.connectionCount} connections open, {accepted} accepted so far"
 
     def reopenLog(self) -> None:
@@ -82,34 +82,34 @@ class KeepAliveService(LifeCycle):
             try:
                 log.reopen()
             except OSError as error:
-                self._log.error("the access log cannot be opened anew: {problem}", problem=oneLine(error))
+                self._log.error("the access log cannot be reopened: {problem}", problem=oneLine(error))
 
     # The beginning.
 
     def _claim(self) -> None:
         self.generation.open()
-        self._settle(self.openings.prepare(_texts(self.configuration)))
+        self._settle(self.openPorts.prepare(_texts(self.configuration)))
 
     def _release(self) -> None:
-        self.openings.closeNow()
+        self.openPorts.closeNow()
         self._operator.closeNow()
         self.generation.close()
 
     def _serve(self) -> None:
         self._certificates.start()
-        self._nowReady()
+        self._becomeReady()
 
-    def _settle(self, wanted: Openings) -> None:
+    def _settle(self, wanted: OpenPorts) -> None:
         """Put what the listeners speak now behind their ports, and close those that are gone."""
-        for listener, opening in zip(self.generation.configuration.listeners, wanted.values(), strict=True):
-            opening.door.inner = self.generation.stack(listener)
-        before = list(self.openings)
-        gone = self.openings.settle(wanted)
+        for listener, openPort in zip(self.generation.configuration.listeners, wanted.values(), strict=True):
+            openPort.switch.inner = self.generation.stack(listener)
+        before = list(self.openPorts)
+        gone = self.openPorts.settle(wanted)
         self._keepSockets(gone, keep=False)
-        for opening in gone:
-            opening.close()
+        for openPort in gone:
+            openPort.close()
         if self.ready:
-            self._keepSockets([opening for opening in self.openings if opening not in before])
+            self._keepSockets([openPort for openPort in self.openPorts if openPort not in before])
 
     def _failedLate(self, problem: str) -> None:
         """An endpoint that took its time has failed: all or none holds for it as well."""
@@ -125,8 +125,8 @@ class KeepAliveService(LifeCycle):
             old.reloadCertificates()  # equal configurations mean the same server, except for what is in its files
             return
         if configuration.workers:
-            raise ConfigurationError("workers take a restart")
-        new = Generation(configuration, self.instruments, self._reactor, previous=old)
+            raise ConfigurationError("changing between worker processes and none takes a restart")
+        new = Generation(configuration, self.observerSet, self._reactor, previous=old)
         self._prepareAndSettle(new)
         self._describe()
         self._retire(old)
@@ -134,13 +134,13 @@ class KeepAliveService(LifeCycle):
     def _prepareAndSettle(self, new: Generation) -> None:
         """Take a generation into service: nothing that can fail comes after something that cannot be undone."""
         configuration = new.configuration
-        wanted: Openings = {}
+        wanted: OpenPorts = {}
         try:
             new.open()
-            wanted = self.openings.prepare(_texts(configuration))
+            wanted = self.openPorts.prepare(_texts(configuration))
             operator = self._operator.prepare(configuration.admin)
         except RECOVERABLE:
-            self.openings.forget(wanted)
+            self.openPorts.forget(wanted)
             if new.ownsLog:
                 new.close()
             raise
@@ -153,7 +153,9 @@ class KeepAliveService(LifeCycle):
             generation.retire(self.generation)
         self._former.append(old)
         finishing = Deferred.fromCoroutine(self._finishOff(old))
-        finishing.addErrback(lambda failure: self._log.failure("a former configuration failed to end", failure))
+        finishing.addErrback(
+            lambda failure: self._log.failure("the previous configuration failed to shut down", failure)
+        )
 
     async def _finishOff(self, old: Generation) -> None:
         """Let the connections of a former configuration end, without losing what is on its way on them."""
@@ -165,31 +167,31 @@ class KeepAliveService(LifeCycle):
             old.close()
 
     def _count(self, well: bool) -> None:
-        if self.instruments.metrics is not None:
-            self.instruments.metrics.reloaded(well)
+        if self.observerSet.metrics is not None:
+            self.observerSet.metrics.reloaded(well)
 
     def view(self) -> IServerView:
         """See `LifeCycle`."""
         from ...admin import LocalView
 
-        metrics, log = self.instruments.metrics, self.instruments.log
+        metrics, log = self.observerSet.metrics, self.observerSet.log
         assert metrics is not None
         assert log is not None
         return LocalView(metrics, log, self)
 
     # The end.
 
-    async def _shed(self, replaced: bool) -> None:
+    async def _leaveService(self, replaced: bool) -> None:
         delay = self.configuration.timeouts.drainDelay
         grace = max(GRACE, delay) if replaced else GRACE
         self.generation.retire()
         if not replaced:
             if delay:
-                self._log.info("going out of service: {delay} s from now no more connections are accepted", delay=delay)
+                self._log.info("shutting down: new connections are refused in {delay} s", delay=delay)
                 await self._pauses.wait(delay)
-            if self._turnAway():
+            if self._refuseNew():
                 await self._pauses.wait(QUEUED)
-        await DeferredList(self.openings.close())
+        await DeferredList(self.openPorts.close())
         await self._pauses.until(lambda: self.generation.isPlain and not self.connectionCount, grace)
         self._log.info("draining {count} connections", count=self.connectionCount)
         draining = [generation.drain() for generation in self._all()]
@@ -198,7 +200,7 @@ class KeepAliveService(LifeCycle):
         await DeferredList(draining)
 
     def _cut(self) -> None:
-        self._log.info("stopping at once: {count} connections are cut", count=self.connectionCount)
+        self._log.info("stopping now: closing {count} connections", count=self.connectionCount)
         for generation in self._all():
             generation.cut()
 

@@ -23,18 +23,18 @@ class StopSignals:
     The handlers of the signals that stop one service.
 
     :param reactor: provides IReactorCore and IReactorFromThreads.
-    :param hurry: called in the reactor's thread for each signal after the first.
+    :param stopNow: called in the reactor's thread for each signal after the first.
     :param numbers: the signals that it is about.
     """
 
     def __init__(
         self,
         reactor: Any,
-        hurry: Callable[[], object],
+        stopNow: Callable[[], object],
         numbers: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT),
     ) -> None:
         self._reactor = reactor
-        self._hurry = hurry
+        self._stopNow = stopNow
         self._numbers = numbers
         self._previous: dict[int, Any] = {}
         self._stopping = False
@@ -56,7 +56,7 @@ class StopSignals:
 
     def _received(self, number: int, frame: FrameType | None) -> None:
         if self._stopping:
-            self._reactor.callFromThread(self._hurry)
+            self._reactor.callFromThread(self._stopNow)
         elif number == signal.SIGTERM:
             self._reactor.callFromThread(self._stop)
         else:

@@ -1,1 +1,6 @@
-"""What systemd and a service say to each other, the journal, and units."""
+"""
+systemd's side: notifications, the watchdog and stored sockets, the journal, and the units that ``install-service``
+writes.
+
+Everything here works without systemd as well: then nothing is sent.
+"""

@@ -161,7 +161,7 @@ class Plan:
 
     def configuration(self) -> str:
         """The text of the configuration file."""
-        from ..configuration.files import example
+        from ..configuration.example import example
 
         text = example()
         if self._arguments.app:

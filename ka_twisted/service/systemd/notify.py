@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-__all__ = ["Notifier", "StatusReporter", "giveUp", "listenFds", "sendDatagram", "startEnvironment"]
+__all__ = ["Notifier", "StatusReporter", "closeUnused", "listenFds", "sendDatagram", "startEnvironment"]
 
 _log = Logger()
 
@@ -52,7 +52,7 @@ class Notifier:
     A datagram that cannot be sent is logged, once until one gets through again.
 
     :param address: of the socket: a path, or ``@`` and an abstract name.
-    :param watchdog: seconds after which systemd takes a silent service for dead; None: it does not watch.
+    :param watchdog: seconds after which systemd takes a passive service for dead; None: it does not watch.
     """
 
     def __init__(self, address: str, *, watchdog: float | None = None) -> None:
@@ -184,7 +184,7 @@ def listenFds(environ: Mapping[str, str]) -> dict[str, list[int]]:
     return found
 
 
-def giveUp(fds: dict[str, list[int]], used: Collection[int], notifier: Notifier | None) -> None:
+def closeUnused(fds: dict[str, list[int]], used: Collection[int], notifier: Notifier | None) -> None:
     """
     Close sockets that were handed over and that nothing listens on: clients would wait on them forever.
 
@@ -252,7 +252,7 @@ class StatusReporter:
         self._repeat(self._extend, self.EXTEND)
 
     def stop(self) -> None:
-        """Fall silent."""
+        """Fall passive."""
         loops, self._loops = self._loops, []
         for loop in loops:
             if loop.running:

@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from ...admin.interfaces import IServerView
 from ...observe.counts import Counts
+from ...observe.selection import slowestAndOldest
 from ..configuration.values import Configuration
 from ..running.generation import metrics
 from .process import WorkerProcess
@@ -20,15 +21,15 @@ from .process import WorkerProcess
 if TYPE_CHECKING:
     from ...observe.metrics import Metrics
 
-#: Closed connections of workers that are gone whose stories are kept.
-_STORIES = 200
+#: Closed connections of workers that are gone whose records are kept.
+_RECORDS = 200
 
 _log = Logger()
 
 
 class Aggregate:
     """
-    What is left of workers that are gone: their counts, so that sums never go back, and their last stories.
+    What is left of workers that are gone: their counts, so that sums never go back, and their last records.
 
     :ivar accepted: connections.
     :ivar metrics: what the supervisor itself counts; None where nobody reads it.
@@ -37,14 +38,14 @@ class Aggregate:
     def __init__(self) -> None:
         self.accepted = 0
         self.metrics: Metrics | None = None
-        self.stories: deque[dict[str, Any]] = deque(maxlen=_STORIES)
+        self.records: deque[dict[str, Any]] = deque(maxlen=_RECORDS)
         self._gone = Counts()
 
     def provide(self, configuration: Configuration) -> None:
         """
         Count, where there is an operator to read it.
 
-        :raises Unusable: when a package for it is missing.
+        :raises ConfigurationError: when a package for it is missing.
         """
         if configuration.admin is not None and self.metrics is None:
             self.metrics = metrics()
@@ -62,7 +63,7 @@ class Aggregate:
     def remember(self, worker: WorkerProcess) -> None:
         """A worker is gone."""
         self.accepted += worker.accepted
-        self.stories.extend(reversed(worker.stories))
+        self.records.extend(reversed(worker.records))
         if worker.counts is not None:
             self._gone = self._gone + Counts.fromJson(worker.counts).ended()
 
@@ -138,42 +139,34 @@ class WorkersView:
     async def _connections(self, limit: int, requests: int) -> dict[str, Any]:
         answers = await gatherResults([worker.ask("connections", limit, requests) for worker in self._workers])
         told = [answer for answer in answers if answer is not None]
-        closed = [story for answer in told for story in answer["closed"]]
-        closed += [{**story, "latest": story["latest"][-requests:]} for story in self._supervisor.aggregate.stories]
+        closed = [record for answer in told for record in answer["closed"]]
+        for record in self._supervisor.aggregate.records:
+            latest = record["latest"]
+            closed.append({**record, "latest": latest[max(0, len(latest) - requests) :]})
         closed.sort(key=_ended, reverse=True)
-        opened = [story for answer in told for story in answer["open"]]
-        return {"open": _foremost(opened, limit), "closed": closed[: limit or None]}
+        opened = [(_seconds(record), record["age"], record) for answer in told for record in answer["open"]]
+        return {"open": slowestAndOldest(opened, limit), "closed": closed[: limit or None]}
 
     async def _connection(self, number: int, pid: int) -> dict[str, Any] | None:
         for worker in self._workers:
             if worker.pid == pid:
-                story: dict[str, Any] | None = await worker.ask("connection", number, pid)
-                return story
-        for gone in self._supervisor.aggregate.stories:
+                record: dict[str, Any] | None = await worker.ask("connection", number, pid)
+                return record
+        for gone in self._supervisor.aggregate.records:
             if (gone["connection"], gone["pid"]) == (number, pid):
                 found: dict[str, Any] = gone
                 return found
         return None
 
 
-def _foremost(stories: list[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
-    """The slowest and the oldest of open connections, the youngest first, as `ConnectionLog.open` has them."""
-    oldest = sorted(stories, key=lambda story: story["age"], reverse=True)
-    if limit and len(oldest) > limit:
-        slowest = {id(story) for story in sorted(stories, key=_wait, reverse=True)[: limit // 2]}
-        chosen = sorted(oldest, key=lambda story: id(story) not in slowest)[:limit]  # and then the oldest
-        oldest = sorted(chosen, key=lambda story: story["age"], reverse=True)
-    return oldest[::-1]
+def _seconds(record: dict[str, Any]) -> float | None:
+    """The seconds of the request in service, or of the latest; None without one."""
+    requests = record["inService"][:1] or record["latest"][-1:]
+    return requests[0]["duration"] if requests else None
 
 
-def _wait(story: dict[str, Any]) -> float:
-    """The seconds of the request in service, or of the latest."""
-    requests = story["inService"][:1] or story["latest"][-1:]
-    return requests[0]["duration"] if requests else 0.0
-
-
-def _ended(story: dict[str, Any]) -> float:
+def _ended(record: dict[str, Any]) -> float:
     """When a connection was closed, in seconds since the epoch."""
-    opened = datetime.fromisoformat(story["opened"].replace("Z", "+00:00")).timestamp()
-    age: float = story["age"]
+    opened = datetime.fromisoformat(record["opened"].replace("Z", "+00:00")).timestamp()
+    age: float = record["age"]
     return opened + age

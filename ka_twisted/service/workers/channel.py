@@ -24,7 +24,7 @@ class Channel(LineOnlyReceiver):
     """
 
     delimiter = b"\n"
-    #: The stories of all connections of a worker, with room to spare.
+    #: The records of all connections of a worker, with room to spare.
     MAX_LENGTH = 1 << 28
 
     def __init__(self, received: Callable[[Message], None], closed: Callable[[], None]) -> None:

@@ -20,9 +20,9 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from ..configuration.values import Configuration
-from .balance import LoadTable
+from ..listening.balance import LoadTable
 from .channel import Channel, Message, attach
-from .worker import BOARD, CHANNEL, LISTENERS, LOG, STDERR
+from .worker import CHANNEL, LISTENERS, LOAD_TABLE, LOG, STDERR
 
 #: Seconds within which a worker has to be ready, and to answer a question.
 READY_WITHIN = 60.0
@@ -51,12 +51,12 @@ class WorkerProcess(ProcessProtocol):
 
     :param configuration: what it serves.
     :param sockets: names and descriptors of what it listens on, in the order of the listeners.
-    :param board: where the workers note how many connections they have.
+    :param loadTable: where the workers note how many connections they have.
     :param ended: called with this, and how it ended, once the process is gone.
     :param leaving: called with this when it goes by itself, and serves only what it has taken up.
     :ivar pid: of the process, once it was started.
     :ivar counts: what it has counted, as far as it was heard of.
-    :ivar stories: of its last closed connections, once it takes leave.
+    :ivar records: of its last closed connections, once it takes leave.
     """
 
     _log = Logger()
@@ -66,7 +66,7 @@ class WorkerProcess(ProcessProtocol):
         reactor: Any,
         configuration: Configuration,
         sockets: Iterable[tuple[str, int]],
-        board: LoadTable,
+        loadTable: LoadTable,
         *,
         ended: Callable[[WorkerProcess, str], None],
         leaving: Callable[[WorkerProcess], None],
@@ -77,16 +77,16 @@ class WorkerProcess(ProcessProtocol):
         self.readySince = 0.0
         self.openConnections = self.accepted = 0
         self.counts: Any = None
-        self.stories: list[dict[str, Any]] = []
+        self.records: list[dict[str, Any]] = []
         #: How often in a row somebody has looked and nothing was heard in between.
-        self.silence = 0
+        self.missedChecks = 0
         self._reactor = reactor
         self._sockets = list(sockets)
-        self._board = board
-        self._seat = 0
+        self._loadTable = loadTable
+        self._slot = 0
         self._ended = ended
         self._leaving = leaving
-        self._channel = Channel(self._told, self._channelClosed)
+        self._channel = Channel(self._received, self._channelClosed)
         self._problem = ""
         self._isGone = False
         self._waiting: dict[str, list[Deferred[None]]] = {"ready": [], "drained": [], "ended": []}
@@ -100,15 +100,15 @@ class WorkerProcess(ProcessProtocol):
 
         :raises OSError: when there can be no more processes.
         """
-        self._seat = self._board.seat()
+        self._slot = self._loadTable.slot()
         try:
             self._spawn()
         except OSError:
-            self._board.free(self._seat)
+            self._loadTable.free(self._slot)
             raise
         self._channel.send(
             do="serve",
-            seat=self._seat,
+            slot=self._slot,
             path=sys.path,
             PYTHONPATH=os.environ.get("PYTHONPATH"),
             configuration=base64.b64encode(pickle.dumps(self.configuration)).decode("ascii"),
@@ -126,7 +126,7 @@ class WorkerProcess(ProcessProtocol):
                 STDERR: "r",
                 CHANNEL: theirs.fileno(),
                 LOG: "r",
-                BOARD: self._board.descriptor,
+                LOAD_TABLE: self._loadTable.descriptor,
             }
             for number, (_, descriptor) in enumerate(self._sockets, LISTENERS):
                 descriptors[number] = descriptor
@@ -157,9 +157,9 @@ class WorkerProcess(ProcessProtocol):
             self._channel.send(do="drain")
         return self.when("drained")
 
-    def hurry(self) -> None:
+    def stopNow(self) -> None:
         """Wait for no connection any more."""
-        self._channel.send(do="hurry")
+        self._channel.send(do="stopNow")
 
     def reopenLog(self) -> None:
         """Go on in a new access log of the same name."""
@@ -221,8 +221,8 @@ class WorkerProcess(ProcessProtocol):
 
     # What it says.
 
-    def _told(self, message: Message) -> None:
-        self.silence = 0
+    def _received(self, message: Message) -> None:
+        self.missedChecks = 0
         getattr(self, f"_told_{message['tell']}")(message)
 
     def _told_ready(self, message: Message) -> None:
@@ -251,7 +251,7 @@ class WorkerProcess(ProcessProtocol):
 
     def _told_last(self, message: Message) -> None:
         self.counts = message["counts"] or self.counts
-        self.stories = message["closed"] or []
+        self.records = message["closed"] or []
         self._channel.close()
 
     def _channelClosed(self) -> None:
@@ -288,12 +288,12 @@ class WorkerProcess(ProcessProtocol):
     def processEnded(self, reason: Failure) -> None:
         """See `IProcessProtocol`."""
         self._isGone = True
-        self._board.free(self._seat)
+        self._loadTable.free(self._slot)
         for descriptor, rest in self._partial.items():
             if rest:
                 self._pass(descriptor if descriptor != LOG else STDERR, rest)
         how = _howItEnded(reason.value)
-        self._problem = self._problem or f"it ended before, {how}"
+        self._problem = self._problem or f"it exited before, {how}"
         self._channel.close()
         for answer in list(self._questions.values()):
             answer.callback(None)
@@ -309,7 +309,7 @@ def _howItEnded(reason: Any) -> str:
     if isinstance(reason, ProcessDone):
         return "with status 0"
     signal = getattr(reason, "signal", None)
-    return f"by signal {signal}" if signal else f"with status {getattr(reason, 'exitCode', None)}"
+    return f"on signal {signal}" if signal else f"with status {getattr(reason, 'exitCode', None)}"
 
 
 def _environment() -> dict[str, str]:

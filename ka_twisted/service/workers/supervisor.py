@@ -13,28 +13,26 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall, IStreamServerEndpoint
 
-from ..applications.loading import oneLine
 from ..configuration.values import Configuration
+from ..errors import RECOVERABLE, ConfigurationError, oneLine
+from ..listening.balance import LoadTable
 from ..listening.binding import storeName
-from ..listening.ports import Openings, Ports
-from ..running.generation import ConfigurationError
+from ..listening.ports import OpenPorts, Ports
 from ..running.lifecycle import DRAINING, GRACE, QUEUED, LifeCycle
-from ..running.reload import RECOVERABLE
 from ..systemd.notify import Notifier
 from .aggregate import Aggregate, WorkersView
-from .balance import LoadTable
 from .process import READY_WITHIN, WorkerFailed, WorkerProcess
-from .worker import LOOKS
+from .worker import CHECKS
 
 if TYPE_CHECKING:
     from ...admin.interfaces import IServerView
 
 #: Seconds until a worker that died is replaced: at first, and at last, when one after the other dies.
-SOON, LATE = 0.1, 30.0
+RESTART_DELAY, MAX_RESTART_DELAY = 0.1, 30.0
 #: Seconds of service after which a worker's death is not held against its successor.
-STEADY = 10.0
+STABLE_AFTER = 10.0
 #: Seconds between two looks where no such time is set.
-_SELDOM = 10.0
+_IDLE_CHECK = 10.0
 #: Seconds that workers get beyond their deadlines before they are killed.
 MARGIN = 5.0
 
@@ -47,11 +45,11 @@ class Slot:
     :ivar delay: how long that takes.
     """
 
-    def __init__(self, configuration: Configuration, openings: Openings) -> None:
+    def __init__(self, configuration: Configuration, openPorts: OpenPorts) -> None:
         self.configuration = configuration
-        self.openings = openings
+        self.openPorts = openPorts
         self.worker: WorkerProcess | None = None
-        self.delay = SOON
+        self.delay = RESTART_DELAY
         self.restart: IDelayedCall | None = None
 
     def cancel(self) -> None:
@@ -84,15 +82,15 @@ class Supervisor(LifeCycle):
         notifier: Notifier | None = None,
         process: Callable[..., WorkerProcess] = WorkerProcess,
     ) -> None:
-        openings = Ports(reactor, inherited=inherited, endpointOf=endpointOf, silent=True)
-        super().__init__(configuration, openings, reactor=reactor, read=read, notifier=notifier)
+        openPorts = Ports(reactor, inherited=inherited, endpointOf=endpointOf, passive=True)
+        super().__init__(configuration, openPorts, reactor=reactor, read=read, notifier=notifier)
         self.aggregate = Aggregate()
         self.aggregate.provide(configuration)
         self.slots: list[Slot] = []
         #: All that have not ended.
         self.processes: list[WorkerProcess] = []
         self._process = process
-        self._board: LoadTable | None = None
+        self._loadTable: LoadTable | None = None
         self._hasBegun = False
         self._watch: IDelayedCall | None = None
 
@@ -114,26 +112,26 @@ class Supervisor(LifeCycle):
     # The beginning.
 
     def _claim(self) -> None:
-        self.openings.settle(self.openings.prepare(_texts(self.configuration)))
+        self.openPorts.settle(self.openPorts.prepare(_texts(self.configuration)))
 
     def _release(self) -> None:
-        self.openings.closeNow()
+        self.openPorts.closeNow()
         self._operator.closeNow()
 
     def _serve(self) -> None:
-        self._board = LoadTable()
+        self._loadTable = LoadTable()
         self._hasBegun = False
-        self.slots = [Slot(self.configuration, self.openings.open) for _ in range(self.configuration.workers)]
+        self.slots = [Slot(self.configuration, self.openPorts.open) for _ in range(self.configuration.workers)]
         for slot in self.slots:
             self._fill(slot)
-        self._lookAtWorkers()
+        self._checkWorkers()
 
     # Workers come and go.
 
     def _spawn(self, slot: Slot) -> WorkerProcess:
-        sockets = [(storeName(text), _fileno(opening)) for (text, _), opening in slot.openings.items()]
+        sockets = [(storeName(text), _fileno(openPort)) for (text, _), openPort in slot.openPorts.items()]
         process = self._process(
-            self._reactor, slot.configuration, sockets, self._board, ended=self._ended, leaving=self._leaving
+            self._reactor, slot.configuration, sockets, self._loadTable, ended=self._ended, leaving=self._leaving
         )
         self.processes.append(process)
         try:
@@ -158,7 +156,7 @@ class Supervisor(LifeCycle):
                 self._log.error("a worker did not become ready: {problem}", problem=str(error))
                 self._refill(slot)
             return
-        self._look()
+        self._updateReadiness()
 
     async def _readiness(self, worker: WorkerProcess) -> None:
         """
@@ -174,14 +172,14 @@ class Supervisor(LifeCycle):
                 tooLate.cancel()
         self._log.info("worker {pid} is ready", pid=worker.pid)
 
-    def _look(self) -> None:
+    def _updateReadiness(self) -> None:
         """See whether there is somebody to serve."""
         if self.state == DRAINING:
             return
         filled = [slot.worker is not None and slot.worker.isReady for slot in self.slots]
         if all(filled) and not self._hasBegun:
             self._hasBegun = True
-            self._nowReady()
+            self._becomeReady()
         else:
             self.ready = self._hasBegun and any(filled)
 
@@ -189,7 +187,7 @@ class Supervisor(LifeCycle):
         slot.worker = None
         slot.cancel()
         slot.restart = self._reactor.callLater(slot.delay, self._fill, slot)
-        slot.delay = min(slot.delay * 2, LATE)
+        slot.delay = min(slot.delay * 2, MAX_RESTART_DELAY)
 
     def _ended(self, worker: WorkerProcess, how: str) -> None:
         self.processes.remove(worker)
@@ -197,39 +195,41 @@ class Supervisor(LifeCycle):
         slot = self._slotOf(worker)
         if slot is None or self.state == DRAINING or not worker.isReady:
             return  # it was to go; or whoever waits for it to be ready hears of it
-        if self._reactor.seconds() - worker.readySince >= STEADY:
-            slot.delay = SOON
+        if self._reactor.seconds() - worker.readySince >= STABLE_AFTER:
+            slot.delay = RESTART_DELAY
         self._log.error(
-            "worker {pid} has ended {how}; it is replaced in {delay} s", pid=worker.pid, how=how, delay=slot.delay
+            "worker {pid} exited {how}; restarting it in {delay} s", pid=worker.pid, how=how, delay=slot.delay
         )
         self.aggregate.died()
         self._refill(slot)
-        self._look()
+        self._updateReadiness()
 
     def _leaving(self, worker: WorkerProcess) -> None:
         """Somebody has told a worker to end, and it was not us."""
         slot = self._slotOf(worker)
         if slot is not None and self.state != DRAINING:
-            self._log.info("worker {pid} was told to end; it is replaced", pid=worker.pid)
+            self._log.info("worker {pid} received a stop signal; starting its replacement", pid=worker.pid)
             self._fill(slot)
 
-    def _lookAtWorkers(self) -> None:
+    def _checkWorkers(self) -> None:
         """
         See whether all of them turn, now and from now on; kill one that does not, whose end has it replaced.
 
         Looks are counted, not seconds: those pass without a turn also where the machine was asleep.
         """
         seconds = self.configuration.workerTimeout
-        self._watch = self._reactor.callLater(seconds / LOOKS or _SELDOM, self._lookAtWorkers)
+        self._watch = self._reactor.callLater(seconds / CHECKS or _IDLE_CHECK, self._checkWorkers)
         for worker in self.processes:
             if worker.isReady and seconds:
-                worker.silence += 1
-                if worker.silence == LOOKS + 1:
+                worker.missedChecks += 1
+                if worker.missedChecks == CHECKS + 1:
                     self._log.error(
-                        "worker {pid} has not turned for {seconds} s; it is killed", pid=worker.pid, seconds=seconds
+                        "worker {pid}: event loop blocked for {seconds} s; killing the worker",
+                        pid=worker.pid,
+                        seconds=seconds,
                     )
                     worker.abort()
-                elif worker.silence > LOOKS + 1:
+                elif worker.missedChecks > CHECKS + 1:
                     worker.kill()
 
     def _slotOf(self, worker: WorkerProcess) -> Slot | None:
@@ -237,22 +237,22 @@ class Supervisor(LifeCycle):
 
     def _inBackground(self, work: Coroutine[Any, Any, None]) -> None:
         doing = Deferred.fromCoroutine(work)
-        doing.addErrback(lambda failure: self._log.failure("supervising failed", failure))
+        doing.addErrback(lambda failure: self._log.failure("supervision failed", failure))
 
     # Reloads.
 
     async def _change(self, configuration: Configuration) -> None:
         if not configuration.workers:
-            raise ConfigurationError("serving without workers takes a restart")
-        wanted: Openings = {}
-        operator: Openings = {}
+            raise ConfigurationError("changing between worker processes and none takes a restart")
+        wanted: OpenPorts = {}
+        operator: OpenPorts = {}
         try:
             self.aggregate.provide(configuration)
-            wanted = self.openings.prepare(_texts(configuration))
+            wanted = self.openPorts.prepare(_texts(configuration))
             operator = self._operator.prepare(configuration.admin)
             await self._roll(configuration, wanted)
         except RECOVERABLE:
-            self.openings.forget(wanted)
+            self.openPorts.forget(wanted)
             self._operator.forget(operator)
             raise
         former, self.configuration = self.configuration, configuration
@@ -261,46 +261,46 @@ class Supervisor(LifeCycle):
         if configuration != former:
             self._describe()
 
-    def _settle(self, wanted: Openings) -> None:
-        gone = self.openings.settle(wanted)
+    def _settle(self, wanted: OpenPorts) -> None:
+        gone = self.openPorts.settle(wanted)
         self._keepSockets(gone, keep=False)
-        for opening in gone:
-            opening.close()
-        self._keepSockets([*self.openings])
+        for openPort in gone:
+            openPort.close()
+        self._keepSockets([*self.openPorts])
 
-    async def _roll(self, configuration: Configuration, openings: Openings) -> None:
+    async def _roll(self, configuration: Configuration, openPorts: OpenPorts) -> None:
         """
         Replace the workers one by one, each by one that is ready.
 
-        :raises Unusable: when one does not become ready; those that were replaced are so once more.
+        :raises ConfigurationError: when one does not become ready; those that were replaced are so once more.
         """
-        former = self.configuration, self.openings.open
+        former = self.configuration, self.openPorts.open
         rolled: list[Slot] = []
         try:
             for number in range(configuration.workers):
                 if number == len(self.slots):
-                    self.slots.append(Slot(configuration, openings))
+                    self.slots.append(Slot(configuration, openPorts))
                 rolled.append(self.slots[number])
-                await self._replace(self.slots[number], configuration, openings)
+                await self._replace(self.slots[number], configuration, openPorts)
         except WorkerFailed as error:
             await self._rollBack(rolled, *former)
-            raise ConfigurationError(f"a worker did not become ready with the new one: {error}") from error
+            raise ConfigurationError(f"a worker with the new configuration did not become ready: {error}") from error
         self._shrink(configuration.workers)
 
-    async def _replace(self, slot: Slot, configuration: Configuration, openings: Openings) -> None:
+    async def _replace(self, slot: Slot, configuration: Configuration, openPorts: OpenPorts) -> None:
         """
         Let another worker have a slot.
 
         :raises WorkerFailed: when it does not become ready; nothing has changed then.
         """
-        new = Slot(configuration, openings)
+        new = Slot(configuration, openPorts)
         new.worker = await self._successor(new)
         slot.cancel()
         former, slot.worker = slot.worker, new.worker
-        slot.configuration, slot.openings, slot.delay = configuration, openings, SOON
+        slot.configuration, slot.openPorts, slot.delay = configuration, openPorts, RESTART_DELAY
         if former is not None:
             former.leave()
-        self._look()
+        self._updateReadiness()
 
     async def _successor(self, slot: Slot) -> WorkerProcess:
         worker = self._spawn(slot)
@@ -309,17 +309,17 @@ class Supervisor(LifeCycle):
             raise WorkerFailed("the server is shutting down")
         return worker
 
-    async def _rollBack(self, rolled: list[Slot], configuration: Configuration, openings: Openings) -> None:
+    async def _rollBack(self, rolled: list[Slot], configuration: Configuration, openPorts: OpenPorts) -> None:
         self._shrink(configuration.workers)
         for slot in rolled:
             if self.state == DRAINING:
                 return  # there is nothing more to listen on
             if slot in self.slots and slot.configuration is not configuration:
                 try:
-                    await self._replace(slot, configuration, openings)
+                    await self._replace(slot, configuration, openPorts)
                 except WorkerFailed as error:
-                    self._log.error("a worker stays with the new configuration: {problem}", problem=str(error))
-                    slot.configuration, slot.openings = configuration, openings  # for whoever comes after it
+                    self._log.error("a worker keeps the new configuration: {problem}", problem=str(error))
+                    slot.configuration, slot.openPorts = configuration, openPorts  # for whoever comes after it
 
     def _shrink(self, number: int) -> None:
         """Give up the slots beyond a number."""
@@ -328,7 +328,7 @@ class Supervisor(LifeCycle):
             slot.cancel()
             if slot.worker is not None:
                 slot.worker.leave()
-        self._look()  # those that are left may all be ready
+        self._updateReadiness()  # those that are left may all be ready
 
     def _count(self, well: bool) -> None:
         self.aggregate.reloaded(well)
@@ -339,7 +339,7 @@ class Supervisor(LifeCycle):
 
     # The end.
 
-    async def _shed(self, replaced: bool) -> None:
+    async def _leaveService(self, replaced: bool) -> None:
         for slot in self.slots:
             slot.cancel()
         timeouts = self.configuration.timeouts
@@ -347,10 +347,10 @@ class Supervisor(LifeCycle):
         delay = timeouts.drainDelay
         drained = self._drainWorkers() if delay else None
         await self._pauses.wait(max(0.0, delay - QUEUED))
-        if self._turnAway():
+        if self._refuseNew():
             await self._pauses.wait(QUEUED)
         drained = drained or self._drainWorkers()
-        await DeferredList(self.openings.close())
+        await DeferredList(self.openPorts.close())
         if self._pauses.over:
             self._cut()
         if timeouts.drain:
@@ -364,7 +364,7 @@ class Supervisor(LifeCycle):
 
     def _cut(self) -> None:
         for process in self.processes:
-            process.hurry()
+            process.stopNow()
         self._reactor.callLater(MARGIN, self._kill)
 
     async def _finish(self) -> None:
@@ -378,13 +378,13 @@ class Supervisor(LifeCycle):
         await ended
         if late.active():
             late.cancel()
-        if self._board is not None:
-            self._board.close()
-            self._board = None
+        if self._loadTable is not None:
+            self._loadTable.close()
+            self._loadTable = None
 
     def _kill(self) -> None:
         for process in list(self.processes):
-            self._log.error("worker {pid} does not end; it is killed", pid=process.pid)
+            self._log.error("worker {pid} did not exit in time; killing the worker", pid=process.pid)
             process.kill()
 
 
@@ -392,6 +392,6 @@ def _texts(configuration: Configuration) -> list[str]:
     return [listener.endpoint for listener in configuration.listeners]
 
 
-def _fileno(opening: Any) -> int:
-    descriptor: int = opening.port.fileno()
+def _fileno(openPort: Any) -> int:
+    descriptor: int = openPort.port.fileno()
     return descriptor

@@ -25,25 +25,24 @@ from twisted.logger import ILogObserver, Logger, LogLevel, formatEvent, globalLo
 from twisted.python.failure import Failure
 from zope.interface import provider
 
-from ..applications.loading import oneLine
 from ..configuration.values import Configuration
-from ..running.reload import RECOVERABLE
+from ..errors import RECOVERABLE, oneLine
+from ..listening.balance import LoadTable, Share
 from ..systemd.journal import details
-from .balance import LoadTable, Share
 from .channel import Channel, Message, attach
 
 #: The descriptors of a worker; those of the listeners follow.
-STDERR, CHANNEL, LOG, BOARD, LISTENERS = 2, 3, 4, 5, 6
+STDERR, CHANNEL, LOG, LOAD_TABLE, LISTENERS = 2, 3, 4, 5, 6
 #: Seconds between two words on how much there is to do, at most. They also tell that the reactor turns.
 _LOAD = 1.0
 #: Such words within the time in which it has to turn, at least.
-LOOKS = 5
+CHECKS = 5
 #: Seconds for the last words to leave.
-_FAREWELL = 2.0
+_CLOSE_GRACE = 2.0
 #: Seconds for the connections of a worker without a supervisor, where a drain has no deadline.
 _ORPHANED = 30.0
-#: Closed connections whose stories are left behind.
-_STORIES = 200
+#: Closed connections whose records are left behind.
+_RECORDS = 200
 
 _log = Logger()
 
@@ -57,21 +56,21 @@ class Worker:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._channel = Channel(self._told, self._orphaned)
+        self._channel = Channel(self._received, self._orphaned)
         self._service: Any = None
         self._share: Share | None = None
         self._loop = LoopingCall(self._tellLoad)
         self._loop.clock = reactor
         #: Whether it was told to end.
         self._expected = False
-        self._farewell: Deferred[None] | None = None
+        self._closing: Deferred[None] | None = None
         self._tasks: dict[str, Callable[[Message], None]] = {
             "serve": self._serve,
             "ask": self._answer,
             "drain": lambda message: self._drain(),
             "leave": lambda message: self._leave(),
             "stop": lambda message: self._stop(),
-            "hurry": lambda message: self._service and self._service.hurry(),
+            "stopNow": lambda message: self._service and self._service.stopNow(),
             "reopen": lambda message: self._service and self._service.reopenLog(),
         }
 
@@ -82,17 +81,17 @@ class Worker:
 
     # What the supervisor says.
 
-    def _told(self, message: Message) -> None:
+    def _received(self, message: Message) -> None:
         self._tasks[message["do"]](message)
 
     def _orphaned(self) -> None:
         self._channel.transport = None
-        if self._farewell is not None:
-            self._farewell.cancel()
+        if self._closing is not None:
+            self._closing.cancel()
         else:
             self._leave()
             if self._service is not None and not self._service.configuration.timeouts.drain:
-                self._reactor.callLater(_ORPHANED, self._service.hurry)
+                self._reactor.callLater(_ORPHANED, self._service.stopNow)
 
     def _serve(self, message: Message) -> None:
         from ..running.serving import KeepAliveService
@@ -108,20 +107,20 @@ class Worker:
             os.set_inheritable(descriptor, False)
             inherited.setdefault(name, []).append(descriptor)
         try:
-            board = LoadTable(BOARD)
-            os.close(BOARD)
-            self._share = Share(board, message["seat"], lambda: service.connectionCount, self._reactor)
+            loadTable = LoadTable(LOAD_TABLE)
+            os.close(LOAD_TABLE)
+            self._share = Share(loadTable, message["slot"], lambda: service.connectionCount, self._reactor)
             service = KeepAliveService(configuration, reactor=self._reactor, inherited=inherited, share=self._share)
             service.startService()
         except RECOVERABLE as error:
             self._fail(oneLine(error))
         except Exception as error:
-            _log.failure("this worker cannot begin")
+            _log.failure("the worker failed to start")
             self._fail(f"{type(error).__name__}: {oneLine(error)}")
         else:
             self._service = service
             self._channel.send(tell="ready")
-            self._loop.start(min(_LOAD, configuration.workerTimeout / LOOKS or _LOAD))
+            self._loop.start(min(_LOAD, configuration.workerTimeout / CHECKS or _LOAD))
 
     def _fail(self, problem: str) -> None:
         self._channel.send(tell="failed", problem=problem)
@@ -148,11 +147,11 @@ class Worker:
             pass  # it is stopping already
 
     def _answer(self, message: Message) -> None:
-        Deferred.fromCoroutine(self._look(message["what"], *message["arguments"])).addErrback(
-            lambda failure: _log.failure("a question of the supervisor cannot be answered", failure)
+        Deferred.fromCoroutine(self._query(message["what"], *message["arguments"])).addErrback(
+            lambda failure: _log.failure("a query of the supervisor failed", failure)
         ).addCallback(lambda value: self._channel.send(tell="answer", id=message["id"], value=value))
 
-    async def _look(self, what: str, *arguments: Any) -> Any:
+    async def _query(self, what: str, *arguments: Any) -> Any:
         """What the operator's view of this worker tells; None where there is no operator."""
         if self._service is None or self._service.configuration.admin is None:
             return None
@@ -167,7 +166,7 @@ class Worker:
             self._share.note()
         else:
             self._share.leave()
-        self._channel.send(tell="load", open=self._service.connectionCount, accepted=self._service.instruments.accepted)
+        self._channel.send(tell="load", open=self._service.connectionCount, accepted=self._service.observerSet.accepted)
 
     # The end.
 
@@ -182,14 +181,14 @@ class Worker:
             await self._service.stopService()
             self._tellLoad()
             self._loop.stop()
-            counts, stories = await self._look("counts"), await self._look("connections", _STORIES)
-            self._channel.send(tell="last", counts=counts, closed=stories and stories["closed"])
+            counts, records = await self._query("counts"), await self._query("connections", _RECORDS)
+            self._channel.send(tell="last", counts=counts, closed=records and records["closed"])
         if self._channel.transport is not None:
             # What was said has left once the channel is closed.
-            self._farewell = Deferred()
-            self._farewell.addTimeout(_FAREWELL, self._reactor).addErrback(lambda _: None)
+            self._closing = Deferred()
+            self._closing.addTimeout(_CLOSE_GRACE, self._reactor).addErrback(lambda _: None)
             self._channel.close()
-            await self._farewell
+            await self._closing
 
 
 def logTo(descriptor: int) -> ILogObserver:
@@ -219,7 +218,7 @@ def main(arguments: list[str]) -> None:
 
     :param arguments: the module of the reactor.
     """
-    for descriptor in (CHANNEL, LOG, BOARD):
+    for descriptor in (CHANNEL, LOG, LOAD_TABLE):
         os.set_inheritable(descriptor, False)
     # The terminal's and the operator's signals are for the supervisor, which passes on what they mean.
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):

@@ -9,11 +9,13 @@ repeated, the last head as a whole. Both are memos of pure functions, one each.
 from __future__ import annotations
 
 from ..core.errors import RemoteProtocolError
-from . import framing, grammar, messages
+from . import framing, grammar
 from .buffer import ReceiveBuffer
 from .caches import ServerCaches
-from .messages import RequestFields, RequestHead
-from .readers import FieldSectionReader
+from .field_sections import FieldSectionReader, parse_section
+from .request_fields import RequestFields, read_fields
+from .request_heads import RequestHead
+from .request_lines import check_target, refuse_request_line
 
 _EMPTY_LINE = b"\r\n"
 _SLASH = 0x2F
@@ -31,9 +33,9 @@ class RequestBuffer(ReceiveBuffer):
 
     __slots__ = ("_caches", "_fields", "_line", "_section", "blank_lines", "head", "repeated")
 
-    def __init__(self, terms: ServerCaches) -> None:
+    def __init__(self, caches: ServerCaches) -> None:
         super().__init__()
-        self._caches = terms
+        self._caches = caches
         self.blank_lines = 0
         #: The last header section that came in one piece.
         self._fields: RequestFields | None = None
@@ -56,7 +58,7 @@ class RequestBuffer(ReceiveBuffer):
         limits = self._caches.limits
         match = grammar.request_line.match(data, start)
         if match is None or match.end() - start - 2 > limits.maxLine or len(match[1]) > limits.maxMethod:
-            return self._read_odd_line()
+            return self._read_unmatched_line()
         method, target, minor = match.groups()
         self._line = line = (method, target, minor != b"0")
         begin = match.end()
@@ -87,24 +89,24 @@ class RequestBuffer(ReceiveBuffer):
         """A head is complete, and its section means something."""
         method, target, http11 = line
         if target[0] != _SLASH or method == b"CONNECT":
-            messages.check_target(method, target)
+            check_target(method, target)
         self._line = self._section = None
         self.blank_lines = 0
         return RequestHead(method, target, http11, fields)
 
     def _read_block(self, block: bytes, method: bytes, http11: bool) -> RequestFields | None:
         """A whole header section at once; None when it breaks a rule, which is then found line by line."""
-        terms = self._caches
+        caches = self._caches
         bodiless = method in framing.BODILESS  # what these mean depends on the method
-        fields = None if bodiless else terms.known_section(block, http11)
+        fields = None if bodiless else caches.known_section(block, http11)
         if fields is None:
-            pairs = _pairs(block) if len(block) <= terms.limits.maxHeaderBytes else None
-            if pairs is None or len(pairs) > terms.limits.maxHeaderFields:
+            pairs = parse_section(block) if len(block) <= caches.limits.maxHeaderBytes else None
+            if pairs is None or len(pairs) > caches.limits.maxHeaderFields:
                 return None
-            fields = messages.read_fields(pairs, http11, terms.limits, terms.policy, method, block)
+            fields = read_fields(pairs, http11, caches.limits, caches.policy, method, block)
             if bodiless:
                 return fields
-            terms.remember_section(fields)
+            caches.remember_section(fields)
         self._fields = fields
         return fields
 
@@ -115,10 +117,10 @@ class RequestBuffer(ReceiveBuffer):
             return None
         assert self._line is not None
         method, _, http11 = self._line
-        fields = messages.read_fields(pairs, http11, self._caches.limits, self._caches.policy, method)
+        fields = read_fields(pairs, http11, self._caches.limits, self._caches.policy, method)
         return self._complete(self._line, fields)
 
-    def _read_odd_line(self) -> RequestHead | None:
+    def _read_unmatched_line(self) -> RequestHead | None:
         """A request line that did not match: blank lines before it, or not complete, or not acceptable."""
         while self.data.startswith(_EMPTY_LINE, self.position):
             self.blank_lines += 1
@@ -128,18 +130,10 @@ class RequestBuffer(ReceiveBuffer):
             if not self.data.startswith(_EMPTY_LINE, self.position):
                 return self.read_head()
         if self.head_begun:
-            messages.refuse_request_line(self.data[self.position :], self._caches.limits)
+            refuse_request_line(self.data[self.position :], self._caches.limits)
         return None
 
     @property
     def head_begun(self) -> bool:
         """Whether part of a head is there. Half of an empty line is no part of a request (ledger H-05)."""
         return self._section is not None or self.data[self.position :] not in (b"", b"\r")
-
-
-def _pairs(block: bytes) -> list[tuple[bytes, bytes]] | None:
-    """The field lines of a whole block, blanks round the values removed; None unless every byte belongs to one."""
-    pairs = grammar.field_line.findall(block)
-    if sum([len(name) + len(value) for name, value in pairs]) + 3 * len(pairs) != len(block):
-        return None
-    return [(name, value.strip(b" \t")) for name, value in pairs]

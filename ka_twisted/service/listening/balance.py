@@ -14,8 +14,8 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-#: Workers that a board has room for, former ones that are draining included.
-SEATS = 1024
+#: Workers that a loadTable has room for, former ones that are draining included.
+SLOTS = 1024
 _NUMBER = struct.Struct("q")
 _ABSENT = -1
 #: Seconds that connections are left for others; then they are taken anyway.
@@ -33,38 +33,38 @@ class LoadTable:
     """
 
     def __init__(self, descriptor: int | None = None) -> None:
-        size = (SEATS + 1) * _NUMBER.size
+        size = (SLOTS + 1) * _NUMBER.size
         if descriptor is None:
             descriptor = _anonymousFile()
             os.ftruncate(descriptor, size)
         self.descriptor = descriptor
         self._memory = mmap.mmap(descriptor, size)
 
-    def seat(self) -> int:
-        """Find a free seat, which is absent as yet; for the supervisor alone."""
+    def slot(self) -> int:
+        """Find a free slot, which is absent as yet; for the supervisor alone."""
         top = self._read(0)
-        for seat in range(1, top + 1):
-            if self._read(seat) == _ABSENT - 1:
+        for slot in range(1, top + 1):
+            if self._read(slot) == _ABSENT - 1:
                 break
         else:
-            seat = top + 1
-            if seat > SEATS:
-                raise OSError(f"there are {SEATS} workers already")
-            self._write(0, seat)
-        self.leave(seat)
-        return seat
+            slot = top + 1
+            if slot > SLOTS:
+                raise OSError(f"there are {SLOTS} workers already")
+            self._write(0, slot)
+        self.leave(slot)
+        return slot
 
-    def free(self, seat: int) -> None:
-        """Nobody has this seat any more; for the supervisor alone."""
-        self._write(seat, _ABSENT - 1)
+    def free(self, slot: int) -> None:
+        """Nobody has this slot any more; for the supervisor alone."""
+        self._write(slot, _ABSENT - 1)
 
-    def write(self, seat: int, connections: int) -> None:
+    def write(self, slot: int, connections: int) -> None:
         """Note how many connections a worker has, who accepts others."""
-        self._write(seat, connections)
+        self._write(slot, connections)
 
-    def leave(self, seat: int) -> None:
+    def leave(self, slot: int) -> None:
         """Note that a worker accepts nothing."""
-        self._write(seat, _ABSENT)
+        self._write(slot, _ABSENT)
 
     def lowest(self) -> int:
         """The fewest connections that a worker has who accepts others; 0 where there is none."""
@@ -98,19 +98,19 @@ class Share:
     :param count: the connections that it has.
     """
 
-    def __init__(self, board: LoadTable, seat: int, count: Callable[[], int], reactor: Any) -> None:
-        self._board = board
-        self._seat = seat
+    def __init__(self, loadTable: LoadTable, slot: int, count: Callable[[], int], reactor: Any) -> None:
+        self._loadTable = loadTable
+        self._slot = slot
         self._count = count
         self._reactor = reactor
 
     def note(self) -> None:
         """Tell the others how many connections there are."""
-        self._board.write(self._seat, self._count())
+        self._loadTable.write(self._slot, self._count())
 
     def leave(self) -> None:
         """Tell them not to leave any to us."""
-        self._board.leave(self._seat)
+        self._loadTable.leave(self._slot)
 
     def govern(self, port: Any) -> None:
         """Have a port accept our share: one connection in a turn, and none for a moment when others have fewer."""
@@ -122,8 +122,8 @@ class Share:
 
         def doRead() -> None:
             count = self._count()
-            self._board.write(self._seat, count)
-            lowest = self._board.lowest()
+            self._loadTable.write(self._slot, count)
+            lowest = self._loadTable.lowest()
             if count > lowest + 1 + lowest // 8:
                 port.stopReading()
                 self._reactor.callLater(PATIENCE, goOn)

@@ -1,0 +1,109 @@
+"""
+The types that values of settings have: how a word of the command line and a value of TOML become one, and the rest of
+the sentence that says why one cannot. Which settings there are is in `settings`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any
+
+from .endpoints import resolvePaths
+
+
+@dataclass(frozen=True, eq=False)
+class ValueType:
+    """
+    What values of a setting look like.
+
+    :ivar noun: what a sentence calls them.
+    :ivar types: the types of TOML that are accepted.
+    :ivar parse: makes one from a word of the command line; raises ValueError.
+    :ivar convert: makes of it what the server works with; raises ValueError with the rest of a sentence.
+    :ivar resolve: makes relative paths in it begin at a folder.
+    :ivar textNoun: what a sentence calls them on the command line; empty: the same as in TOML.
+    """
+
+    noun: str
+    types: tuple[type, ...]
+    parse: Callable[[str], Any] = str
+    convert: Callable[[Any], Any] = lambda value: value
+    resolve: Callable[[Any, str], Any] = lambda value, folder: value
+    textNoun: str = ""
+
+    def accept(self, value: Any, folder: str) -> Any:
+        """
+        Take a value of the configuration file.
+
+        :param folder: where relative paths begin.
+        :raises ValueError: with the rest of a sentence that begins with the name of the setting.
+        """
+        if type(value) not in self.types:  # True is no whole number
+            raise ValueError(f" wants {self.noun}, not {asText(value)}")
+        return self.resolve(self.convert(value), folder)
+
+    def acceptText(self, text: str, folder: str) -> Any:
+        """
+        Take a word of the command line.
+
+        :raises ValueError: as above.
+        """
+        try:
+            value = self.parse(text)
+        except ValueError:
+            raise ValueError(f" wants {self.textNoun or self.noun}, not {text!r}") from None
+        return self.accept(value, folder)
+
+
+def asText(value: object) -> str:
+    """A value of TOML in a sentence."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list):
+        return "an array"
+    return repr(value) if isinstance(value, (str, int, float)) else "a date or time"
+
+
+def listed(words: tuple[str, ...]) -> str:
+    """Words as a sentence has them: ``a, b or c``."""
+    return f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _number(text: str) -> float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+def _flag(text: str) -> bool:
+    try:
+        return {"on": True, "off": False, "true": True, "false": False}[text.lower()]
+    except KeyError:
+        raise ValueError(text) from None
+
+
+def _networks(texts: list[object]) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        # ip_network() takes numbers for addresses.
+        return tuple(ip_network(text.strip() if isinstance(text, str) else repr(text)) for text in texts)
+    except ValueError as error:
+        raise ValueError(f" wants networks such as 10.0.0.0/8: {error}") from None
+
+
+def _path(text: str, folder: str) -> str:
+    return text if text == "-" else os.path.abspath(os.path.join(folder, text))
+
+
+NUMBER = ValueType("a number", (int, float), _number)
+WHOLE = ValueType("a whole number", (int,), int)
+TEXT = ValueType("a text", (str,))
+PATH = ValueType("a text", (str,), resolve=_path)
+ENDPOINT_TEXT = ValueType("a text", (str,), resolve=resolvePaths)
+FLAG = ValueType("true or false", (bool,), _flag, textNoun="on or off")
+NETWORKS = ValueType("an array of texts", (list,), lambda text: text.split(","), _networks)
