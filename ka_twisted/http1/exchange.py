@@ -181,12 +181,15 @@ class Exchange(core_exchange.Exchange):
         :raises LocalProtocolError: when nobody can read it any more.
         """
         self.accept()
-        if self.request_body is not None:
-            self.request_body.want()
+        if self.request_body is None:
+            raise LocalProtocolError("the request has no body")
+        self.request_body.want()
 
     def take_body(self) -> bytes | None:
         """The whole of a body whose length is known and whose bytes are all in hand, consumed; None for any other."""
-        return None if self.over else self.carrier.take_body(self)
+        if self.answer is not _AWAITED and self.answer is not _STREAMING:
+            return None
+        return self.carrier.take_body(self)
 
     def abandon_body(self) -> None:
         """The application will not read the rest of the body."""

@@ -81,7 +81,8 @@ class Lifetime(Pipeline):
             return None
         data = body.take_whole(self.buffer)
         if data is not None:
-            exchange.accept()
+            if exchange.handshake is not Expectation.NONE:
+                exchange.accept()
             self._end_body(exchange)
         return data
 

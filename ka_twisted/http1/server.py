@@ -122,23 +122,37 @@ class ServerConnection(Lifetime):
 
         :return: None when nothing more can be done before more bytes come or an answer is given.
         """
-        if self.reading is not _IDLE or self.exchanges or self.waiting is not None:
-            return self._next_event()
-        # Nothing is in service. A client repeats itself: its head is mostly the same as the one before.
         buffer = self.buffer
-        data = buffer.data
-        if not data and not self.eof:
-            return None
-        repeated = buffer.repeated
-        if repeated is None or not data.startswith(repeated, buffer.position):
-            return self._next_event()
-        end = buffer.position + len(repeated)  # `ReceiveBuffer.move_to`, inlined
-        if end == len(data):
-            buffer.data = b""
-            end = 0
-        buffer.position = end
-        buffer.blank_lines = 0
-        return self._take_up(buffer.head)
+        if (
+            self.reading is _IDLE
+            and not self.exchanges
+            and self.waiting is None
+            and (repeated := buffer.repeated) is not None
+            and buffer.data.startswith(repeated, buffer.position)
+        ):
+            # Nothing is in service, and a client repeats itself.
+            head = buffer.head
+            end = buffer.position + len(repeated)  # `ReceiveBuffer.move_to`, inlined
+            if end == len(buffer.data):
+                buffer.data = b""
+                end = 0
+            buffer.position = end
+            buffer.blank_lines = 0
+        else:
+            found = self._next_head()
+            if not isinstance(found, RequestHead):
+                return found
+            head = found
+        # A request starts: this is the only way.
+        self.request_count = number = self.request_count + 1
+        exchange = self._stream(number, head, self)
+        if self.exchanges:
+            self.add(exchange)
+        else:
+            self.exchanges = (exchange,)
+        if head.fast_path and head.pipelinable and not self.needs_full_decision:
+            return exchange  # and nothing is to be decided
+        return self._begin(exchange, head)
 
     def turn_away(self, error: RemoteProtocolError) -> None:
         """Answer the first request with this error, and close (ledger P-15)."""
@@ -149,7 +163,8 @@ class ServerConnection(Lifetime):
         """The next event that took no bytes to make; `next_event` gives them first, too."""
         return self.events.pop(0) if self.events else None
 
-    def _next_event(self) -> Exchange | Event | None:
+    def _next_head(self) -> RequestHead | Event | None:
+        """The head of the request that is to start, or an event of one in service."""
         if self.events:
             return self.queued_event()
         if self.incoming is not None:
@@ -171,7 +186,7 @@ class ServerConnection(Lifetime):
         if self.exchanges and not self.admits(head, self.caches.limits.pipelineDepth):
             self.waiting = head
             return None
-        return self._take_up(head)
+        return head
 
     def _is_full(self) -> bool:
         """Whether no request is read before one of those in service is over."""
@@ -284,16 +299,8 @@ class ServerConnection(Lifetime):
         self.add(exchange)
         return exchange
 
-    def _take_up(self, head: RequestHead) -> Exchange | RequestRefused:
-        """A request starts: this is the only way."""
-        self.request_count = number = self.request_count + 1
-        exchange = self._stream(number, head, self)
-        if self.exchanges:
-            self.add(exchange)
-        else:
-            self.exchanges = (exchange,)
-        if head.fast_path and head.pipelinable and not self.needs_full_decision:
-            return exchange  # and nothing is to be decided
+    def _begin(self, exchange: Exchange, head: RequestHead) -> Exchange | RequestRefused:
+        """A request starts that has a body, or about which something is to be decided."""
         fields = head.fields
         assert fields is not None
         body = fields.framing

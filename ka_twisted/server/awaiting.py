@@ -75,13 +75,10 @@ def _resumed(running: Coroutine[Any, Any, Any], awaited: Any) -> Generator[Any, 
 
 # -- asyncio -----------------------------------------------------------------------------------------------------------
 
+#: The event loop of asyncio that runs the reactor; None where none does.
+runningLoop: Callable[[], asyncio.AbstractEventLoop | None] = asyncio._get_running_loop
 #: Whether tasks can begin at once, without a turn of the loop (Python 3.12).
 _EAGER = sys.version_info >= (3, 12)
-
-
-def runningLoop() -> asyncio.AbstractEventLoop | None:
-    """The event loop of asyncio that runs the reactor; None where none does."""
-    return asyncio._get_running_loop()
 
 
 def task(running: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> Deferred[Any]:

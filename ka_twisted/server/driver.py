@@ -55,6 +55,7 @@ class Driver:
         "_waiters",
         "bytesReceived",
         "closed",
+        "connection",
         "hooks",
         "id",
         "opened",
@@ -71,6 +72,8 @@ class Driver:
     def __init__(self, settings: ServerSettings, hooks: Hooks, number: int) -> None:
         self.settings = settings
         self.hooks = hooks
+        #: The same, as others see it.
+        self.connection = cast(IConnection, hooks)
         self.id = number
         self.opened = 0.0
         self.bytesReceived = 0
@@ -150,11 +153,6 @@ class Driver:
         raise NotImplementedError
 
     # -- what there is to see ------------------------------------------------------------------------------------------
-
-    @property
-    def connection(self) -> IConnection:
-        """The connection, as others see it."""
-        return cast(IConnection, self.hooks)
 
     @property
     def closeReason(self) -> CloseReason | None:

@@ -198,6 +198,8 @@ class Http1Driver(Driver):
                 if budget < 0 and core.output:
                     budget = _PASS
                     self.send(core.take_output())
+                if core.reading is _BETWEEN and not core.exchanges and not core.buffer.data and core.events is None:
+                    break  # all is answered, and nothing is in hand: there is no need to ask
         finally:
             self.pumping = False
         self.settle()

@@ -40,8 +40,7 @@ class StreamDriver(Protocol):
     pumping: bool
     closed: bool
 
-    @property
-    def connection(self) -> IConnection: ...
+    connection: IConnection
 
     def pump(self) -> None: ...
 
@@ -153,20 +152,21 @@ class Http1Stream(Exchange):
 
     def conclude(self) -> None:
         """See `stream.ServerStream.conclude`. What remains are the facts: nothing that is alive."""
-        driver = self._driver
+        driver: StreamDriver = self.carrier.owner
+        connection = driver.connection
         if self.handshake is not Expectation.NONE:
             driver.watch.disarm(Deadline.EXPECTATION)
         user, self.user = self.user, None
         if user is not None:
-            user.streamConcluded()
-        self.flowing = False
-        self.receiver = None
+            user.streamConcluded(connection)
+        if self.request_body is not None:
+            self.request_body.flowing = False
+            self.receiver = None
         self.concluded = True
         del self.carrier
         settings = driver.settings
         if settings.observers:
             self.ended = settings.now()
-            connection = driver.connection
             for observer in settings.observers:
                 try:
                     observer.exchangeFinished(connection, self)

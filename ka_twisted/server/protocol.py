@@ -199,6 +199,10 @@ class KeepAliveProtocol(Protocol):
             _log.failure("connectionClosed failed on connection {id}", id=driver.id)
         driver.gone()
 
+    def drain(self) -> None:
+        """Serve what has been taken up, then close (ledger P-18)."""
+        self._driver.drain()
+
     def abort(self, reason: CloseReason = CloseReason.APPLICATION_ABORT) -> None:
         """Close now, whatever is under way, and by a reset."""
         self._driver.abort(reason)

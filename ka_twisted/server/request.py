@@ -187,6 +187,8 @@ class Request:
         """The body: ``async for chunk in request.body``. The first read invites a withheld body."""
         if self._body is None:
             self._body = RequestBody(self._stream)
+            if self._failure is not None:
+                self._body.failed(self._failure.value or ConnectionDone())
             self._register()
         return self._body
 
@@ -270,9 +272,9 @@ class Request:
 
     # -- what the stream tells: see `stream.StreamUser` ----------------------------------------------------------------
 
-    def streamConcluded(self) -> None:
+    def streamConcluded(self, connection: IConnection) -> None:
         """Nothing more is written: there is nothing to wait for any more."""
-        self._connection = self._stream.connection
+        self._connection = connection
         if self._body is not None and not self._stream.consumed:
             self._body.failed(LocalProtocolError("the request has been answered"))
         if self._finished is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import Protocol, cast
 
 from twisted.internet.interfaces import IReactorTime
@@ -31,7 +31,7 @@ class ServerMember(Member, Protocol):
         """The connection, as others see it."""
 
 
-class OpenConnections(Collection[IConnection]):
+class OpenConnections(Set[IConnection]):
     """The open connections of a registry, as others see them: a live view."""
 
     def __init__(self, registry: ConnectionRegistry[ServerMember]) -> None:
@@ -106,7 +106,7 @@ class ServerSettings:
         self.idle = self.timeouts.idle or float("inf")
         self.registry: ConnectionRegistry[ServerMember] = ConnectionRegistry(self.limits, self.timeouts, reactor)
         #: The open connections, in the order in which they were accepted: a live view.
-        self.connections: Collection[IConnection] = OpenConnections(self.registry)
+        self.connections: Set[IConnection] = OpenConnections(self.registry)
 
     def seconds(self) -> float:
         """See `IConnectionRegistry.seconds`."""

@@ -44,8 +44,8 @@ class BodyReceiver(Protocol):
 class StreamUser(Protocol):
     """Who answers on a stream: it is told once, either way."""
 
-    def streamConcluded(self) -> None:
-        """Nothing more will be written."""
+    def streamConcluded(self, connection: IConnection) -> None:
+        """Nothing more will be written, and the stream forgets its connection."""
 
     def streamCancelled(self, reason: Failure) -> None:
         """The client does not wait for the response any more, or will never get it; `streamConcluded` follows."""

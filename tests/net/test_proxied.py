@@ -306,7 +306,7 @@ async def test_on_sockets_the_header_comes_before_tls_and_what_is_plain_is_still
     outlets: list[type] = []
 
     def handler(request: Request) -> Response:
-        outlets.append(type(request.connection.protocol._outlet))
+        outlets.append(type(request.connection.protocol._driver.output))
         return hello(request)
 
     factory: Any = KeepAliveFactory(handler)

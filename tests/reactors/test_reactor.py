@@ -291,7 +291,7 @@ def test_pipelined_requests_are_answered_in_order(reactor: UvloopReactor) -> Non
         reactor.connectTCP("127.0.0.1", port.getHost().port, only(client))
         await client.made
         (protocol,) = factory.connections
-        assert not isinstance(protocol._outlet, SocketOutput)
+        assert not isinstance(protocol._driver.output, SocketOutput)
         for number in range(1, 51):
             client.transport.write(b"GET /%d HTTP/1.1\r\nHost: shop\r\n\r\n" % number)
         client.transport.write(

@@ -271,14 +271,14 @@ def test_a_body_that_nobody_reads_is_held_up_to_the_bound(reader: Reader) -> Non
     for start in range(0, len(BIG), 400):
         client.send(BIG[start : start + 400])
     assert client.paused
-    assert client.protocol.core.backlog < 1500
+    assert client.protocol._driver.core.backlog < 1500
     total = 0
     while total < len(BIG):
         reader.results.clear()
         reader.read()
         server.settle()
         total += len(reader.results[0])
-        assert client.protocol.core.backlog < 1500
+        assert client.protocol._driver.core.backlog < 1500
     assert not client.paused
 
 

@@ -449,7 +449,7 @@ def test_an_echo_is_as_fast_as_its_reader() -> None:
     for start in range(0, len(BIG), 50_000):
         client.send(BIG[start : start + 50_000])
     assert client.paused
-    held = client.protocol.core.backlog + client.transport.unsentBytes()
+    held = client.protocol._driver.core.backlog + client.transport.unsentBytes()
     assert held < 250_000
     while client.paused or client.transport.inbound:
         client.resume(30_000)

@@ -435,15 +435,15 @@ class Walk(RuleBasedStateMachine):
     def nobody_may_stay_for_ever(self) -> None:
         for connection in self.server.factory.connections:
             owes = connection.state in ("unused", "idle", "reading a head")
-            waits = connection.watch.due < inf or connection.watch.armed(Deadline.WRITE)
+            waits = connection._driver.watch.due < inf or connection._driver.watch.armed(Deadline.WRITE)
             assert waits or not owes, f"{connection.state}, and no deadline"
 
     @invariant()
     def no_byte_puts_off_a_deadline(self) -> None:
         due: dict[object, float] = {
-            (connection.id, connection.requestCount, connection.watch.deadline): connection.watch.due
+            (connection.id, connection.requestCount, connection._driver.watch.deadline): connection._driver.watch.due
             for connection in self.server.factory.connections
-            if connection.watch.deadline in (Deadline.HEADER, Deadline.UNREAD, Deadline.FIRST_REQUEST)
+            if connection._driver.watch.deadline in (Deadline.HEADER, Deadline.UNREAD, Deadline.FIRST_REQUEST)
         }
         assert all(self.due.get(what, inf) >= when for what, when in due.items())
         self.due = due
