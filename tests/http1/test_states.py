@@ -115,7 +115,7 @@ def test_a_deadline_that_ends_the_connection_has_its_own_reason() -> None:
     assert all(reason.name.endswith("_TIMEOUT") and reason.by == "us" for reason in reasons)
     without = {Deadline.EXPECTATION, Deadline.LINGER, Deadline.REFUSED}
     assert {deadline for deadline in Deadline if deadline.reason is None} == without
-    assert all(deadline.awaits for deadline in Deadline)
+    assert all(deadline.awaited for deadline in Deadline)
 
 
 def test_every_time_out_among_the_reasons_has_its_deadline() -> None:

@@ -30,7 +30,7 @@ from twisted.internet.threads import deferToThread, deferToThreadPool
 from twisted.logger import LogLevel
 from twisted.protocols.tls import BufferingTLSTransport
 
-from ka_twisted import KeepAliveFactory, Limits, KeepAliveProtocol, Request, Response
+from ka_twisted import KeepAliveFactory, KeepAliveProtocol, Limits, Request, Response
 from ka_twisted.config import Certificate, Tls
 from ka_twisted.net.proxied import ProxiedFactory
 from ka_twisted.net.stages import ConnectionStage
