@@ -45,7 +45,7 @@ def test_other_values_are_refused_in_a_sentence(query: str, sentence: str) -> No
 
 
 def test_a_number_with_a_fraction_is_limited_too() -> None:
-    with pytest.raises(BadQuery, match="a is at most 2.5, not 2.6"):
+    with pytest.raises(BadQuery, match=r"a is at most 2\.5, not 2\.6"):
         decimal(asked("a=2.6"), "a", 1, 2.5)
-    with pytest.raises(BadQuery, match="a is a number such as 2 or 0.5, not 'inf'"):
+    with pytest.raises(BadQuery, match=r"a is a number such as 2 or 0\.5, not 'inf'"):
         decimal(asked("a=inf"), "a", 1, 2.5)
