@@ -37,6 +37,12 @@ class IConnection(Interface):
     clock: IReactorTime = Attribute("The reactor, or whatever keeps the time in its place.")
     registry: IConnectionRegistry = Attribute("The connections that it is one of.")
 
+    def drain() -> None:
+        """Serve what has been taken up, then close."""
+
+    def abort(reason: CloseReason = CloseReason.APPLICATION_ABORT) -> None:
+        """Close now, whatever is under way, and by a reset."""
+
 
 class IConnectionRegistry(Interface):
     """The connections of one server."""

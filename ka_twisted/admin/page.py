@@ -1,19 +1,20 @@
 """
 The pages as they are sent: whole, with their style and their script inside.
 
-Nothing else is loaded, and a browser is told to let nothing else run: what a client has sent and the page shows cannot
-become a part of it.
+Nothing else is loaded, and their policy lets nothing else run: what a client has sent and the page shows cannot become
+a part of it.
 """
 
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Sequence
 from hashlib import sha256
 from html import escape
 from pathlib import Path
 
 _HERE = Path(__file__).parent
-#: What concerns every response: nothing is kept, framed, or taken for something else.
+#: For every response: not stored, not framed, not taken for another type.
 HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -22,34 +23,35 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-#: What a response may do that is no page.
+#: The policy of a response that is not a page.
 NOTHING = "default-src 'none'; frame-ancestors 'none'"
 
 
 class Page:
     """
-    A page.
+    A page with its style and scripts.
 
-    :param name: of its files.
-    :param script: whether it has one.
-    :ivar policy: what a browser lets it do (CSP).
+    :param name: of its file.
+    :param scripts: the names of those that it runs, joined into one function.
+    :ivar policy: its Content-Security-Policy.
     """
 
-    def __init__(self, name: str, *, script: bool = False) -> None:
+    def __init__(self, name: str, scripts: Sequence[str] = ()) -> None:
         style = _read("style.css")
-        code = _read(f"{name}.js") if script else ""
+        parts = "\n".join(_read(f"{script}.js") for script in scripts)
+        code = f'(() => {{\n"use strict";\n{parts}}})();\n' if scripts else ""
         self._html = _read(f"{name}.html").replace("/*STYLE*/", style).replace("/*SCRIPT*/", code)
-        scripts = f"script-src {_source(code)}; require-trusted-types-for 'script'; " if script else ""
+        allowed = f"script-src {_source(code)}; require-trusted-types-for 'script'; " if scripts else ""
         self.policy = (
-            f"default-src 'none'; {scripts}style-src {_source(style)}; connect-src 'self'; img-src data:; "
+            f"default-src 'none'; {allowed}style-src {_source(style)}; connect-src 'self'; img-src data:; "
             "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
         )
 
     def html(self, text: str = "") -> str:
         """
-        The page.
+        The page's HTML.
 
-        :param text: stands where it has room for a sentence.
+        :param text: a sentence for the place that it has for one.
         """
         return self._html.replace("<!--TEXT-->", escape(text))
 
@@ -59,5 +61,5 @@ def _read(name: str) -> str:
 
 
 def _source(content: str) -> str:
-    """How a policy names what is inside a page."""
+    """How a policy names a style or script within the page."""
     return f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'"

@@ -23,7 +23,7 @@ from ..interfaces import IConnection
 from ..net.alarms import Watch
 from ..net.closing import SendingWatch, StagedClose
 from ..net.output import OutputStream, outputFor
-from ..net.registry import Admission
+from ..net.registry import ADMITTED, Admission
 from ..net.tcp import isTcp, setTcpKeepAlive
 from .handover import HandedOver
 from .hooks import Hooks
@@ -187,9 +187,10 @@ class Driver:
         if settings.limits.maxAge:
             self.watch.arm(Deadline.AGE, settings.limits.maxAge)
         registry = settings.registry
-        admission = registry.open(self, getattr(transport.getPeer(), "host", None))
+        host = getattr(transport.getPeer(), "host", None) if registry.countsPeers else None
+        admission = registry.open(self, host)
         settings.tellOpened(self.connection)
-        if admission is not Admission.ADMITTED:
+        if admission is not ADMITTED:
             self._refuse(admission)
         if registry.draining:
             self.drain()

@@ -74,6 +74,11 @@ class KeepAliveFactory(ServerSettings, Factory):
         return len(self.connections)
 
     @property
+    def retiring(self) -> bool:
+        """Whether a shutdown was announced; see `retire`."""
+        return self.registry.retiring
+
+    @property
     def draining(self) -> bool:
         """Whether `drain` was called."""
         return self.registry.draining
@@ -82,9 +87,13 @@ class KeepAliveFactory(ServerSettings, Factory):
         """See `IProtocolFactory.buildProtocol`."""
         protocol = self._makeProtocol()
         protocol.factory = self
-        self._accepted += 1
-        protocol._driver = Http1Driver(self, protocol, self._accepted)
+        protocol._driver = Http1Driver(self, protocol, self.nextNumber())
         return protocol
+
+    def nextNumber(self) -> int:
+        """The number of the next connection, from 1. A factory that follows another may go on from that."""
+        self._accepted += 1
+        return self._accepted
 
     def retire(self) -> None:
         """

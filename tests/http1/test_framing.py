@@ -596,7 +596,7 @@ def test_trailers_are_announced_and_follow_the_last_chunk() -> None:
 @pytest.mark.ledger("D4-22", "L-27")
 @pytest.mark.parametrize(("data", "length"), [(GET, 5), (get("/", minor=0), None), (get("/", method="HEAD"), None)])
 def test_trailers_have_no_place_in_any_other_framing(data: bytes, length: int | None) -> None:
-    wire = run(data, later).start(None, 200, None, length, b"X-Sum")
+    wire = run(data, later).start(None, 200, None, length, [b"X-Sum"])
     wire.exchange.write(b"hello")
     wire.exchange.finish([(b"X-Sum", b"1")])
     wire.turn()

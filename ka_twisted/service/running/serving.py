@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IStreamServerEndpoint
 
-from ...server.factory import Handler, KeepAliveFactory
+from ...server.factory import KeepAliveFactory
+from ...server.hooks import Handler
 from ..configuration.values import Configuration
 from ..errors import RECOVERABLE, ConfigurationError, oneLine
 from ..listening.balance import Share
