@@ -85,21 +85,47 @@ def task(running: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> 
     """
     Run a coroutine as a task. It may await futures of asyncio and Deferreds alike.
 
-    :return: of what it returns; cancelling it cancels the task.
+    :return: of what it returns. Cancelling it cancels the task: the coroutine then meets `asyncio.CancelledError`,
+        unless what it waits for has come by then.
     """
     bridge = _bridge(running, loop)
     if _EAGER:
         made: asyncio.Task[Any] = asyncio.Task(bridge, loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
     else:
         made = loop.create_task(bridge)
-    if not made.done():
-        return Deferred.fromFuture(made)
-    finished: Deferred[Any] = Deferred()
-    try:
-        finished.callback(made.result())
-    except BaseException:
-        finished.errback()
+    finished = TaskResult(made, loop)
+    if made.done():
+        finished.take(made)
+    else:
+        made.add_done_callback(finished.take)
     return finished
+
+
+class TaskResult(Deferred[Any]):
+    """
+    What a task gives. Cancelled, it fires when the task has ended, with what that made of it.
+
+    :param task: is cancelled in the next turn of its loop: what it waits for may have come already.
+    """
+
+    def __init__(self, task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._task = task
+        self._loop = loop
+
+    def cancel(self) -> None:
+        """See `Deferred.cancel`."""
+        if not self.called:
+            self._loop.call_soon(self._task.cancel)
+
+    def take(self, task: asyncio.Task[Any]) -> None:
+        """The task has ended."""
+        try:
+            value = task.result()
+        except BaseException:
+            self.errback()
+        else:
+            self.callback(value)
 
 
 async def _bridge(running: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> Any:
@@ -117,11 +143,29 @@ def _driven(running: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) 
         except StopIteration as stop:
             return stop.value
         try:
-            value = (yield from awaited.asFuture(loop)) if isinstance(awaited, Deferred) else (yield awaited)
+            if isinstance(awaited, Deferred):
+                yield from _fired(awaited, loop)
+            else:
+                yield awaited
         except GeneratorExit:
             running.close()
             raise
         except BaseException as error:
             resume, value = running.throw, error
         else:
-            resume = running.send
+            resume, value = running.send, None
+
+
+def _fired(awaited: Deferred[Any], loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+    """A future that is done when a Deferred has fired, and leaves its result to whoever awaits that."""
+    future: asyncio.Future[None] = loop.create_future()
+
+    def fired(result: Any) -> Any:
+        if future.cancelled():
+            return None  # the coroutine has been told
+        future.set_result(None)
+        return result
+
+    awaited.addBoth(fired)
+    future.add_done_callback(lambda future: awaited.cancel() if future.cancelled() else None)
+    return future
