@@ -15,7 +15,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IProtocolFactory
 
 from ...config import Tls
-from ...core.reasons import CloseReason
 from ...server.factory import Handler, KeepAliveFactory
 from ...server.protocol import KeepAliveProtocol
 from ...server.secured import HTTP1_PROTOCOLS, TLS_REQUIRED
@@ -142,14 +141,22 @@ class Generation:
         factory: Any = self._entrance
         seconds = self.configuration.timeouts.handshake
         failed = self._observerSet.handshakeFailed
+        registry = self.factory.registry
         if listener.tls is not None:
             factory = self.contexts[listener.tls].wrap(
-                factory, seconds=seconds, reactor=self._reactor, failed=failed, plainAnswer=TLS_REQUIRED
+                factory,
+                seconds=seconds,
+                reactor=self._reactor,
+                failed=failed,
+                plainAnswer=TLS_REQUIRED,
+                registry=registry,
             )
         if listener.proxies:
             from ...net.proxied import ProxiedFactory
 
-            factory = ProxiedFactory(factory, listener.proxies, seconds=seconds, reactor=self._reactor, failed=failed)
+            factory = ProxiedFactory(
+                factory, listener.proxies, seconds=seconds, reactor=self._reactor, failed=failed, registry=registry
+            )
         return factory  # type: ignore[no-any-return]
 
     def reloadCertificates(self) -> None:
@@ -180,6 +187,7 @@ class Generation:
         self.factory.retire()
         if successor is not None:
             self._entrance.inner = successor.factory
+            self.factory.registry.passStages(successor.factory.registry)
 
     def drain(self) -> Deferred[None]:
         """Serve what has been taken up; fires when the last connection is gone."""
@@ -187,10 +195,7 @@ class Generation:
 
     def cut(self) -> int:
         """End all connections at once; how many there were."""
-        connections = list(self.factory.connections)
-        for connection in connections:
-            connection.abort(CloseReason.DRAINING.at(connection.state))
-        return len(connections)
+        return self.factory.registry.cut()
 
     def _handler(self) -> Handler:
         try:
