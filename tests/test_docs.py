@@ -89,7 +89,7 @@ def test_files_that_the_architecture_names_exist() -> None:
     package = Path(ka_twisted.__file__).parent
     named = re.findall(r"`((?:\w+/)+(?:\w+\.py)?)`", PAGES["architecture"])
     assert named
-    assert [name for name in named if not (package / name).exists()] == []
+    assert [name for name in named if not (package / name).exists() and not (DOCS.parent / name).exists()] == []
 
 
 def test_every_public_name_is_in_the_reference() -> None:

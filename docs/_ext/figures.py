@@ -11,7 +11,6 @@ import ast
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from textwrap import wrap
 
 #: Names of rooms, and of those that each may import.
@@ -112,7 +111,7 @@ class Step:
 
 def read_steps(lines: Iterable[str]) -> tuple[list[str], list[Step]]:
     """
-    The columns, from a first line ``columns: a, b, c``; and steps, from lines such as ``a -> b: bytes`` and ``a: waits``.
+    The columns, from a first line ``columns: a, b, c``; and steps, from lines such as ``a -> b: bytes``, ``a: waits``.
 
     :raises ValueError: for a step of a column that there is not.
     """
@@ -157,7 +156,7 @@ def _step(step: Step, lines: Sequence[str], start: float, end: float, y: float, 
     centre = (start + end) / 2
     first = y - 6 - _LINE * (len(lines) - 1)
     parts = [
-        f'<text class="what step" text-anchor="middle" x="{centre:g}" y="{first + _LINE * number:g}">'
+        f'<text class="what" text-anchor="middle" x="{centre:g}" y="{first + _LINE * number:g}">'
         f"{escape(line)}</text>"
         for number, line in enumerate(lines)
     ]
@@ -185,8 +184,7 @@ _STYLE = (
     ".machine text{font-family:system-ui,sans-serif}"
     ".machine .name{font-size:13px;font-weight:600;fill:currentColor}"
     ".machine .what{font-size:11.5px;fill:currentColor;opacity:.85}"
-    ".machine .step{opacity:1;paint-order:stroke;stroke:var(--color-background-primary,#fff);stroke-width:4px}"
     ".machine .state,.machine .head{fill:none;stroke:currentColor;stroke-width:1.2}"
     ".machine .planned{stroke-dasharray:5 4;opacity:.7}"
-    ".machine .life{stroke:currentColor;stroke-width:1;opacity:.3}"
+    ".machine .life{stroke:currentColor;stroke-width:1;opacity:.25}"
 )
