@@ -6,7 +6,6 @@ import time
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import NamedTuple
-from urllib.parse import parse_qsl
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -15,6 +14,7 @@ from twisted.logger import Logger
 
 from ..core.errors import RemoteProtocolError
 from ..observe.exposition import expose
+from ..server.query import BadQuery, argument, whole
 from ..server.request import Request
 from ..server.response import Response
 from .guard import FORM_LIMIT, Guard
@@ -22,8 +22,8 @@ from .interfaces import IServerView
 from .page import HEADERS, NOTHING, Page
 from .sampling import Sampler, Watcher
 
-#: Connections that are told of where nothing is said about it, and at most.
-SOME, MANY = 100, 10_000
+#: Connections that ``/connections.json`` shows of each kind unless it is asked otherwise, and at most.
+CONNECTIONS, MOST_CONNECTIONS = 100, 10_000
 #: Requests of each, at most.
 REQUESTS = 1000
 
@@ -42,10 +42,6 @@ class Route(NamedTuple):
     methods: tuple[str, ...]
     answer: Callable[[Request], Response | Awaitable[Response]]
     free: bool = False
-
-
-class BadQuery(Exception):
-    """A value in the query is of no use; the text is one sentence that says why."""
 
 
 class AdminHandler:
@@ -136,13 +132,12 @@ class AdminHandler:
         return _word("not ready" if state == "serving" else state, 503)
 
     async def _connections(self, request: Request) -> Response:
-        query = dict(parse_qsl(request.query, keep_blank_values=True))
-        if "connection" not in query:
-            limit = _whole(query, "limit", SOME, MANY)
-            return _json(await self._view.connections(limit, _whole(query, "requests", REQUESTS, REQUESTS)))
-        number, pid = _whole(query, "connection", 0, 1 << 62), _whole(query, "pid", 0, 1 << 62)
-        story = await self._view.connection(number, pid)
-        return _word("this connection is not remembered", 404) if story is None else _json(story)
+        if argument(request, "connection") is None:
+            limit = whole(request, "limit", CONNECTIONS, MOST_CONNECTIONS)
+            return _json(await self._view.connections(limit, whole(request, "requests", REQUESTS, REQUESTS)))
+        number, pid = whole(request, "connection", 0, 1 << 62), whole(request, "pid", 0, 1 << 62)
+        record = await self._view.connection(number, pid)
+        return _word("this connection is not remembered", 404) if record is None else _json(record)
 
     def _drain(self, request: Request) -> Response:
         self._log.info("drain requested by the operator at {peer}", peer=request.connection.peer)
@@ -184,17 +179,3 @@ def _word(text: str, status: int = 200, headers: dict[str, str] | None = None) -
 
 def _json(value: object, status: int = 200) -> Response:
     return Response.json(value, status, _fields("application/json"))
-
-
-def _whole(query: dict[str, str], name: str, default: int, most: int) -> int:
-    """
-    A whole number of the query.
-
-    :raises BadQuery: when it is none, or larger than allowed.
-    """
-    text = query.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise BadQuery(f"{name} is a whole number, not {text!r}")
-    if int(text) > most:
-        raise BadQuery(f"{name} is at most {most}, not {text}")
-    return int(text)

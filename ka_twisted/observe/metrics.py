@@ -153,6 +153,14 @@ class Metrics:
         """
         self.count(families.HANDSHAKE_FAILURES, reason=reason)
 
+    def connectionRefused(self, reason: str) -> None:
+        """
+        A connection was closed because of a limit, before HTTP began and before observers were told of it.
+
+        :param reason: one of a few words.
+        """
+        self.count(families.CONNECTIONS_REFUSED, reason=reason)
+
     def reloaded(self, well: bool) -> None:
         """The server has tried to put another configuration into effect."""
         self.count(families.RELOADS, outcome="done" if well else "failed")

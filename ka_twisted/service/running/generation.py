@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IProtocolFactory
 
 from ...config import Tls
+from ...net.stages import CROWDED
 from ...server.factory import Handler, KeepAliveFactory
 from ...server.protocol import KeepAliveProtocol
 from ...server.secured import HTTP1_PROTOCOLS, TLS_REQUIRED
@@ -59,7 +60,11 @@ class ObserverSet:
 
     def handshakeFailed(self, reason: str) -> None:
         """A connection ended before HTTP began."""
-        if self.metrics is not None:
+        if self.metrics is None:
+            return
+        if reason == CROWDED:
+            self.metrics.connectionRefused(reason)
+        else:
             self.metrics.handshakeFailed(reason)
 
 
