@@ -156,8 +156,7 @@ def _step(step: Step, lines: Sequence[str], start: float, end: float, y: float, 
     centre = (start + end) / 2
     first = y - 6 - _LINE * (len(lines) - 1)
     parts = [
-        f'<text class="what" text-anchor="middle" x="{centre:g}" y="{first + _LINE * number:g}">'
-        f"{escape(line)}</text>"
+        f'<text class="what" text-anchor="middle" x="{centre:g}" y="{first + _LINE * number:g}">{escape(line)}</text>'
         for number, line in enumerate(lines)
     ]
     if start == end:
