@@ -1,4 +1,4 @@
-"""The handler of the operator's listener: who asks is looked at first, then what for."""
+"""The handler of the operator's listener: access first (`guard`), then the route."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Route(NamedTuple):
     What is at a path.
 
     :ivar methods: that it answers.
-    :ivar free: whether anybody may ask: those who look whether the server is well have no token, and may call it by any
-        name. They are told one word.
+    :ivar free: whether it is answered without a token and for any Host: health checks have neither. The answer is one
+        word.
     """
 
     methods: tuple[str, ...]
@@ -73,7 +73,7 @@ class AdminHandler:
             "/connections.json": Route(_READ, self._connections),
             "/drain": Route(_DO, self._drain),
         }
-        if self._guard.asks:
+        if self._guard.hasToken:
             self._routes["/login"] = Route(_DO, self._logIn, free=True)
 
     async def __call__(self, request: Request) -> Response:
@@ -83,7 +83,7 @@ class AdminHandler:
         except BadQuery as error:
             return _word(str(error), 400)
         except (CancelledError, ConnectionDone, ConnectionLost, RemoteProtocolError):
-            raise  # the client's doing: it is gone, or has sent too much
+            raise  # by the client: it is gone, or has sent too much
         except Exception:
             self._log.failure("operator's page: {method} {path} failed", method=request.method, path=request.path)
             return _word("internal error; see the log of the server", 500)
@@ -101,7 +101,7 @@ class AdminHandler:
         return await answer if isawaitable(answer) else answer
 
     def _refused(self, request: Request) -> Response | None:
-        """What those are told who may not ask."""
+        """The response to a request that may not be answered; None where it may."""
         sentence = self._guard.refusal(request)
         if sentence is not None:
             return _word(sentence, 403)
@@ -111,14 +111,14 @@ class AdminHandler:
             return self._login("", 401)
         return _word("the operator's token is required", 401, _CHALLENGE)
 
-    # What there is.
+    # -- routes -------------------------------------------------------------------------------------------------------
 
     def _show(self, request: Request) -> Response:
         return _html(self._page, self._page.html())
 
     def _events(self, request: Request) -> Response:
-        ungathered = {"X-Accel-Buffering": "no"}  # for a proxy in between
-        return Response.stream(Watcher(self._sampler), headers=_fields("text/event-stream", ungathered))
+        unbuffered = {"X-Accel-Buffering": "no"}  # for a proxy in between
+        return Response.stream(Watcher(self._sampler), headers=_fields("text/event-stream", unbuffered))
 
     async def _metrics(self, request: Request) -> Response:
         counts = await self._view.counts()
@@ -143,8 +143,6 @@ class AdminHandler:
         self._log.info("drain requested by the operator at {peer}", peer=request.connection.peer)
         self._view.drain()
         return _json({"state": self._view.state, "ready": self._view.ready}, 202)
-
-    # Browsers.
 
     async def _logIn(self, request: Request) -> Response:
         refused = self._guard.refusal(request)

@@ -96,7 +96,7 @@ class Metrics:
         self._registries.add(connection.registry)
 
     def exchangeFinished(self, connection: IConnection, exchange: Exchange) -> None:
-        """See `IConnectionObserver`. Every request comes this way: no calls that can be spared."""
+        """See `IConnectionObserver`. It is called for every request, so it makes no call that can be avoided."""
         method = exchange.head.method
         status = exchange.status
         try:
