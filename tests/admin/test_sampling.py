@@ -1,4 +1,4 @@
-"""What those are sent who watch: once a second, however many, and what nobody sees is hardly looked at."""
+"""What open pages are sent: once a second, however many there are; without one, the counts are read seldom."""
 
 from __future__ import annotations
 
