@@ -72,7 +72,7 @@ def cut_at_random(data: bytes, chance: random.Random) -> list[bytes]:
     return pieces
 
 
-# -- the answers, read by another parser --------------------------------------------------------------------------------
+# -- the answers, read by another parser -------------------------------------------------------------------------------
 
 
 @dataclass
