@@ -28,7 +28,9 @@ def judged(tree: ast.AST) -> list[int]:
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             asked = node.func.attr in {"startswith", "endswith", "partition", "split"}
             operands = [node.func.value] if asked else node.args if node.func.attr == "get" else []
-        found += [operand.lineno for operand in operands if isinstance(operand, ast.Attribute) and operand.attr == "row"]
+        found += [
+            operand.lineno for operand in operands if isinstance(operand, ast.Attribute) and operand.attr == "row"
+        ]
     return found
 
 

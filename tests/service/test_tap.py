@@ -166,7 +166,7 @@ def test_behind_every_endpoint_is_the_same_factory(reactor: Reactor) -> None:
     service.privilegedStartService()
     service.startService()
     assert len(service.ports) == 2
-    assert {endpoint.factory.inner for endpoint in service.endpoints.values()} == {service.factory}
+    assert {endpoint.factory.current for endpoint in service.endpoints.values()} == {service.factory}
 
 
 def test_ports_are_claimed_once_however_often_it_is_asked(reactor: Reactor) -> None:

@@ -16,8 +16,7 @@ from typing import Any, NoReturn
 from twisted.logger import Logger
 from twisted.python import usage
 
-from ..applications.loading import Handler
-from ..applications.sites import Site, loadSites
+from ..applications.sites import LoadedSite, loadSites
 from ..errors import oneLine
 from . import files
 from .builder import ConfigurationBuilder
@@ -44,7 +43,7 @@ class Options(usage.Options):
     What ``twistd keepalive`` was asked for.
 
     :ivar configuration: all of it, after `parseOptions`.
-    :ivar handlers: the applications of its sites.
+    :ivar applications: those of its sites, loaded and not started.
     """
 
     synopsis = "[options]"
@@ -62,7 +61,7 @@ class Options(usage.Options):
     ]
 
     configuration: Configuration
-    handlers: tuple[tuple[Site, Handler], ...]
+    applications: tuple[LoadedSite, ...]
 
     def __init__(self, reactor: Any = None) -> None:
         super().__init__()
@@ -111,7 +110,7 @@ class Options(usage.Options):
         # twistd may change the working directory before they are read anew.
         self._folder = os.getcwd()
         self.configuration = self.read()
-        self.handlers = loadSites(self.configuration.sites)
+        self.applications = loadSites(self.configuration.sites)
 
     def read(self) -> Configuration:
         """

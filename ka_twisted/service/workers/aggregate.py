@@ -14,7 +14,7 @@ from zope.interface import implementer
 from ...admin.interfaces import IServerView
 from ...observe.counts import Counts
 from ..configuration.values import Configuration
-from ..running.generation import metrics
+from ..running.observers import metrics
 from .process import WorkerProcess
 
 if TYPE_CHECKING:

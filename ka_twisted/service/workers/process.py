@@ -42,7 +42,15 @@ _TAKEN = frozenset(("level", "format", "pid", "text"))
 
 
 class WorkerFailed(Exception):
-    """A worker did not become ready; the text is one sentence that says why."""
+    """
+    A worker did not become ready; the text is one sentence that says why.
+
+    :ivar fatal: whether another worker would fail in the same way.
+    """
+
+    def __init__(self, problem: str, *, fatal: bool = False) -> None:
+        super().__init__(problem)
+        self.fatal = fatal
 
 
 class WorkerProcess(ProcessProtocol):
@@ -87,7 +95,7 @@ class WorkerProcess(ProcessProtocol):
         self._ended = ended
         self._leaving = leaving
         self._channel = Channel(self._received, self._channelClosed)
-        self._problem = ""
+        self._problem, self._isFatal = "", False
         self._isGone = False
         self._waiting: dict[str, list[Deferred[None]]] = {"ready": [], "drained": [], "ended": []}
         self._questions: dict[int, Deferred[Any]] = {}
@@ -214,7 +222,7 @@ class WorkerProcess(ProcessProtocol):
         if {"ready": self.isReady, "drained": self.isDrained, "ended": False}[what]:
             return succeed(None)
         if self._isGone:
-            return fail(WorkerFailed(self._problem)) if what == "ready" else succeed(None)
+            return fail(self._failure()) if what == "ready" else succeed(None)
         waiting: Deferred[None] = Deferred()
         self._waiting[what].append(waiting)
         return waiting
@@ -231,7 +239,7 @@ class WorkerProcess(ProcessProtocol):
         self._fire("ready")
 
     def _told_failed(self, message: Message) -> None:
-        self._problem = message["problem"]
+        self._problem, self._isFatal = message["problem"], message["fatal"]
 
     def _told_load(self, message: Message) -> None:
         self.openConnections, self.accepted = message["open"], message["accepted"]
@@ -261,6 +269,9 @@ class WorkerProcess(ProcessProtocol):
         waiting, self._waiting[what] = self._waiting[what], []
         for deferred in waiting:
             deferred.callback(None)
+
+    def _failure(self) -> WorkerFailed:
+        return WorkerFailed(self._problem, fatal=self._isFatal)
 
     # What Twisted says of the process.
 
@@ -300,7 +311,7 @@ class WorkerProcess(ProcessProtocol):
         failed, self._waiting["ready"] = self._waiting["ready"], []
         self._ended(self, how)
         for waiting in failed:
-            waiting.errback(WorkerFailed(self._problem))
+            waiting.errback(self._failure())
         self._fire("drained")
         self._fire("ended")
 

@@ -91,7 +91,7 @@ class Supervisor(LifeCycle):
         self.processes: list[WorkerProcess] = []
         self._process = process
         self._loadTable: LoadTable | None = None
-        self._hasBegun = False
+        self._hasBegun = self._hasFailed = False
         self._watch: IDelayedCall | None = None
 
     def status(self) -> str:
@@ -153,10 +153,18 @@ class Supervisor(LifeCycle):
             await self._readiness(worker)
         except WorkerFailed as error:
             if slot in self.slots and slot.worker is worker and self.state != DRAINING:
-                self._log.error("a worker did not become ready: {problem}", problem=str(error))
-                self._refill(slot)
+                self._notReady(slot, error)
             return
         self._updateReadiness()
+
+    def _notReady(self, slot: Slot, error: WorkerFailed) -> None:
+        if error.fatal and not self._hasBegun:
+            if not self._hasFailed:
+                self._hasFailed = True
+                self.onFailed(str(error))
+            return
+        self._log.error("a worker did not become ready: {problem}", problem=str(error))
+        self._refill(slot)
 
     async def _readiness(self, worker: WorkerProcess) -> None:
         """

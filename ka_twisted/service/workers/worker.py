@@ -111,19 +111,27 @@ class Worker:
             os.close(LOAD_TABLE)
             self._share = Share(loadTable, message["slot"], lambda: service.connectionCount, self._reactor)
             service = KeepAliveService(configuration, reactor=self._reactor, inherited=inherited, share=self._share)
+            service.onReady, service.onFailed = self._ready, self._failFatally
+            self._service = service
             service.startService()
         except RECOVERABLE as error:
             self._fail(oneLine(error))
         except Exception as error:
             _log.failure("the worker failed to start")
             self._fail(f"{type(error).__name__}: {oneLine(error)}")
-        else:
-            self._service = service
-            self._channel.send(tell="ready")
-            self._loop.start(min(_LOAD, configuration.workerTimeout / CHECKS or _LOAD))
 
-    def _fail(self, problem: str) -> None:
-        self._channel.send(tell="failed", problem=problem)
+    def _ready(self) -> None:
+        self._channel.send(tell="ready")
+        patience = self._service.configuration.workerTimeout / CHECKS
+        self._loop.start(min(_LOAD, patience or _LOAD))
+
+    def _failFatally(self, problem: str) -> None:
+        """The applications failed to start: where no worker was ever ready, no other would be."""
+        self._fail(problem, fatal=True)
+
+    def _fail(self, problem: str, *, fatal: bool = False) -> None:
+        self._channel.send(tell="failed", problem=problem, fatal=fatal)
+        self._service = None
         self._stop()
 
     def _drain(self) -> None:
