@@ -62,4 +62,12 @@ class BodyTooLarge(RemoteProtocolError):
 
 
 class IncompleteBody(RemoteProtocolError):
-    """The peer closed, or fell silent, inside a request body (RFC 9112 8)."""
+    """
+    The peer closed, or fell silent, inside a body (RFC 9112 8).
+
+    :ivar received: bytes of it that had been delivered.
+    :ivar remaining: bytes that were still to come; None where they were not known.
+    """
+
+    received: int = 0
+    remaining: int | None = None

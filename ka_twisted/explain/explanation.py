@@ -20,8 +20,9 @@ from ..core.reasons import CloseReason
 from ..core.semantics import SAFE_METHODS
 from ..http1.caches import ServerCaches
 from ..http1.events import BodyComplete, BodyFailed, Event, RequestRefused
-from ..http1.messages import RequestFields, parse_response_head
+from ..http1.messages import RequestFields
 from ..http1.pipeline import Exchange
+from ..http1.response_heads import parse_response_head
 from ..http1.server import ServerConnection
 from ..http1.states import Expectation, Reading
 
@@ -178,7 +179,7 @@ class _Explanation:
 
     def _due(self, exchange: Exchange) -> int:
         """Bytes that belong to the body for certain: its rest, or a line."""
-        rest = exchange.reader.rest if exchange.reader is not None else None
+        rest = exchange.reader.remaining if exchange.reader is not None else None
         return self._line() if rest is None else rest
 
     def _answered(self, exchange: Exchange) -> dict[str, Any]:

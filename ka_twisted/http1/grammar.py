@@ -20,8 +20,12 @@ request_line = re.compile(rf"({tchar}+) ([!-\"$-~]+) HTTP/1\.([0-9])\r\n".encode
 #: RFC 9112 5; blanks round the value are stripped by the caller.
 field_line = re.compile(rf"({tchar}+):({field_content})\r\n".encode("latin-1"))
 
-#: RFC 9112 4, as a client reads it (ledger H-07, H-27).
-status_line = re.compile(rb"HTTP/([0-9])\.([0-9])[ \t]+([0-9]{3})(?:[ \t]+([\t -~\x80-\xff]*))?\r?\n")
+#: RFC 9112 4, as a client reads it (ledger H-27), without the end of the line.
+status_line = re.compile(rb"HTTP/([0-9])\.([0-9])[ \t]+([0-9]{3})(?:[ \t]+([\t -~\x80-\xff]*))?")
+
+#: RFC 9112 5.1 and 5.2, as a client reads them (ledger H-22, H-24), without the end of the line.
+lenient_field_line = re.compile(rf"({tchar}+)[ \t]*:({field_content})".encode("latin-1"))
+folded_line = re.compile(rf"[ \t]({field_content})".encode("latin-1"))
 
 #: RFC 9112 7.1, with at most 16 digits so that no counter anywhere can overflow (ledger L-24). Blanks are accepted only
 #: round the separators of an extension, as RFC 9112 7.1.1 has them.

@@ -12,8 +12,8 @@ from ..core.errors import RemoteProtocolError
 from . import framing, grammar, messages
 from .buffer import ReceiveBuffer
 from .caches import ServerCaches
+from .field_sections import FieldSectionReader, parse_section
 from .messages import RequestFields, RequestHead
-from .readers import FieldSectionReader
 
 _EMPTY_LINE = b"\r\n"
 _SLASH = 0x2F
@@ -98,7 +98,7 @@ class RequestBuffer(ReceiveBuffer):
         bodiless = method in framing.BODILESS  # what these mean depends on the method
         fields = None if bodiless else terms.known_section(block, http11)
         if fields is None:
-            pairs = _pairs(block) if len(block) <= terms.limits.maxHeaderBytes else None
+            pairs = parse_section(block) if len(block) <= terms.limits.maxHeaderBytes else None
             if pairs is None or len(pairs) > terms.limits.maxHeaderFields:
                 return None
             fields = messages.read_fields(pairs, http11, terms.limits, terms.policy, method, block)
@@ -135,11 +135,3 @@ class RequestBuffer(ReceiveBuffer):
     def head_begun(self) -> bool:
         """Whether part of a head is there. Half of an empty line is no part of a request (ledger H-05)."""
         return self._section is not None or self.data[self.position :] not in (b"", b"\r")
-
-
-def _pairs(block: bytes) -> list[tuple[bytes, bytes]] | None:
-    """The field lines of a whole block, blanks round the values removed; None unless every byte belongs to one."""
-    pairs = grammar.field_line.findall(block)
-    if sum([len(name) + len(value) for name, value in pairs]) + 3 * len(pairs) != len(block):
-        return None
-    return [(name, value.strip(b" \t")) for name, value in pairs]

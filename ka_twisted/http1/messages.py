@@ -299,30 +299,3 @@ def check_target(method: bytes, target: bytes) -> bytes | None:
 
 #: RFC 9112 4: the blank behind the code stands there even without a phrase (ledger H-27).
 STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, REASON_PHRASES.get(status, b"")) for status in range(100, 600)}
-
-
-@dataclass(frozen=True, slots=True)
-class ResponseHead:
-    """A response head as received: for `testing`, ``explain`` and clients."""
-
-    minor: int
-    status: int
-    phrase: bytes
-    headers: Headers
-
-
-def parse_response_head(head: bytes) -> ResponseHead:
-    """
-    Read a response head that ends in its empty line.
-
-    :raises RemoteProtocolError: 502 when it is none.
-    """
-    match = grammar.status_line.match(head)
-    if match is None or match[1] != b"1":
-        raise RemoteProtocolError(502, "not the status line of an HTTP/1 response", "RFC 9112 4", row="H-27")
-    block = head[match.end() : -2]
-    pairs = grammar.field_line.findall(block)
-    if sum(len(name) + len(value) for name, value in pairs) + 3 * len(pairs) != len(block):
-        raise RemoteProtocolError(502, "a line of the response head is no header field", "RFC 9112 5", row="H-25")
-    headers = Headers((name, value.strip(b" \t")) for name, value in pairs)
-    return ResponseHead(int(match[2]), int(match[3]), match[4] or b"", headers)

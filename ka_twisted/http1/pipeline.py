@@ -11,10 +11,10 @@ from typing import Any
 
 from ..core import exchange as core_exchange
 from ..core.headers import NO_HEADERS, Headers
+from .incoming import BodyReader
 from .messages import RequestFields, RequestHead
-from .readers import BodyReader
+from .outgoing import BodyWriter
 from .states import Answer, Body, Expectation
-from .writers import BodyWriter
 
 # Before Python 3.12 it takes a while to find a member of an Enum by its name.
 _AWAITED, _STREAMING = Answer.AWAITED, Answer.STREAMING

@@ -34,12 +34,12 @@ from .events import (
     ResponseDue,
 )
 from .heads import RequestBuffer
+from .incoming import body_reader
 from .messages import RequestFields
+from .outgoing import LengthWriter, body_writer
 from .persistence import UnreadBody
 from .pipeline import Exchange, Pipeline
-from .readers import body_reader
 from .states import Answer, Body, BodyEvent, Expectation, Handshake, Input, Output, Reading
-from .writers import LengthWriter, body_writer
 
 # What every request needs of the tables. Before Python 3.12 it takes a while to find a member of an Enum by its name.
 _IDLE, _DISCARD = Reading.IDLE, Reading.DISCARD
@@ -385,7 +385,7 @@ class ServerConnection(Pipeline):
             return None
         reader = exchange.reader
         assert reader is not None
-        if reader.rest is None or reader.rest > self.backlog:
+        if reader.remaining is None or reader.remaining > self.backlog:
             return None
         self.begin_body(exchange)
         data = reader.read(self._buffer)
@@ -473,7 +473,7 @@ class ServerConnection(Pipeline):
             if reader.complete:
                 self._end_body(exchange)
                 return UnreadBody.READ
-        rest = reader.rest
+        rest = reader.remaining
         if rest is not None and rest <= self._caches.limits.unread:
             return UnreadBody.SHORT
         if reads_on and (streaming or rest is None):
@@ -608,9 +608,9 @@ class ServerConnection(Pipeline):
         writer = exchange.writer
         if exchange.answer is not Answer.STREAMING or exchange.held is not None or self.output:
             raise LocalProtocolError("body data sent past the connection, out of turn")
-        if not isinstance(writer, LengthWriter) or size > writer.rest:
+        if not isinstance(writer, LengthWriter) or size > writer.remaining:
             raise LocalProtocolError("body data sent past the connection, beyond a stated length")
-        writer.rest -= size
+        writer.remaining -= size
         exchange.bytes_sent += size
 
     def finish(self, exchange: Exchange, trailers: bytes = b"") -> None:

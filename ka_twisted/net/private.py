@@ -41,7 +41,11 @@ INHERITED = {
         "_reallyStartRunning",
         "_reschedule",
     ),
+    "twisted.internet.tcp.Client": ("_connectDone",),
+    "twisted.internet.tcp.Connector": ("_makeTransport",),
     "twisted.internet.tcp.Port": ("_preexistingSocket", "_shouldShutdown"),
+    "twisted.internet.unix.Client": ("_connectDone", "_getLogPrefix"),
+    "twisted.internet.unix.Connector": ("_makeTransport",),
     "twisted.internet.unix.Port": ("_preexistingSocket", "_shouldShutdown"),
 }
 

@@ -1,5 +1,5 @@
 """
-Listening and connecting: Twisted's own ports and connectors, which make streams of uvloop's.
+Listening and connecting: Twisted's own ports and connectors, which make transports on uvloop.
 
 All that happens before there is a connection is Twisted's: binding, accepting (also when there are no more file
 descriptors), lock files, resolving, timing out, and the errors of each.
@@ -15,16 +15,17 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IFileDescriptorReceiver
 from twisted.internet.protocol import Protocol
 
-from .streams import ClientStream, ServerStream, UNIXClientStream, UNIXServerStream, tcpAddress
+from .tcp import TcpClientTransport, TcpServerTransport, tcpAddress
+from .unix import UnixClientTransport, UnixServerTransport
 
 if TYPE_CHECKING:
-    from .uvloop import UvloopReactor
+    from .loop import TransportReactor
 
 
 class Port(tcp.Port):
     """Listens on a TCP port."""
 
-    transport = ServerStream  # type: ignore[assignment]
+    transport = TcpServerTransport  # type: ignore[assignment]
 
 
 class UNIXPort(unix.Port):
@@ -33,7 +34,7 @@ class UNIXPort(unix.Port):
     @staticmethod
     def transport(sock: socket.socket, protocol: Any, *details: Any) -> Any:  # type: ignore[override]
         """Make a transport for a connection."""
-        return (unix.Server if _receivesDescriptors(protocol) else UNIXServerStream)(sock, protocol, *details)
+        return (unix.Server if _receivesDescriptors(protocol) else UnixServerTransport)(sock, protocol, *details)
 
 
 def _receivesDescriptors(protocol: object) -> bool:
@@ -45,31 +46,31 @@ def _receivesDescriptors(protocol: object) -> bool:
     return bool(IFileDescriptorReceiver.providedBy(protocol))
 
 
-def _handOver(client: Any, kind: type[ClientStream], protocol: Any) -> None:
-    """An attempt to connect has succeeded: go on with a stream in its place."""
+def _handOver(client: Any, kind: type[TcpClientTransport], protocol: Any) -> None:
+    """An attempt to connect has succeeded: go on with a transport in its place."""
     client.connected = True
     client.stopReading()
     client.stopWriting()
     connector = client.connector
-    stream = kind(client.socket, protocol or Protocol(), connector, client.getPeer(), client.addr, client.reactor)
+    transport = kind(client.socket, protocol or Protocol(), connector, client.getPeer(), client.addr, client.reactor)
     del client.socket, client.fileno, client.connector
-    connector.transport = stream
+    connector.transport = transport
     if protocol is None:
-        stream.loseConnection()
+        transport.loseConnection()
     else:
-        protocol.makeConnection(stream)
+        protocol.makeConnection(transport)
 
 
 class _Client(tcp.Client):
     def _connectDone(self) -> None:
-        _handOver(self, ClientStream, self.connector.buildProtocol(self.getPeer()))
+        _handOver(self, TcpClientTransport, self.connector.buildProtocol(self.getPeer()))
 
 
 class _UNIXClient(unix.Client):
     def _connectDone(self) -> None:
         protocol = self.connector.buildProtocol(self.getPeer())
         if not _receivesDescriptors(protocol):
-            _handOver(self, UNIXClientStream, protocol)
+            _handOver(self, UnixClientTransport, protocol)
             return
         self.protocol = protocol
         self.connected = True
@@ -92,9 +93,9 @@ class UNIXConnector(unix.Connector):
         return _UNIXClient(self.address, self, self.reactor, self.checkPID)
 
 
-def adopted(descriptor: int, family: int, factory: Any, reactor: UvloopReactor) -> Any:
+def adopted(descriptor: int, family: int, factory: Any, reactor: TransportReactor) -> Any:
     """
-    Make a stream of a connection that somebody else has accepted.
+    Make a transport of a connection that another process has accepted.
 
     :param descriptor: of its socket; it is duplicated.
     :return: None when the factory builds no protocol for it.
@@ -107,8 +108,8 @@ def adopted(descriptor: int, family: int, factory: Any, reactor: UvloopReactor) 
         sock.close()
         return None
     if family == socket.AF_UNIX:
-        stream = UNIXPort.transport(sock, protocol, name, None, 0, reactor)
+        transport = UNIXPort.transport(sock, protocol, name, None, 0, reactor)
     else:
-        stream = ServerStream(sock, protocol, (address.host, *name[1:]), None, name[1], reactor)
-    protocol.makeConnection(stream)
-    return stream
+        transport = TcpServerTransport(sock, protocol, (address.host, *name[1:]), None, name[1], reactor)
+    protocol.makeConnection(transport)
+    return transport

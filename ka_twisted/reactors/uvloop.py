@@ -28,7 +28,7 @@ from zope.interface import implementer
 
 from ..net.private import adoptedPort
 from .ports import Connector, Port, UNIXConnector, UNIXPort, adopted
-from .streams import Stream
+from .transport import UvloopTransport
 
 _FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 
@@ -40,7 +40,7 @@ class UvloopReactor(AsyncioSelectorReactor):
 
     :param eventLoop: one of uvloop's; a new one is made, and made asyncio's current one, where none is given.
     :ivar eventLoop: the loop.
-    :ivar streams: the connections that are open.
+    :ivar transports: the connections that are open.
     :ivar contexts: Twisted's stack of logging contexts in the thread that runs the loop.
     """
 
@@ -49,7 +49,7 @@ class UvloopReactor(AsyncioSelectorReactor):
             eventLoop = uvloop.new_event_loop()
             asyncio.set_event_loop(eventLoop)
         self.eventLoop = eventLoop
-        self.streams: set[Stream] = set()
+        self.transports: set[UvloopTransport] = set()
         self.contexts: list[Any] = context.theContextTracker.currentContext().contexts
         #: When the loop is to wake up for the next delayed call, in our seconds.
         self._wakeUpAt = inf
@@ -94,36 +94,36 @@ class UvloopReactor(AsyncioSelectorReactor):
             self.eventLoop.stop()  # after one turn
         self.eventLoop.run_forever()
 
-    # IReactorFDSet, for who takes a connection out of the reactor and back
+    # IReactorFDSet: a connection may be taken out of the reactor and put back
 
     def addReader(self, reader: Any) -> None:
         """See `IReactorFDSet.addReader`."""
-        if isinstance(reader, Stream):
+        if isinstance(reader, UvloopTransport):
             reader.startReading()
         else:
             super().addReader(reader)
 
     def removeReader(self, reader: Any) -> None:
         """See `IReactorFDSet.removeReader`."""
-        if isinstance(reader, Stream):
+        if isinstance(reader, UvloopTransport):
             reader.stopReading()
         else:
             super().removeReader(reader)
 
     def getReaders(self) -> list[Any]:
         """See `IReactorFDSet.getReaders`."""
-        return [*super().getReaders(), *(stream for stream in self.streams if stream.reading)]
+        return [*super().getReaders(), *(transport for transport in self.transports if transport.reading)]
 
     def getWriters(self) -> list[Any]:
         """See `IReactorFDSet.getWriters`."""
-        return [*super().getWriters(), *(stream for stream in self.streams if stream.unsentBytes())]
+        return [*super().getWriters(), *(transport for transport in self.transports if transport.unsentBytes())]
 
     def removeAll(self) -> list[Any]:
         """See `IReactorFDSet.removeAll`."""
-        active = [stream for stream in self.streams if stream.reading or stream.unsentBytes()]
-        for stream in active:
-            stream.stopReading()
-        self.streams.clear()
+        active = [transport for transport in self.transports if transport.reading or transport.unsentBytes()]
+        for transport in active:
+            transport.stopReading()
+        self.transports.clear()
         return [*super().removeAll(), *active]
 
     # IReactorTCP, IReactorUNIX, IReactorSocket

@@ -22,10 +22,11 @@ from ..core.headers import encode_text, trailer_fields
 from ..http1.encoding import field_lines
 from ..http1.pipeline import Exchange
 from ..http1.states import Body, Expectation
+from ..net.bodies import BodySource
 from . import flow
 from . import upgrade as negotiation
 from .request import Request
-from .response import BodySource, Response, Switch
+from .response import Response, Switch
 
 if TYPE_CHECKING:
     from .protocol import KeepAliveProtocol
@@ -240,7 +241,7 @@ def _start(connection: KeepAliveProtocol, request: Request, response: Response, 
     exchange.owner = request
     length = response.fields.length
     if length is None:
-        length = flow.producerLength(body)
+        length = flow.statedLength(body)
     trailers = response.trailers or {}
     announced = b""
     if response.optionalTrailers or (exchange.fields is not None and exchange.fields.wants_trailers):

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import mimetypes
 import os
-import stat
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
-from typing import Any, BinaryIO
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO, cast
 
 from twisted.internet.interfaces import IProtocol
-from twisted.web.iweb import IBodyProducer
 
 from ..core.errors import LocalProtocolError
 from ..core.headers import (
@@ -22,14 +19,11 @@ from ..core.headers import (
     encode_text,
     response_fields,
 )
+from ..net.bodies import BodySource, isBody
+from ..net.files import FILE_CHUNK, fileType, regularLength
 
-#: A body as an application may give it.
-BodySource = AsyncIterable[bytes] | Iterable[bytes] | IBodyProducer | BinaryIO
 #: Trailers: values, or callables that give the value once the body has been sent.
 Trailers = Mapping[str, FieldText | Callable[[], FieldText]] | Mapping[bytes, FieldText | Callable[[], FieldText]]
-
-#: Bytes read from a file at a time.
-FILE_CHUNK = 65536
 
 
 class Response:
@@ -38,7 +32,7 @@ class Response:
 
     :param status: 200 to 599.
     :param body: ``bytes``; ``str``, sent as UTF-8; an iterable or async iterable of ``bytes``; an `IBodyProducer`; or a
-        binary file, read from where it stands and closed at the end.
+        binary file or another object with a ``read``, read from where it stands and closed at the end.
     :param headers: a mapping, or pairs; names and values ``str`` or ``bytes``. A Content-Length states the length of
         a body that is not handed over whole. ``Connection: close`` closes the connection after the response.
     :param length: bytes of the body, where it is not handed over whole and yet known.
@@ -124,8 +118,8 @@ class Response:
         :raises OSError: when it cannot be opened.
         """
         stream = open(file, "rb") if isinstance(file, (str, os.PathLike)) else file  # noqa: SIM115 (closed when sent)
-        headers = _typed(_contentType(stream), headers)
-        length = _length(stream)
+        headers = _described(stream, headers)
+        length = regularLength(stream)
         if length is None:
             return cls(status, stream, headers)
         if length > FILE_CHUNK:
@@ -165,8 +159,8 @@ def _body(body: object) -> bytes | BodySource:
         return body.encode()
     if isinstance(body, (bytes, bytearray, memoryview)):
         return bytes(body)
-    if isinstance(body, (AsyncIterable, Iterable)) or IBodyProducer.providedBy(body):
-        return body
+    if isBody(body):
+        return cast(BodySource, body)
     raise LocalProtocolError(f"not a body: {body!r}")
 
 
@@ -176,19 +170,15 @@ def _checkTrailers(trailers: Trailers) -> None:
             raise LocalProtocolError(f"{name!r} may not be a trailer")
 
 
-def _contentType(stream: object) -> str | None:
-    """What a file's name says that it holds; None for one without a name."""
-    name = getattr(stream, "name", None)
-    return mimetypes.guess_type(name)[0] if isinstance(name, str) else None
-
-
-def _length(stream: BinaryIO) -> int | None:
-    """Bytes from where a file stands to its end; None where it does not know: it is no regular file."""
-    try:
-        status = os.fstat(stream.fileno())
-        return max(0, status.st_size - stream.tell()) if stat.S_ISREG(status.st_mode) else None
-    except (OSError, AttributeError):
-        return None
+def _described(file: object, headers: FieldsInput | None) -> FieldsInput | None:
+    """The headers with what a file's name says that it holds, unless they say it themselves."""
+    contentType, coding = fileType(file)
+    if coding is None:
+        return _typed(contentType, headers)
+    pairs = list(headers.items() if isinstance(headers, Mapping) else headers or ())
+    if any(encode_text(name).lower() in (b"content-type", b"content-encoding") for name, _ in pairs):
+        return _typed(contentType, pairs)
+    return _typed(contentType, [("Content-Encoding", coding), *pairs])
 
 
 def _typed(contentType: str | None, headers: FieldsInput | None) -> FieldsInput | None:

@@ -9,8 +9,8 @@ from ..config import Limits
 from ..core.framing import Delimiter, Framing
 from ..core.headers import NO_HEADERS, Headers
 from ..http1.buffer import ReceiveBuffer
-from ..http1.messages import ResponseHead, parse_response_head
-from ..http1.readers import body_reader
+from ..http1.incoming import body_reader
+from ..http1.response_heads import ResponseHead, ResponseHeadReader
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,8 @@ def eachResponse(
     buffer.append(data)
     pending = iter(methods)
     method: bytes | None = None
-    while (end := buffer.data.find(b"\r\n\r\n", buffer.position)) >= 0:
-        head = parse_response_head(buffer.data[buffer.position : end + 4])
-        buffer.position = end + 4
+    reader = ResponseHeadReader(_UNLIMITED, lone_lf=False)
+    while (head := reader.read(buffer)) is not None:
         if method is None:
             method = next(pending, b"GET")
         leaves = leavesHttp(head.status, method)
@@ -92,4 +91,13 @@ def _readBody(head: ResponseHead, framing: Framing | None, buffer: ReceiveBuffer
     return ParsedResponse(head.status, head.headers, b"".join(pieces), reader.trailers, head.minor, complete)
 
 
-_UNLIMITED = Limits(maxChunkLine=1 << 20, maxChunkExtensions=0, maxTrailerBytes=1 << 20, maxTrailerFields=0)
+_UNLIMITED = Limits(
+    maxLine=1 << 20,
+    maxHeaderBytes=1 << 20,
+    maxHeaderFields=1 << 20,
+    maxChunkLine=1 << 20,
+    maxChunkExtensions=0,
+    maxTrailerBytes=1 << 20,
+    maxTrailerFields=0,
+    blankLines=0,
+)

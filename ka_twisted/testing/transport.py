@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..net.private import bufferedBytes
 from .sockets import MemorySocket
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class MemoryTransport(tcp.Server):
 
     def unsentBytes(self) -> int:
         """Bytes that were written, and that the client has not taken."""
-        return len(self.queued)
+        return len(self._wire.buffered) + (bufferedBytes(self) if self.connected else 0)
 
     # What the client does and sees.
 
@@ -171,12 +172,6 @@ class MemoryTransport(tcp.Server):
     def delivered(self) -> bytearray:
         """Bytes that have reached the client."""
         return self._wire.delivered
-
-    @property
-    def queued(self) -> bytes:
-        """Bytes that have not."""
-        held = b"".join((self.dataBuffer, *self._tempDataBuffer))[self.offset :] if self.connected else b""
-        return bytes(self._wire.buffered) + held
 
     @property
     def inbound(self) -> list[bytes]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests import programs
 from tests.deploy.network import Machine, Network, network
 from tests.service.twistd import PATIENCE, PROJECT, TWISTD, environment
 
-HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
+HAPROXY = programs.find("haproxy")
 CONFIGURATION = PROJECT / "deploy" / "haproxy" / "haproxy.cfg"
 NAMES = ("a", "b", "c")
 TOKEN = "the-operators-own-and-nobody-elses"

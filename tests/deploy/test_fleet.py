@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.fleet import HAPROXY, WELL, Fleet, Instance, Story, fleet
+from tests.deploy.fleet import WELL, Fleet, Instance, Story, fleet
 from tests.load import Running, load
 
 pytest.importorskip("prometheus_client")
-pytestmark = pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed")
+pytestmark = pytest.mark.program("haproxy")
 
 
 def asking(servers: Fleet, connections: int, method: str = "GET") -> AbstractContextManager[Running]:

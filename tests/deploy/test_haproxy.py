@@ -14,7 +14,7 @@ from tests.service.twistd import environment
 TEXT = CONFIGURATION.read_text("utf-8")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
-needsHaproxy = pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed")
+needsHaproxy = pytest.mark.program("haproxy")
 
 
 def seconds(pattern: str) -> float:

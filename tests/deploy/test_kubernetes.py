@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from ka_twisted.service.configuration import files
 from ka_twisted.service.configuration.builder import ConfigurationBuilder
 from ka_twisted.service.configuration.values import Configuration
 from ka_twisted.service.running.lifecycle import GRACE
+from tests import programs
 
 yaml: Any = pytest.importorskip("yaml")
 
@@ -25,7 +25,7 @@ LABELS = {"app.kubernetes.io/name": NAME}
 #: Where a pod's sleep and an eviction policy are first in every cluster, and what there is now.
 VERSIONS = ("1.34", "1.37")
 
-KUBECTL = shutil.which("kubectl")
+KUBECTL = programs.find("kubectl")
 
 
 def documents(name: str) -> list[dict[str, Any]]:
@@ -86,7 +86,7 @@ def test_kubernetes_is_heard_where_it_is_wrong() -> None:
         validate(wrong, VERSIONS[-1])
 
 
-@pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed")
+@pytest.mark.program("kubectl")
 def test_kustomize_makes_them_one_thing() -> None:
     done = subprocess.run([str(KUBECTL), "kustomize", str(FOLDER)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -12,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from tests import programs
 from tests.deploy.fleet import NAMES, Fleet, Instance, until
 from tests.deploy.network import network
 from tests.load import Running, load
 from tests.service.twistd import PATIENCE, PROJECT
 
 pytest.importorskip("prometheus_client")
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+NGINX = programs.find("nginx")
+pytestmark = pytest.mark.program("nginx")
 
 
 def configured(folder: Path, port: int, addresses: Sequence[str]) -> list[str]:

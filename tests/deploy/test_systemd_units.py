@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,12 +13,13 @@ import pytest
 from ka_twisted.config import Timeouts
 from ka_twisted.service.systemd.install import Installation
 from ka_twisted.service.systemd.units import Socket, Unit, listenTables, quoted
+from tests import programs
 from tests.deploy import units
 from tests.service.test_install import installService
 from tests.service.twistd import Server, environment, readAll
 
-ANALYZE = shutil.which("systemd-analyze")
-needsSystemd = pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
+ANALYZE = programs.find("systemd-analyze")
+needsSystemd = pytest.mark.program("systemd-analyze")
 #: Tenths; systemd calls up to 2.0 safe in words, up to 4.9 OK.
 EXPOSURE = 20
 

@@ -35,8 +35,8 @@ from ka_twisted.http1.events import (
     RequestRefused,
     ResponseDue,
 )
-from ka_twisted.http1.messages import parse_response_head
 from ka_twisted.http1.pipeline import Exchange
+from ka_twisted.http1.response_heads import parse_response_head
 from ka_twisted.http1.server import ServerConnection
 from ka_twisted.http1.states import Answer, Body, Expectation, Reading
 from tests.http1.driving import Wire, chunked, cut_at_random, get, post, replies, upload, when_read

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 import socket
 import ssl
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -122,30 +120,10 @@ async def test_when_one_cannot_listen_none_does(tmp_path: Path) -> None:
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with a key, and a certificate for 127.0.0.1 that it has signed itself."""
     pytest.importorskip("OpenSSL", reason="pyOpenSSL, of the extra tls, is not installed")
-    x509 = pytest.importorskip("cryptography.x509", reason="cryptography, of the extra tls, is not installed")
-    hashes = pytest.importorskip("cryptography.hazmat.primitives.hashes")
-    serialization = pytest.importorskip("cryptography.hazmat.primitives.serialization")
-    ec = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ec")
+    pytest.importorskip("cryptography", reason="cryptography, of the extra tls, is not installed")
+    from tests.net.certificates import self_signed
 
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ka_twisted test")])
-    today = datetime.datetime.now(datetime.timezone.utc)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(today - datetime.timedelta(days=1))
-        .not_valid_after(today + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "server.pem"
-    pem = serialization.Encoding.PEM
-    plain = serialization.NoEncryption()
-    path.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain) + signed.public_bytes(pem))
-    return path
+    return self_signed(tmp_path_factory.mktemp("tls") / "server.pem", "127.0.0.1")
 
 
 def secured(address: Any, certificate: Path) -> ssl.SSLSocket:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import importlib
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -648,7 +647,7 @@ def openssl(port: int, *arguments: str, said: bytes = LAST) -> str:
     return run.stdout.decode("utf-8", "replace") + run.stderr.decode("utf-8", "replace")
 
 
-needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="the command openssl is not installed")
+needs_openssl = pytest.mark.program("openssl")
 
 
 @needs_openssl

@@ -273,7 +273,7 @@ def test_stopping_the_reactor_ends_what_is_open(reactor: UvloopReactor) -> None:
 
     for protocol in run(reactor, test):
         assert isinstance(protocol.lost.result, ConnectionLost)
-    assert not reactor.streams
+    assert not reactor.transports
 
 
 # ---- the rest

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests import programs
 from tests.service.twistd import PATIENCE, TWISTD, environment, readAll
 
-ACTIVATE = shutil.which("systemd-socket-activate")
-pytestmark = pytest.mark.skipif(ACTIVATE is None, reason="systemd-socket-activate is not installed")
+ACTIVATE = programs.find("systemd-socket-activate")
+pytestmark = pytest.mark.program("systemd-socket-activate")
 
 REQUEST = b"GET /whoami HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n"
 

@@ -133,7 +133,7 @@ def adopt(reactor: Any, descriptor: int, factory: Any) -> IListeningPort:
     if family != socket.AF_UNIX:
         port: IListeningPort = reactor.adoptStreamPort(descriptor, family, factory)
         return port
-    inherited: IListeningPort = adoptedPort(_inheritedPort(reactor), reactor, descriptor, factory)
+    inherited: unix.Port = adoptedPort(_inheritedPort(reactor), reactor, descriptor, factory)
     inherited.startListening()
     return inherited
 

@@ -7,8 +7,8 @@ import pytest
 from ka_twisted.config import Limits
 from ka_twisted.core.framing import Delimiter, Framing
 from ka_twisted.http1.buffer import ReceiveBuffer
-from ka_twisted.http1.readers import ChunkedReader
-from ka_twisted.http1.writers import BodyWriter, body_writer
+from ka_twisted.http1.incoming import ChunkedReader
+from ka_twisted.http1.outgoing import BodyWriter, body_writer
 from tests.http1.driving import cuts
 
 

@@ -8,14 +8,8 @@ from ka_twisted.config import Limits
 from ka_twisted.core.errors import RemoteProtocolError
 from ka_twisted.core.framing import Delimiter, Framing
 from ka_twisted.http1.buffer import ReceiveBuffer
-from ka_twisted.http1.readers import (
-    BodyReader,
-    ChunkedReader,
-    CloseReader,
-    FieldSectionReader,
-    LengthReader,
-    body_reader,
-)
+from ka_twisted.http1.field_sections import FieldSectionReader
+from ka_twisted.http1.incoming import BodyReader, ChunkedReader, CloseReader, LengthReader, body_reader
 from tests.http1.driving import chunked, cuts
 
 TRAILING = b"GET / HTTP/1.1\r\n\r\n0\r\n"
@@ -99,17 +93,17 @@ class TestLengthReader:
         for pieces in cuts(b"hello" + TRAILING):
             reader = LengthReader(5)
             assert read(reader, pieces) == (b"hello", TRAILING, None)
-            assert (reader.complete, reader.rest) == (True, 0)
+            assert (reader.complete, reader.remaining) == (True, 0)
 
     def test_it_is_not_complete_before_its_last_byte(self) -> None:
         reader = LengthReader(5)
         assert read(reader, [b"hell"]) == (b"hell", b"", None)
-        assert (reader.complete, reader.rest) == (False, 1)
+        assert (reader.complete, reader.remaining) == (False, 1)
 
     def test_lengths_do_not_overflow(self) -> None:
         reader = LengthReader(2**70)
         read(reader, [b"x" * 1000])
-        assert reader.rest == 2**70 - 1000
+        assert reader.remaining == 2**70 - 1000
 
 
 def test_a_body_that_the_close_ends_takes_everything() -> None:
@@ -117,7 +111,7 @@ def test_a_body_that_the_close_ends_takes_everything() -> None:
         reader = CloseReader()
         assert read(reader, pieces) == (TRAILING, b"", None)
         assert not reader.complete
-        assert reader.rest is None
+        assert reader.remaining is None
 
 
 class TestChunkedReader:
@@ -202,7 +196,7 @@ class TestChunkedReader:
     def test_large_sizes_do_not_overflow(self) -> None:
         reader = ChunkedReader(Limits())
         body, rest, error = read(reader, [b"ffffffffffffffff\r\nhello"])
-        assert (body, rest, error, reader.complete, reader.rest) == (b"hello", b"", None, False, None)
+        assert (body, rest, error, reader.complete, reader.remaining) == (b"hello", b"", None, False, None)
 
     @pytest.mark.ledger("L-26", "D2-29")
     def test_it_is_complete_only_behind_its_last_crlf(self) -> None:
