@@ -88,8 +88,9 @@ class AccessLog:
         """See `IConnectionObserver`."""
         if not self._file.isOpen:
             return
-        context = self._contexts.get(connection)
-        if context is None:
+        try:
+            context = self._contexts[connection]
+        except KeyError:
             context = self._contexts[connection] = _context(connection)
         ended = exchange.ended
         if ended >= self._offsetDue:

@@ -30,6 +30,7 @@ _REMEMBERED = 64
 _SHORT = 512
 #: The versions of HTTP as the combined format has them: those of nginx.
 _VERSIONS = {version: text.encode() for version, text in VERSION_NAMES.items()}
+_VERSION_NUMBERS = {version: version.encode() for version in VERSION_NAMES}
 #: As the combined format has them, with the space behind.
 _STATUS: dict[int | None, bytes] = {None: b"- "} | {code: b"%d " % code for code in range(100, 600)}
 
@@ -42,22 +43,20 @@ class LogContext:
     :param peer: the address of the client, without the port.
     """
 
-    __slots__ = ("head", "headers", "number", "peer", "request", "tail")
+    __slots__ = ("head", "headers", "number", "origin", "peer", "request", "tail")
 
     def __init__(self, number: int, peer: str) -> None:
         self.number = number
         #: Fit to stand in any line.
         self.peer = re.sub("[^0-9A-Za-z._:%-]", "?", peer).encode()
-        #: The latest head, if it is kept, and what the format has made of it; likewise its fields.
+        #: What the format has made of the connection.
+        self.origin = b""
+        #: The latest head, if it is short and its connection keeps it too, and what the format has made of it;
+        #: likewise its fields.
         self.head: RequestHead | None = None
         self.request = b""
         self.headers: Headers | None = None
         self.tail = b""
-
-    def remember(self, head: RequestHead, request: bytes) -> None:
-        """Keep what was made of a head, for the next one like it: if its connection keeps it too, and it is short."""
-        self.head = head if head.retained and len(head.target) <= _SHORT else None
-        self.request = request
 
     def forget(self) -> None:
         """Keep nothing: clients can make heads large, and there are many clients."""
@@ -122,15 +121,18 @@ class Combined:
 
     @staticmethod
     def _remember(context: LogContext, head: RequestHead) -> None:
-        line = b"%b %b %b" % (head.method, head.target, _VERSIONS[head.version])
-        context.remember(head, b' "%b" ' % (_escaped(line) if head.method else b"-"))
+        line = b"%b %b %b" % (head.method, head.target, _VERSIONS[head.version]) if head.method else b"-"
+        context.request = b' "%b" ' % (line if _UNPRINTABLE.search(line) is None else _escaped(line))
         headers = head.headers
-        if headers is not context.headers:
+        kept = headers is context.headers
+        if not kept:
             # Looked through rather than looked up: an index of the fields would stay with them.
             pairs = reversed(headers.raw)
             first = {name.lower(): value for name, value in pairs if len(name) in _LENGTHS}
             context.tail = b' "%b" "%b"\n' % tuple(_escaped(first.get(n, b"-")) for n in _QUOTED)
             context.headers = headers
+            kept = head.retained
+        context.head = head if kept and len(head.target) <= _SHORT else None
 
 
 class JsonLines:
@@ -201,13 +203,17 @@ class JsonLines:
 
     @staticmethod
     def _remember(context: LogContext, head: RequestHead) -> None:
-        about = b'"pid":%d,"connection":%d,"peer":"%b",' % (os.getpid(), context.number, context.peer)
+        if not context.origin:
+            context.origin = b'"pid":%d,"connection":%d,"peer":"%b"' % (os.getpid(), context.number, context.peer)
+        target = head.target  # visible ASCII
         if head.method:
-            target = head.target.replace(b"\\", b"\\\\").replace(b'"', b'\\"')  # visible ASCII
-            about += b'"method":"%b","target":"%b","version":"%b"' % (head.method, target, head.version.encode())
+            if b'"' in target or b"\\" in target:
+                target = target.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+            about = (context.origin, head.method, target, _VERSION_NUMBERS[head.version])
+            context.request = b'%b,"method":"%b","target":"%b","version":"%b"' % about
         else:
-            about += b'"method":null,"target":null,"version":null'
-        context.remember(head, about)
+            context.request = context.origin + b',"method":null,"target":null,"version":null'
+        context.head = head if len(target) <= _SHORT and head.retained else None
 
 
 #: The formats by the name that users give them.

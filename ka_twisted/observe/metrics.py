@@ -31,8 +31,11 @@ METHODS = frozenset((b"CONNECT", b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH
 OTHER = b"other"
 #: States in which a connection may be closed without a response, while a request is on its way to it.
 _BETWEEN_REQUESTS = frozenset(("unused", "idle"))
-#: Of `TIME_TO_FIRST_BYTE`, the bucket of most responses: it is not searched for.
-_FIRST_BUCKET = families.TIME_TO_FIRST_BYTE.buckets[0]
+#: The buckets of the time to the first byte; that of most responses is not searched for.
+_BUCKETS = families.TIME_TO_FIRST_BYTE.buckets
+_FIRST_BUCKET = _BUCKETS[0]
+
+_Numbers = dict[Family, dict[Labels, float]]
 
 
 @implementer(IConnectionObserver)
@@ -52,7 +55,7 @@ class Metrics:
         self.registry = CollectorRegistry() if registry is None else registry
         self._registries = Registries()
         #: What is told by `count`.
-        self._counted: dict[Family, dict[Labels, float]] = {
+        self._counted: _Numbers = {
             family: dict.fromkeys(family.initial, 0)
             for family in FAMILIES
             if family.kind is not Kind.HISTOGRAM and not family.computed
@@ -68,6 +71,9 @@ class Metrics:
         self._requests: dict[bytes, dict[int | None, int]] = {}
         self._perConnection = Histogram(families.CONNECTION_REQUESTS)
         self._firstByte = Histogram(families.TIME_TO_FIRST_BYTE)
+        # Its parts, found faster; the sum is put into it when it is read.
+        self._firstByteCounts = self._firstByte.counts
+        self._firstByteSum = 0.0
         #: Of requests that were not alone; all others have depth 1.
         self._depth = Histogram(families.PIPELINE_DEPTH)
         self.registry.register(self)
@@ -99,9 +105,8 @@ class Metrics:
             self._countAnother(method, status)
         if status is not None and (status < 400 or exchange.error is None):
             wait = (exchange.responded or exchange.ended) - exchange.started
-            histogram = self._firstByte
-            histogram.counts[0 if wait <= _FIRST_BUCKET else bisect_left(histogram.bounds, wait)] += 1
-            histogram.sum += wait
+            self._firstByteCounts[0 if wait <= _FIRST_BUCKET else bisect_left(_BUCKETS, wait)] += 1
+            self._firstByteSum += wait
         if exchange.depth != 1:
             depths = self._depth
             depths.counts[bisect_left(depths.bounds, exchange.depth)] += 1
@@ -138,9 +143,7 @@ class Metrics:
         :param labels: the values of all labels of the family; each combination is a time series of its own, so there
             have to be few.
         """
-        numbers = self._counted[family]
-        key = family.key(**labels)
-        numbers[key] = numbers.get(key, 0) + amount
+        _add(self._counted, family, amount, **labels)
 
     def handshakeFailed(self, reason: str) -> None:
         """
@@ -173,7 +176,7 @@ class Metrics:
 
         return metrics(complete(self.counts()))
 
-    def _addConnections(self, numbers: dict[Family, dict[Labels, float]]) -> None:
+    def _addConnections(self, numbers: _Numbers) -> None:
         """The families of connections, those that are open now included."""
         states: dict[str, int] = {}
         taken, used, received, sent = self._taken, self._used, self._received, self._sent
@@ -185,41 +188,30 @@ class Metrics:
             used += requests > 0
             received += connection.bytesReceived
             sent += connection.bytesSent
+        _add(numbers, families.CONNECTIONS_OPENED, self._opened)
+        _add(numbers, families.CONNECTIONS_USED, used)
+        _add(numbers, families.IDLE_CLOSE_RACES, self._races)
+        _add(numbers, families.RECEIVED_BYTES, received)
+        _add(numbers, families.SENT_BYTES, sent)
+        _add(numbers, families.REQUESTS_TAKEN, taken)
         for state, count in states.items():
-            numbers[families.CONNECTIONS][families.CONNECTIONS.key(state=state)] = count
+            _add(numbers, families.CONNECTIONS, count, state=state)
         for (reason, by), count in self._closed.items():
-            numbers[families.CONNECTIONS_CLOSED][families.CONNECTIONS_CLOSED.key(reason=reason, by=by)] = count
-        for family, total in (
-            (families.CONNECTIONS_OPENED, self._opened),
-            (families.CONNECTIONS_USED, used),
-            (families.IDLE_CLOSE_RACES, self._races),
-            (families.RECEIVED_BYTES, received),
-            (families.SENT_BYTES, sent),
-            (families.REQUESTS_TAKEN, taken),
-        ):
-            numbers[family] = {(): total}
-        self._addTimers(numbers[families.TIMERS_FIRED])
+            _add(numbers, families.CONNECTIONS_CLOSED, count, reason=reason, by=by)
+            if reason in TIMERS:
+                _add(numbers, families.TIMERS_FIRED, count, timer=TIMERS[reason])
+        _add(numbers, families.TIMERS_FIRED, self._expectationsExpired, timer=EXPECTATION_TIMER)
         numbers[families.CONNECTION_REQUESTS] = self._perConnection.numbers()
 
-    def _addTimers(self, fired: dict[Labels, float]) -> None:
-        """The timers: what a reason of `TIMERS` has ended, a timer has."""
-        key = families.TIMERS_FIRED.key
-        for (reason, _), count in self._closed.items():
-            if reason in TIMERS:
-                fired[key(timer=TIMERS[reason])] += count
-        fired[key(timer=EXPECTATION_TIMER)] = self._expectationsExpired
-
-    def _addRequests(self, numbers: dict[Family, dict[Labels, float]]) -> None:
+    def _addRequests(self, numbers: _Numbers) -> None:
         """The families of requests that are over."""
-        finished = numbers[families.REQUESTS]
         for method, counts in self._requests.items():
             for status, count in counts.items():
-                key = families.REQUESTS.key(
-                    method=method.decode("ascii"), status="none" if status is None else f"{status // 100}xx"
-                )
-                finished[key] = finished.get(key, 0) + count
+                group = "none" if status is None else f"{status // 100}xx"
+                _add(numbers, families.REQUESTS, count, method=method.decode("ascii"), status=group)
+        self._firstByte.sum = self._firstByteSum
         numbers[families.TIME_TO_FIRST_BYTE] = self._firstByte.numbers()
-        numbers[families.PIPELINE_DEPTH] = self._depths(sum(finished.values()))
+        numbers[families.PIPELINE_DEPTH] = self._depths(sum(numbers[families.REQUESTS].values()))
 
     def _depths(self, requests: float) -> dict[Labels, float]:
         """The depths that were counted, and those of all other requests, which were alone."""
@@ -229,3 +221,10 @@ class Metrics:
         numbers[histogram.labels[bisect_left(histogram.bounds, 1)]] += alone
         numbers[SUM,] += alone
         return numbers
+
+
+def _add(numbers: _Numbers, family: Family, amount: float, **labels: str) -> None:
+    """Add to one number of a family."""
+    known = numbers[family]
+    key = family.key(**labels)
+    known[key] = known.get(key, 0) + amount

@@ -18,19 +18,9 @@ from ..core.persistence import Persistence
 LENGTH = 256
 
 
-class RequestLine(NamedTuple):
-    """
-    What is kept of a request's head.
-
-    :ivar framing: the ledger row that says how the body ends, where there is one.
-    :ivar expectation: the row that says what was expected, where anything was.
-    """
-
-    method: bytes
-    target: bytes
-    version: str
-    framing: str | None
-    expectation: str | None
+#: What is kept of a request's head: method, target, version, and the ledger rows that say how the body ends and what
+#: was expected, where there was such a thing. A plain tuple: one is made for every head that differs from the last.
+RequestLine = tuple[bytes, bytes, str, str | None, str | None]
 
 
 class ResponseDetails(NamedTuple):
@@ -71,7 +61,7 @@ def requestLine(exchange: Exchange) -> RequestLine:
     """What is to be kept of the head of a request."""
     head, framing = exchange.head, exchange.framing
     expected = head.expected
-    return RequestLine(
+    return (
         head.method[:LENGTH],
         head.target[: LENGTH + 1],
         head.version,
@@ -105,20 +95,21 @@ def requestsJson(records: list[RequestRecord], limit: int | None = None) -> list
 def requestJson(record: RequestRecord) -> dict[str, Any]:
     """A request with the keys of a JSON access log, and more where there is more to tell."""
     number, line, status, size, seconds, decision, details = record
+    method, target, version, framing, expectation = line
     value: dict[str, Any] = {
         "request": number,
-        "method": line.method.decode("ascii") or None,
-        "target": _cut(line.target.decode("ascii")) or None,
-        "version": line.version if line.method else None,
+        "method": method.decode("ascii") or None,
+        "target": _cut(target.decode("ascii")) or None,
+        "version": version if method else None,
         "status": status,
         "bytes": size,
         "duration": round(seconds, 6),
         "persistence": None if decision is None else decisionJson(decision),
     }
-    if line.framing is not None:
-        value["framing"] = line.framing
-    if line.expectation is not None:
-        value["expectation"] = line.expectation
+    if framing is not None:
+        value["framing"] = framing
+    if expectation is not None:
+        value["expectation"] = expectation
     if details is not None and details.framing is not None:
         value["responseFraming"] = details.framing
     if details is not None and details.error is not None:

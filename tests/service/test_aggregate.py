@@ -126,7 +126,7 @@ def test_the_supervisor_counts_workers_that_die() -> None:
     assert result(WorkersView(supervisor).counts()).of(WORKER_DEATHS) == 1
 
 
-def test_connections_are_merged_and_the_gone_have_left_their_stories() -> None:
+def test_connections_are_merged_and_the_gone_have_left_their_records() -> None:
     first = Worker(1, connections={"open": [record(1, 1, 5)], "closed": [record(2, 1, 5, second=9)]})
     second = Worker(2, connections={"open": [record(1, 2, 9)], "closed": [record(2, 2, 1, second=20)]})
     passive = Worker(3)
@@ -140,6 +140,7 @@ def test_connections_are_merged_and_the_gone_have_left_their_stories() -> None:
     assert [each["pid"] for each in told["open"]] == [1, 2]
     assert [(each["pid"], each["connection"]) for each in told["closed"]] == [(2, 2), (4, 8), (1, 2), (4, 7)]
     assert [len(each["latest"]) for each in told["closed"]] == [2, 1, 2, 1]
+    assert [len(each["latest"]) for each in result(view.connections(10, 0))["closed"]] == [2, 0, 2, 0]
     assert result(view.connection(8, 4))["age"] == 2
     assert result(view.connection(1, 9)) is None
 

@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from ...admin.interfaces import IServerView
 from ...observe.counts import Counts
+from ...observe.selection import slowestAndOldest
 from ..configuration.values import Configuration
 from ..running.observers import metrics
 from .process import WorkerProcess
@@ -139,10 +140,12 @@ class WorkersView:
         answers = await gatherResults([worker.ask("connections", limit, requests) for worker in self._workers])
         told = [answer for answer in answers if answer is not None]
         closed = [record for answer in told for record in answer["closed"]]
-        closed += [{**record, "latest": record["latest"][-requests:]} for record in self._supervisor.aggregate.records]
+        for record in self._supervisor.aggregate.records:
+            latest = record["latest"]
+            closed.append({**record, "latest": latest[max(0, len(latest) - requests) :]})
         closed.sort(key=_ended, reverse=True)
-        opened = [record for answer in told for record in answer["open"]]
-        return {"open": _slowestAndOldest(opened, limit), "closed": closed[: limit or None]}
+        opened = [(_seconds(record), record["age"], record) for answer in told for record in answer["open"]]
+        return {"open": slowestAndOldest(opened, limit), "closed": closed[: limit or None]}
 
     async def _connection(self, number: int, pid: int) -> dict[str, Any] | None:
         for worker in self._workers:
@@ -156,20 +159,10 @@ class WorkersView:
         return None
 
 
-def _slowestAndOldest(records: list[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
-    """The slowest and the oldest of open connections, the youngest first, as `ConnectionLog.open` has them."""
-    oldest = sorted(records, key=lambda record: record["age"], reverse=True)
-    if limit and len(oldest) > limit:
-        slowest = {id(record) for record in sorted(records, key=_wait, reverse=True)[: limit // 2]}
-        chosen = sorted(oldest, key=lambda record: id(record) not in slowest)[:limit]  # and then the oldest
-        oldest = sorted(chosen, key=lambda record: record["age"], reverse=True)
-    return oldest[::-1]
-
-
-def _wait(record: dict[str, Any]) -> float:
-    """The seconds of the request in service, or of the latest."""
+def _seconds(record: dict[str, Any]) -> float | None:
+    """The seconds of the request in service, or of the latest; None without one."""
     requests = record["inService"][:1] or record["latest"][-1:]
-    return requests[0]["duration"] if requests else 0.0
+    return requests[0]["duration"] if requests else None
 
 
 def _ended(record: dict[str, Any]) -> float:
