@@ -20,8 +20,10 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from ..configuration.values import Configuration
+from ..errors import oneLine
 from ..listening.balance import LoadTable
 from .channel import Channel, Message, attach
+from .frames import Damage, FrameReader
 from .worker import CHANNEL, LISTENERS, LOAD_TABLE, LOG, STDERR
 
 #: Seconds within which a worker has to be ready, and to answer a question.
@@ -38,7 +40,9 @@ _NOT_INHERITED = (
     "FDSTORE",
 )
 #: Names that an event of a worker cannot have once more.
-_TAKEN = frozenset(("level", "format", "pid", "text"))
+_TAKEN = frozenset(("self", "level", "format", "pid", "text"))
+#: Bytes of a line on the standard error that are logged as one.
+_LONG_LINE = 1 << 20
 
 
 class WorkerFailed(Exception):
@@ -63,6 +67,7 @@ class WorkerProcess(ProcessProtocol):
     :param ended: called with this, and how it ended, once the process is gone.
     :param leaving: called with this when it goes by itself, and serves only what it has taken up.
     :ivar pid: of the process, once it was started.
+    :ivar droppedEvents: of its log, which the supervisor could not read in time.
     :ivar counts: what it has counted, as far as it was heard of.
     :ivar records: of its last closed connections, once it takes leave.
     """
@@ -83,7 +88,7 @@ class WorkerProcess(ProcessProtocol):
         self.pid: int | None = None
         self.isReady = self.isLeaving = self.isDrained = False
         self.readySince = 0.0
-        self.openConnections = self.accepted = 0
+        self.openConnections = self.accepted = self.droppedEvents = 0
         self.counts: Any = None
         self.records: list[dict[str, Any]] = []
         #: How often in a row somebody has looked and nothing was heard in between.
@@ -100,7 +105,8 @@ class WorkerProcess(ProcessProtocol):
         self._waiting: dict[str, list[Deferred[None]]] = {"ready": [], "drained": [], "ended": []}
         self._questions: dict[int, Deferred[Any]] = {}
         self._numbers = count(1)
-        self._partial = {STDERR: b"", LOG: b""}
+        self._logReader = FrameReader()
+        self._errorLine = b""
 
     def spawn(self) -> None:
         """
@@ -280,29 +286,56 @@ class WorkerProcess(ProcessProtocol):
         self.pid = self.transport.pid  # type: ignore[union-attr]
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
-        """See `IProcessProtocol`: an event of its log, or something that was written past it."""
-        *lines, self._partial[childFD] = (self._partial[childFD] + data).split(b"\n")
-        for line in lines:
-            self._pass(childFD, line)
+        """See `IProcessProtocol`: events of its log, or lines that were written past it."""
+        if childFD == LOG:
+            for item in self._logReader.feed(data):
+                self._logged(item)
+        elif childFD == STDERR:
+            *lines, self._errorLine = (self._errorLine + data).split(b"\n")
+            for line in lines:
+                self._wrote(line)
+            if len(self._errorLine) > _LONG_LINE:
+                self._wrote(self._errorLine)
+                self._errorLine = b""
 
-    def _pass(self, descriptor: int, line: bytes) -> None:
-        """Log a line in the supervisor's log."""
-        log, level, text = self._log, LogLevel.error, line.decode("utf-8", "replace")
-        about: dict[str, str] = {}
-        if descriptor == LOG:
-            event = json.loads(line)
-            log = Logger(event["namespace"])
-            level, text = LogLevel.lookupByName(event["level"]), event["text"]
-            about = {name: value for name, value in event["about"].items() if name not in _TAKEN}
-        log.emit(level, "worker {pid}: {text}", pid=self.pid, text=text, **about)
+    def _wrote(self, line: bytes) -> None:
+        """Log a line of its standard error."""
+        self._log.error("worker {pid}: {text}", pid=self.pid, text=line.decode("utf-8", "replace"))
+
+    def _logged(self, item: bytes | Damage) -> None:
+        """Log an event of its log."""
+        if isinstance(item, Damage):
+            self._log.error("worker {pid}: {count} bytes of its log are damaged", pid=self.pid, count=item.skipped)
+            return
+        try:
+            event = json.loads(item)
+            if "dropped" in event:
+                self._dropped(event["dropped"])
+                return
+            level, text = LogLevel.lookupByName(event["level"]), _encodable(event["text"])
+            about = {name: _encodable(value) for name, value in event["about"].items() if name not in _TAKEN}
+            Logger(event["namespace"]).emit(level, "worker {pid}: {text}", pid=self.pid, text=text, **about)
+        except Exception as error:
+            self._log.error(
+                "worker {pid}: an event of its log cannot be read: {problem}",
+                pid=self.pid,
+                problem=f"{type(error).__name__}: {oneLine(error)}",
+            )
+
+    def _dropped(self, count: int) -> None:
+        self.droppedEvents += count
+        self._log.warn(
+            "worker {pid}: {count} events of its log were dropped, the pipe was full", pid=self.pid, count=count
+        )
 
     def processEnded(self, reason: Failure) -> None:
         """See `IProcessProtocol`."""
         self._isGone = True
         self._loadTable.free(self._slot)
-        for descriptor, rest in self._partial.items():
-            if rest:
-                self._pass(descriptor if descriptor != LOG else STDERR, rest)
+        for damage in self._logReader.close():
+            self._logged(damage)
+        if self._errorLine:
+            self._wrote(self._errorLine)
         how = _howItEnded(reason.value)
         self._problem = self._problem or f"it exited before, {how}"
         self._channel.close()
@@ -314,6 +347,11 @@ class WorkerProcess(ProcessProtocol):
             waiting.errback(self._failure())
         self._fire("drained")
         self._fire("ended")
+
+
+def _encodable(text: str) -> str:
+    """A text that every log can write: it may have surrogates, which no encoding has."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _howItEnded(reason: Any) -> str:

@@ -21,15 +21,16 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.task import LoopingCall
-from twisted.logger import ILogObserver, Logger, LogLevel, formatEvent, globalLogBeginner
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent, globalLogBeginner
 from twisted.python.failure import Failure
-from zope.interface import provider
+from zope.interface import implementer
 
 from ..configuration.values import Configuration
 from ..errors import RECOVERABLE, oneLine
 from ..listening.balance import LoadTable, Share
 from ..systemd.journal import details
 from .channel import Channel, Message, attach
+from .frames import FrameWriter
 
 #: The descriptors of a worker; those of the listeners follow.
 STDERR, CHANNEL, LOG, LOAD_TABLE, LISTENERS = 2, 3, 4, 5, 6
@@ -43,6 +44,9 @@ _CLOSE_GRACE = 2.0
 _ORPHANED = 30.0
 #: Closed connections whose records are left behind.
 _RECORDS = 200
+
+#: Characters of one text in a log event.
+_LONGEST = 1 << 22
 
 _log = Logger()
 
@@ -199,25 +203,38 @@ class Worker:
             await self._closing
 
 
-def logTo(descriptor: int) -> ILogObserver:
+@implementer(ILogObserver)
+class SupervisorLog:
     """
     An observer that passes events on to the supervisor, which logs them with all the others.
 
-    Events are written at once: they arrive even when the worker is stuck or dies right after.
+    Events are written at once where the pipe has room: they arrive even when the worker is stuck or dies right after.
+
+    :param descriptor: of the pipe.
     """
 
-    @provider(ILogObserver)
-    def observe(event: dict[str, Any]) -> None:
+    def __init__(self, descriptor: int) -> None:
+        self._frames = FrameWriter(descriptor, lambda count: _payload(dropped=count))
+
+    def __call__(self, event: LogEvent) -> None:
         text = formatEvent(event)
         failure = event.get("log_failure")
         if isinstance(failure, Failure):
             text = "\n".join(filter(None, (text, failure.getTraceback().rstrip())))
+        if len(text) > _LONGEST:
+            text = f"{text[:_LONGEST]}... ({len(text) - _LONGEST} more characters)"
         level = event.get("log_level", LogLevel.info).name
         namespace = event.get("log_namespace", "-")
-        line = json.dumps({"level": level, "namespace": namespace, "text": text, "about": dict(details(event))})
-        os.write(descriptor, line.encode() + b"\n")
+        about = {name: value[:_LONGEST] for name, value in details(event)}
+        self._frames.write(_payload(level=level, namespace=namespace, text=text, about=about))
 
-    return observe  # type: ignore[no-any-return]
+    def finish(self) -> None:
+        """Wait a moment for what the supervisor has not read yet."""
+        self._frames.finish(_CLOSE_GRACE)
+
+
+def _payload(**event: object) -> bytes:
+    return json.dumps(event).encode("ascii")
 
 
 def main(arguments: list[str]) -> None:
@@ -235,10 +252,12 @@ def main(arguments: list[str]) -> None:
     import_module(arguments[0]).install()
     from twisted.internet import reactor
 
-    globalLogBeginner.beginLoggingTo([logTo(LOG)])
+    log = SupervisorLog(LOG)
+    globalLogBeginner.beginLoggingTo([log])
     Worker(reactor).begin(CHANNEL)
     os.close(CHANNEL)
     reactor.run()
+    log.finish()
 
 
 if __name__ == "__main__":
