@@ -83,7 +83,7 @@ def whoami(request: Request) -> Response:
                 "row": framing.row,
             },
             "expectation": {
-                "awaits": expectation.awaits,
+                "awaits": expectation.expects_continue,
                 "clause": expectation.clause,
                 "row": expectation.row,
             },
@@ -297,7 +297,7 @@ def verdict(decision: Persistence) -> str:
 
 def expected(request: Request) -> str:
     """What the client expects before it sends its body."""
-    return "waits for 100 Continue" if request.expectation.awaits else "nothing"
+    return "waits for 100 Continue" if request.expectation.expects_continue else "nothing"
 
 
 def card(title: str, text: str, decision: Any) -> str:

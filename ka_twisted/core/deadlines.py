@@ -23,8 +23,8 @@ class Deadline(Enum):
 
     __hash__ = object.__hash__
 
-    def __init__(self, awaits: str, reason: CloseReason | None) -> None:
+    def __init__(self, awaited: str, reason: CloseReason | None) -> None:
         #: What is awaited.
-        self.awaits = awaits
+        self.awaited = awaited
         #: Why the connection ends when it does not come; None where it does not end by it.
         self.reason = reason

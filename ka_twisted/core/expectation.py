@@ -10,12 +10,12 @@ class Expected:
     """
     What a request expects.
 
-    :ivar awaits: the client waits for 100 or a final status before it sends the body.
+    :ivar expects_continue: the client waits for 100 or a final status before it sends the body.
     :ivar row: the ledger row that decided, for people: nothing depends on it.
     :ivar supported: False where it is not understood, which is answered 417.
     """
 
-    awaits: bool
+    expects_continue: bool
     row: str
     clause: str
     supported: bool = True

@@ -290,21 +290,22 @@ def _stated_length(text: bytes, before: int | None) -> int:
 
 
 def trailer_fields(
-    fields: Iterable[tuple[FieldText, FieldText]], announced: Iterable[FieldText]
+    fields: Iterable[tuple[FieldText, FieldText]], names: Iterable[FieldText]
 ) -> tuple[tuple[bytes, bytes], ...]:
     """
     The checked fields of a trailer section.
 
-    :raises LocalProtocolError: for a name that was not announced (RFC 9110 6.6.2), or that may not be a trailer.
+    :param names: those that the Trailer field announces.
+    :raises LocalProtocolError: for a name that is not among them (RFC 9110 6.6.2), or that may not be a trailer.
     """
-    names = {_key(name) for name in announced}
+    allowed = {_key(name) for name in names}
     pairs = []
     for name, value in fields:
         pair = check_field(name, value)
         key = pair[0].lower()
         if key in FORBIDDEN_TRAILERS:
             raise LocalProtocolError(f"{name!r} may not be a trailer")
-        if key not in names:
+        if key not in allowed:
             raise LocalProtocolError(f"the trailer {name!r} was not announced")
         pairs.append(pair)
     return tuple(pairs)

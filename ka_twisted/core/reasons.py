@@ -14,7 +14,7 @@ from typing import ClassVar
 class KeepReason(Enum):
     """Why a connection persists after a response."""
 
-    HTTP11_DEFAULT = "HTTP/1.1 connections persist unless somebody says otherwise"
+    HTTP11_DEFAULT = "HTTP/1.1 connections persist unless close is asked for"
     KEEP_ALIVE_REQUESTED = "the client asked for it with the keep-alive token"
     BODY_READ_AWAY = "the unread rest of the request body is small enough to read away"
     BODY_STILL_READ = "the application is still reading the request body"

@@ -20,8 +20,8 @@ from ..core.reasons import CloseReason
 from ..core.semantics import SAFE_METHODS
 from ..http1.caches import ServerCaches
 from ..http1.events import BodyComplete, BodyFailed, Event, RequestRefused
-from ..http1.messages import RequestFields
 from ..http1.pipeline import Exchange
+from ..http1.request_fields import RequestFields
 from ..http1.response_heads import parse_response_head
 from ..http1.server import ServerConnection
 from ..http1.states import Expectation, Reading
@@ -262,7 +262,7 @@ def _meaning(exchange: Exchange) -> dict[str, Any]:
         "upgrades": list(map(_text, fields.upgrades)),
         "framing": _framing(fields.framing),
         "expectation": {
-            "awaits": expected.awaits,
+            "awaits": expected.expects_continue,
             "met": expected.supported,
             "clause": expected.clause,
             "row": expected.row,

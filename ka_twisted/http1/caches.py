@@ -6,9 +6,9 @@ from ..config import Limits, Policy, Timeouts
 from ..core.headers import ResponseFields
 from ..core.memo import Memo
 from ..core.semantics import BODILESS_STATUSES
-from . import messages
-from .encoding import block
-from .messages import RequestFields, RequestHead
+from .encoding import STATUS_LINES, block
+from .request_fields import RequestFields
+from .request_heads import RequestHead
 
 #: Status, fields and length of a response.
 HeadKey = tuple[int, ResponseFields, int]
@@ -87,7 +87,7 @@ class ServerCaches:
             return None
         repeated = fields.http1_block is not None and not fields.personal
         head = b"%b%b%bContent-Length: %d\r\n%b\r\n" % (
-            messages.STATUS_LINES[status],
+            STATUS_LINES[status],
             self._preamble,
             block(fields),
             length,

@@ -1,10 +1,16 @@
-"""Checked fields as HTTP/1 writes them (RFC 9112 5). Nothing is checked here: `core.headers` has done it."""
+"""
+Status lines, and checked fields, as HTTP/1 writes them (RFC 9112 4, 5). `core.headers` has checked them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from ..core.headers import ResponseFields
+from ..core.semantics import REASON_PHRASES
+
+#: RFC 9112 4: the blank behind the code stands there even without a phrase (ledger H-27).
+STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, REASON_PHRASES.get(status, b"")) for status in range(100, 600)}
 
 
 def field_lines(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -11,7 +11,7 @@ from ..core.framing import Framing
 IGNORED_10 = Expected(False, "D3-02", "RFC 9110 10.1.1")
 OTHER_IGNORED_10 = Expected(False, "D3-03", "RFC 9110 10.1.1")
 NO_BODY = Expected(False, "D3-07", "RFC 9110 10.1.1")
-AWAITS = Expected(True, "D3-10", "RFC 2616 8.2.3; RFC 9110 10.1.1")
+EXPECTS_CONTINUE = Expected(True, "D3-10", "RFC 2616 8.2.3; RFC 9110 10.1.1")
 UNMET_NO_BODY = Expected(False, "D3-05", "RFC 2616 14.20; RFC 9110 10.1.1", supported=False)
 UNMET = Expected(True, "D3-06", "RFC 2616 14.20; RFC 9110 10.1.1", supported=False)
 
@@ -29,4 +29,4 @@ def decide(http11: bool, lines: Sequence[bytes], framing: Framing) -> Expected:
         return UNMET_NO_BODY if bodiless else UNMET
     if not members:
         return ABSENT
-    return NO_BODY if bodiless else AWAITS
+    return NO_BODY if bodiless else EXPECTS_CONTINUE

@@ -25,7 +25,7 @@ class FieldSectionReader:
     :param max_fields: 0: any number.
     :param row: of the ledger, for errors.
     :param trailers: whether it follows a body: a fault in it does not break a response that has begun.
-    :param response: whether it is a server's: faults are then answered 502, by whoever asked the server.
+    :param response: whether it is a server's: faults are then answered 502, by the proxy that has asked the server.
     """
 
     __slots__ = ("_kind", "_max_bytes", "_max_fields", "_pairs", "_response", "_row", "_size", "_trailers")

@@ -20,7 +20,7 @@ class UnreadBody(Enum):
     SHORT = "known, and small enough to read away"
     LONG = "known, and too large to read away"
     OPEN = "of unknown length, and the application is reading"
-    REFUSED = "of unknown length, and nobody is reading"
+    REFUSED = "of unknown length, and the application is not reading"
     EXPECTED = "withheld by the client until invited"
 
 
@@ -82,7 +82,7 @@ def decide(
     keep_alive_field: bool = False,
     framed: bool = True,
     asks_close: bool = False,
-    rest: UnreadBody = UnreadBody.READ,
+    unread: UnreadBody = UnreadBody.READ,
     limit: CloseReason | None = None,
     draining: bool = False,
     half_closed: bool = False,
@@ -96,7 +96,7 @@ def decide(
     :param keep_alive_field: whether the request has a Keep-Alive field.
     :param framed: whether the end of the response can be told without a close.
     :param asks_close: whether the application wants the connection closed.
-    :param rest: what is left of the request body.
+    :param unread: what is left of the request body.
     :param limit: MAX_REQUESTS or MAX_AGE when one is reached.
     :param draining: whether the server is shutting down and nothing behind this request will be served.
     :param half_closed: whether the client has ended its side and nothing is left behind this request.
@@ -109,16 +109,15 @@ def decide(
         return ASKED_BY_US
     if not persistent:
         return NOT_PERSISTENT
-    kept = (
-        _decide_11(options, keep_alive_field, framed, rest)
-        if http11
-        else (_decide_10(options, keep_alive_field, framed, rest, keep_alive_10))
-    )
-    return HALF_CLOSED if half_closed and kept.keep else kept
+    if http11:
+        decided = _decide_11(options, keep_alive_field, framed, unread)
+    else:
+        decided = _decide_10(options, keep_alive_field, framed, unread, keep_alive_10)
+    return HALF_CLOSED if half_closed and decided.keep else decided
 
 
 def _decide_10(
-    options: frozenset[bytes], keep_alive_field: bool, framed: bool, rest: UnreadBody, enabled: bool
+    options: frozenset[bytes], keep_alive_field: bool, framed: bool, unread: UnreadBody, enabled: bool
 ) -> Persistence:
     if b"close" in options:
         return _ASKED_10
@@ -128,26 +127,26 @@ def _decide_10(
         return _MECHANISM_OFF
     if not framed:
         return _UNFRAMED_10
-    if rest is UnreadBody.READ:
+    if unread is UnreadBody.READ:
         return _KEEP_10
-    return _KEEP_10_SHORT if rest is UnreadBody.SHORT else _LONG_10
+    return _KEEP_10_SHORT if unread is UnreadBody.SHORT else _LONG_10
 
 
-def _decide_11(options: frozenset[bytes], keep_alive_field: bool, framed: bool, rest: UnreadBody) -> Persistence:
+def _decide_11(options: frozenset[bytes], keep_alive_field: bool, framed: bool, unread: UnreadBody) -> Persistence:
     token = b"keep-alive" in options
     if b"close" in options:
         return _ASKED_BOTH if token else _ASKED_11
     if not framed:
         return _UNFRAMED_11
-    if rest is UnreadBody.READ:
+    if unread is UnreadBody.READ:
         if token:
             return _KEEP_11_TOKEN
         if options:
             return _KEEP_11_OTHERS
         return _KEEP_11_FIELD_ALONE if keep_alive_field else _KEEP_11
-    if rest is UnreadBody.SHORT:
+    if unread is UnreadBody.SHORT:
         return _KEEP_11_SHORT_TOKEN if token else _KEEP_11_SHORT
-    return _UNREAD_11[rest]
+    return _UNREAD_11[unread]
 
 
 _UNREAD_11 = {

@@ -7,9 +7,8 @@ from ..core.framing import Delimiter, Framing
 from ..core.headers import ResponseFields
 from ..core.persistence import ConnectionField, Persistence
 from ..core.semantics import REASON_PHRASES
-from . import messages
 from .caches import ServerCaches
-from .encoding import block
+from .encoding import STATUS_LINES, block
 from .pipeline import Exchange
 
 _CLOSE_LINE = b"Connection: close\r\n"
@@ -31,7 +30,7 @@ def head(
     if status == 426 and fields.upgrade:
         lines += b"Upgrade: %b\r\nConnection: upgrade\r\n" % fields.upgrade
     preamble = b"" if fields.has_date else terms.preamble
-    return b"%b%b%b%b\r\n" % (messages.STATUS_LINES[status], preamble, block(fields), lines)
+    return b"%b%b%b%b\r\n" % (STATUS_LINES[status], preamble, block(fields), lines)
 
 
 def length_lines(ending: Framing) -> bytes:

@@ -247,7 +247,7 @@ class ServerConnection(Pipeline):
         assert deadline.reason is not None
         error = RemoteProtocolError(
             408,
-            f"{deadline.awaits} did not come in time",
+            f"{deadline.awaited} did not come in time",
             "RFC 9110 15.5.9",
             row="D2-30" if deadline is Deadline.BODY else "P-17",
             reason=deadline.reason,
@@ -338,7 +338,7 @@ class ServerConnection(Pipeline):
             self._incoming = exchange
             exchange.body = Body.HELD
             exchange.reader = body_reader(body, self._caches.limits)
-            if fields.expected.awaits:
+            if fields.expected.expects_continue:
                 exchange.handshake = Expectation.WAIVED if len(self._buffer) else Expectation.HELD
         elif self._is_last(exchange):
             self._last()
@@ -734,7 +734,7 @@ class ServerConnection(Pipeline):
             keep_alive_field=request.keep_alive_field,
             framed=ending.framed,
             asks_close=fields.asks_close,
-            rest=rest,
+            unread=rest,
             limit=self._limit(exchange),
             draining=last and (self.draining or (self.retired is CloseReason.DRAINING and not self._buffer)),
             half_closed=self.eof and last and not len(self._buffer),

@@ -42,7 +42,7 @@ def begin(connection: KeepAliveProtocol, exchange: Exchange) -> None:
     request = Request(connection, exchange)
     exchange.owner = request
     assert exchange.head.fields is not None
-    if exchange.head.fields.expected.awaits:
+    if exchange.head.fields.expected.expects_continue:
         _consult(connection, request)
     else:
         _negotiate(connection, request)

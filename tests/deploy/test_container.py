@@ -82,7 +82,7 @@ def test_both_stages_begin_with_the_same_release_of_an_interpreter_that_is_suppo
     assert first[1:] == ["AS", "build"]
     assert second == first[:1]
     [version] = re.findall(r"/python:(3\.\d+)-slim-\w+$", first[0])
-    assert f"Programming Language :: Python :: {version}" in (PROJECT / "setup.py").read_text("utf-8")
+    assert f"Programming Language :: Python :: {version}" in (PROJECT / "pyproject.toml").read_text("utf-8")
 
 
 def kept(path: str) -> bool:

@@ -433,9 +433,9 @@ def test_d3_25_a_connection_that_is_lost_while_the_client_waits() -> None:
 )  # fmt: skip
 def test_ways_to_say_100_continue(lines: list[bytes]) -> None:
     length5 = decide_request(True, [], [b"5"])
-    assert decide(True, lines, length5).awaits
+    assert decide(True, lines, length5).expects_continue
     assert decide(True, lines, length5).supported
-    assert not decide(True, lines, NO_BODY).awaits
+    assert not decide(True, lines, NO_BODY).expects_continue
     assert decide(True, lines, NO_BODY).supported
 
 
@@ -443,7 +443,7 @@ def test_ways_to_say_100_continue(lines: list[bytes]) -> None:
 @pytest.mark.parametrize("lines", [[b""], [b","], [b" , "], []])
 def test_a_field_without_members_expects_nothing(lines: list[bytes]) -> None:
     decided = decide(True, lines, decide_request(True, [], [b"5"]))
-    assert not decided.awaits
+    assert not decided.expects_continue
     assert decided.row == "D3-01"
 
 

@@ -10,7 +10,9 @@ from ka_twisted.config import Limits, Policy
 from ka_twisted.core.errors import LocalProtocolError
 from ka_twisted.core.semantics import REASON_PHRASES
 from ka_twisted.core.targets import split_target
-from ka_twisted.http1.messages import STATUS_LINES, check_target, read_fields
+from ka_twisted.http1.encoding import STATUS_LINES
+from ka_twisted.http1.request_fields import read_fields
+from ka_twisted.http1.request_lines import check_target
 from tests.http1.driving import GET, Wire, cut_at_random, cuts, get, later, run
 
 HOST = b"Host: a\r\n\r\n"

@@ -59,7 +59,7 @@ DECIDED = [
         "D1-07",
         1,
         "close",
-        {"framed": False, "rest": UnreadBody.LONG},
+        {"framed": False, "unread": UnreadBody.LONG},
         R.CLOSE_REQUESTED,
         ConnectionField.CLOSE,
         note="unframed",
@@ -75,8 +75,8 @@ DECIDED = [
     case("D1-13", 0, "keep-alive", {"keep_alive_10": False}, R.HTTP10_DEFAULT, ConnectionField.CLOSE),
     case("D1-14", 0, "keep-alive", {"framed": False}, R.RESPONSE_UNFRAMED, ConnectionField.CLOSE),
     case("D1-15", 0, "keep-alive", {}, K.KEEP_ALIVE_REQUESTED, ConnectionField.KEEP_ALIVE),
-    case("D1-16", 0, "keep-alive", {"rest": UnreadBody.SHORT}, K.BODY_READ_AWAY, ConnectionField.KEEP_ALIVE),
-    case("D1-17", 0, "keep-alive", {"rest": UnreadBody.LONG}, R.BODY_UNREAD, ConnectionField.CLOSE),
+    case("D1-16", 0, "keep-alive", {"unread": UnreadBody.SHORT}, K.BODY_READ_AWAY, ConnectionField.KEEP_ALIVE),
+    case("D1-17", 0, "keep-alive", {"unread": UnreadBody.LONG}, R.BODY_UNREAD, ConnectionField.CLOSE),
     case("D1-18", 1, "", {}, K.HTTP11_DEFAULT, ConnectionField.NOTHING),
     case("D1-19", 1, "keep-alive", {}, K.KEEP_ALIVE_REQUESTED, ConnectionField.KEEP_ALIVE),
     case(
@@ -90,20 +90,26 @@ DECIDED = [
     ),
     case("D1-20", 1, "", {"keep_alive_field": True}, K.HTTP11_DEFAULT, ConnectionField.NOTHING),
     case("D1-21", 1, "te upgrade x", {"keep_alive_field": True}, K.HTTP11_DEFAULT, ConnectionField.NOTHING),
-    case("D1-22", 1, "", {"rest": UnreadBody.SHORT}, K.BODY_READ_AWAY, ConnectionField.NOTHING),
+    case("D1-22", 1, "", {"unread": UnreadBody.SHORT}, K.BODY_READ_AWAY, ConnectionField.NOTHING),
     case(
-        "D1-22", 1, "keep-alive", {"rest": UnreadBody.SHORT}, K.BODY_READ_AWAY, ConnectionField.KEEP_ALIVE, note="token"
+        "D1-22",
+        1,
+        "keep-alive",
+        {"unread": UnreadBody.SHORT},
+        K.BODY_READ_AWAY,
+        ConnectionField.KEEP_ALIVE,
+        note="token",
     ),
-    case("D1-23", 1, "", {"rest": UnreadBody.LONG}, R.BODY_UNREAD, ConnectionField.CLOSE),
-    case("D1-24", 1, "", {"rest": UnreadBody.OPEN}, K.BODY_STILL_READ, ConnectionField.NOTHING),
-    case("D1-25", 1, "keep-alive", {"rest": UnreadBody.REFUSED}, R.BODY_UNREAD, ConnectionField.CLOSE),
-    case("D1-26", 1, "", {"rest": UnreadBody.EXPECTED}, R.EXPECTATION_REFUSED, ConnectionField.CLOSE),
+    case("D1-23", 1, "", {"unread": UnreadBody.LONG}, R.BODY_UNREAD, ConnectionField.CLOSE),
+    case("D1-24", 1, "", {"unread": UnreadBody.OPEN}, K.BODY_STILL_READ, ConnectionField.NOTHING),
+    case("D1-25", 1, "keep-alive", {"unread": UnreadBody.REFUSED}, R.BODY_UNREAD, ConnectionField.CLOSE),
+    case("D1-26", 1, "", {"unread": UnreadBody.EXPECTED}, R.EXPECTATION_REFUSED, ConnectionField.CLOSE),
     case("D1-27", 1, "", {"framed": False}, R.RESPONSE_UNFRAMED, ConnectionField.CLOSE),
     case(
         "D1-27",
         1,
         "keep-alive",
-        {"framed": False, "rest": UnreadBody.LONG},
+        {"framed": False, "unread": UnreadBody.LONG},
         R.RESPONSE_UNFRAMED,
         ConnectionField.CLOSE,
         note="long",
@@ -114,7 +120,7 @@ DECIDED = [
         "D1-28",
         1,
         "",
-        {"half_closed": True, "rest": UnreadBody.LONG},
+        {"half_closed": True, "unread": UnreadBody.LONG},
         R.BODY_UNREAD,
         ConnectionField.CLOSE,
         note="behind a close",
@@ -142,7 +148,7 @@ def test_decisions_are_constants() -> None:
             for rest in UnreadBody:
                 if rest is UnreadBody.EXPECTED and not minor:
                     continue
-                assert decide(minor, *options, rest=rest) is decide(minor, *options, rest=rest)
+                assert decide(minor, *options, unread=rest) is decide(minor, *options, unread=rest)
 
 
 @pytest.mark.ledger("D1-06")

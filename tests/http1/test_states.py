@@ -114,7 +114,7 @@ def test_a_deadline_that_ends_the_connection_has_its_own_reason() -> None:
     assert len(set(reasons)) == len(reasons)
     assert all(reason.name.endswith("_TIMEOUT") and reason.by == "us" for reason in reasons)
     assert {deadline for deadline in Deadline if deadline.reason is None} == {Deadline.EXPECTATION, Deadline.LINGER}
-    assert all(deadline.awaits for deadline in Deadline)
+    assert all(deadline.awaited for deadline in Deadline)
 
 
 def test_every_time_out_among_the_reasons_has_its_deadline() -> None:

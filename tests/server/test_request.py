@@ -150,7 +150,7 @@ def test_lengths_come_with_their_rule(data: bytes, length: int | None, row: str)
 )
 def test_expectations_come_with_their_rule(field: str, awaits: bool, row: str) -> None:
     request = seen(get("/", "Content-Length: 5", field, method="PUT"))
-    assert (request.expectation.awaits, request.expectation.row) == (awaits, row)
+    assert (request.expectation.expects_continue, request.expectation.row) == (awaits, row)
     assert request.expectation.clause.startswith("RFC ")
 
 

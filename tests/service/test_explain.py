@@ -99,7 +99,7 @@ def test_an_ordinary_request_is_told_whole() -> None:
                 "persistence": {
                     "keep": True,
                     "reason": "HTTP11_DEFAULT",
-                    "text": "HTTP/1.1 connections persist unless somebody says otherwise",
+                    "text": "HTTP/1.1 connections persist unless close is asked for",
                     "clause": "RFC 2616 8.1.2.1; RFC 9112 9.3",
                     "row": "D1-18",
                 },

@@ -1,0 +1,60 @@
+"""Each test runs over every provider; nothing unexpected may be logged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from typing import Any
+
+import pytest
+
+from tests import logs
+from tests.streams.memory import MemoryService
+from tests.streams.providers import Provider, Service
+from tests.streams.sockets import EpollStepped, SocketService
+
+
+@pytest.fixture(autouse=True)
+def logged() -> Iterator[logs.Logged]:
+    """What was logged; see `tests.logs.Logged`."""
+    with logs.logged() as log:
+        yield log
+
+
+@cache
+def _epoll() -> EpollStepped:
+    """One for all tests: it is left as it was found."""
+    return EpollStepped()
+
+
+def _memory() -> Callable[..., Service]:
+    return MemoryService
+
+
+def _sockets() -> Callable[..., Service]:
+    return partial(SocketService, _epoll())
+
+
+def _uvloop() -> Callable[..., Service]:
+    pytest.importorskip("uvloop", reason="the reactor needs uvloop")
+    from tests.streams.uvlooped import stepped
+
+    return partial(SocketService, stepped())
+
+
+PROVIDERS = {"memory": _memory, "sockets": _sockets, "uvloop": _uvloop}
+
+
+@pytest.fixture(params=list(PROVIDERS.values()), ids=list(PROVIDERS))
+def serve(request: pytest.FixtureRequest) -> Iterator[Provider]:
+    """Makes a server; see `Provider`."""
+    make = request.param()
+    made: list[Service] = []
+
+    def serve(handler: Any, **settings: Any) -> Service:
+        made.append(make(handler, **settings))
+        return made[-1]
+
+    yield serve
+    for service in made:
+        service.close()

@@ -1,0 +1,60 @@
+"""HTTP/1.1 over the package's own double."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ka_twisted.testing import MemoryClient, MemoryServer
+from tests.streams.http1 import Http1Client
+from tests.streams.providers import Client, Observer, Service
+
+
+class MemoryService(Service):
+    def __init__(self, handler: Any, *, observers: tuple[Any, ...] = (), **settings: Any) -> None:
+        self.observer = Observer()
+        self._server = MemoryServer(handler, observers=(self.observer, *observers), **settings)
+        self.factory = self._server.factory
+
+    def connect(self) -> Client:
+        return _Client(self._server.connect())
+
+    def settle(self) -> None:
+        self._server.settle()
+
+    def advance(self, seconds: float) -> None:
+        self._server.advance(seconds)
+
+    def close(self) -> None:
+        """There is nothing outside of it."""
+
+
+class _Client(Http1Client):
+    def __init__(self, client: MemoryClient) -> None:
+        super().__init__()
+        self._client = client
+
+    def sendBytes(self, data: bytes) -> None:
+        self._client.send(data)
+
+    @property
+    def received(self) -> bytes:
+        return self._client.received
+
+    def stall(self) -> None:
+        self._client.stall()
+
+    def resume(self) -> None:
+        self._client.resume()
+
+    def finishSending(self) -> None:
+        self._client.halfClose()
+
+    def leave(self) -> None:
+        self._client.disconnect()
+
+    def reset(self) -> None:
+        self._client.reset()
+
+    @property
+    def ended(self) -> bool:
+        return self._client.ended
