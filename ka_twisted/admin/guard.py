@@ -47,9 +47,9 @@ class Guard:
     def refusal(self, request: Request) -> str | None:
         """Why this request is none of an operator, in a sentence; None where it is."""
         if not self.asks and not _namesUs(request):
-            return f"{request.host or 'no host'} is no name of this server: use its address, or localhost"
+            return f"{request.host or 'an empty host'} is not a name of this server: use its address, or localhost"
         if _isFromElsewhere(request):
-            return "a page from elsewhere may not do that"
+            return "requests by pages of another origin are refused"
         return None
 
     def admits(self, request: Request) -> bool:

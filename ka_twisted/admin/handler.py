@@ -66,7 +66,7 @@ class AdminHandler:
         self._view = view
         self._guard = Guard(token)
         self._sampler = Sampler(view, reactor, wallClock)
-        self._page = Page("operator", script=True)
+        self._page = Page("operator", ["elements", "charts", "lists", "operator"])
         self._loginPage = Page("login")
         self._routes = {
             "/": Route(_READ, self._show),
@@ -89,18 +89,18 @@ class AdminHandler:
         except (CancelledError, ConnectionDone, ConnectionLost, RemoteProtocolError):
             raise  # the client's doing: it is gone, or has sent too much
         except Exception:
-            self._log.failure("the operator's {path} failed", path=request.path)
-            return _word("this part of the server failed; its log says why", 500)
+            self._log.failure("operator's page: {method} {path} failed", method=request.method, path=request.path)
+            return _word("internal error; see the log of the server", 500)
 
     async def _answer(self, request: Request) -> Response:
         route = self._routes.get(request.path)
         if (route is None or not route.free) and (refused := self._refused(request)) is not None:
             return refused
         if route is None:
-            return _word(f"there is nothing at {request.path}", 404)
+            return _word(f"{request.path} does not exist", 404)
         if request.method not in route.methods:
             allowed = ", ".join(route.methods)
-            return _word(f"{request.path} answers {allowed}, not {request.method}", 405, {"Allow": allowed})
+            return _word(f"{request.path} allows {allowed}, not {request.method}", 405, {"Allow": allowed})
         answer = route.answer(request)
         return await answer if isawaitable(answer) else answer
 
@@ -113,7 +113,7 @@ class AdminHandler:
             return None
         if request.path == "/" and request.method in _READ:
             return self._login("", 401)
-        return _word("this takes the operator's token", 401, _CHALLENGE)
+        return _word("the operator's token is required", 401, _CHALLENGE)
 
     # What there is.
 
@@ -145,7 +145,7 @@ class AdminHandler:
         return _word("this connection is not remembered", 404) if story is None else _json(story)
 
     def _drain(self, request: Request) -> Response:
-        self._log.info("the operator asks to drain")
+        self._log.info("drain requested by the operator at {peer}", peer=request.connection.peer)
         self._view.drain()
         return _json({"state": self._view.state, "ready": self._view.ready}, 202)
 
@@ -157,8 +157,8 @@ class AdminHandler:
             return _word(refused, 403)
         form = await request.read(FORM_LIMIT)
         if not self._guard.isTokenForm(form):
-            self._log.warn("somebody without the operator's token has tried to log in")
-            return self._login("That is not the token.", 403)
+            self._log.warn("login with a wrong token from {peer}", peer=request.connection.peer)
+            return self._login("Wrong token.", 403)
         headers = {"Location": "/", "Set-Cookie": self._guard.cookie(request)}
         return Response(303, b"", _fields("text/plain", headers))
 

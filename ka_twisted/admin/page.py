@@ -8,6 +8,7 @@ become a part of it.
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Sequence
 from hashlib import sha256
 from html import escape
 from pathlib import Path
@@ -30,18 +31,19 @@ class Page:
     """
     A page.
 
-    :param name: of its files.
-    :param script: whether it has one.
+    :param name: of its file.
+    :param scripts: the names of those that it runs, joined into one function.
     :ivar policy: what a browser lets it do (CSP).
     """
 
-    def __init__(self, name: str, *, script: bool = False) -> None:
+    def __init__(self, name: str, scripts: Sequence[str] = ()) -> None:
         style = _read("style.css")
-        code = _read(f"{name}.js") if script else ""
+        parts = "\n".join(_read(f"{script}.js") for script in scripts)
+        code = f'(() => {{\n"use strict";\n{parts}}})();\n' if scripts else ""
         self._html = _read(f"{name}.html").replace("/*STYLE*/", style).replace("/*SCRIPT*/", code)
-        scripts = f"script-src {_source(code)}; require-trusted-types-for 'script'; " if script else ""
+        allowed = f"script-src {_source(code)}; require-trusted-types-for 'script'; " if scripts else ""
         self.policy = (
-            f"default-src 'none'; {scripts}style-src {_source(style)}; connect-src 'self'; img-src data:; "
+            f"default-src 'none'; {allowed}style-src {_source(style)}; connect-src 'self'; img-src data:; "
             "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
         )
 

@@ -1,7 +1,7 @@
 """
-Looking at the server: once a second while somebody watches, however many, and hardly ever while nobody does.
+Samples of the server: once a second while a page is open, however many are, and every few seconds while none is.
 
-What is seen becomes one event, which all who watch are sent. Who is slow to take it misses some, and none waits.
+A sample becomes one event, which every open page is sent. A page that is slow to take it misses some; none waits.
 """
 
 from __future__ import annotations
@@ -21,29 +21,41 @@ from zope.interface import implementer
 
 from ..core.reasons import CloseReason
 from ..observe.counts import Counts
+from ..observe.exposition import complete
 from ..observe.families import (
+    CONNECTION_STATES,
     CONNECTIONS,
     CONNECTIONS_CLOSED,
     CONNECTIONS_OPENED,
+    FAMILIES,
     REQUESTS,
     REQUESTS_TAKEN,
     TIME_TO_FIRST_BYTE,
+    Kind,
 )
 from .history import COLUMN, EARLY, History
 from .interfaces import IServerView
 from .verdict import BAD, KINDS, Remark, verdict
 
-#: Seconds between two looks, while somebody watches and while nobody does.
+#: Seconds between two samples, while a page is open and while none is.
 OFTEN, SELDOM = 1.0, float(COLUMN)
 #: How many of the slowest and of the oldest connections are shown, and of the last that were closed.
 FOREMOST, LAST = 10, 12
-#: After that many milliseconds a browser connects again.
+#: After so many milliseconds a browser connects again.
 _RETRY = 1000
 
-#: What there is to say of each reason.
+#: What the page shows of each reason.
 REASONS = {
     reason.name: {"kind": KINDS[reason.name], "text": reason.text, "clause": reason.clause}
     for reason in CloseReason.all()
+}
+#: What the page needs to know once: the metrics there are, and the states of connections.
+_FAMILIES = [{"name": family.exposedName, "help": family.help, "unit": family.unit} for family in FAMILIES]
+_STATIC = {
+    "reasons": REASONS,
+    "families": _FAMILIES,
+    "states": CONNECTION_STATES,
+    "longest": TIME_TO_FIRST_BYTE.buckets[-1],
 }
 
 _T = TypeVar("_T")
@@ -51,7 +63,7 @@ _T = TypeVar("_T")
 
 class Sampler:
     """
-    Looks at a server, again and again, as long as somebody has it.
+    Samples a server for as long as it exists itself.
 
     :param reactor: the clock.
     :param wallClock: gives the seconds since the epoch.
@@ -73,30 +85,30 @@ class Sampler:
         self._call = reactor.callLater(0, _look, ref(self))
 
     def watch(self, page: Watcher) -> None:
-        """Have a page told what was, what is, and once a second what has become of it."""
+        """Send a page the last sample at once, and from now on each one."""
         self._watchers.add(page)
         if self._reactor.seconds() - self._seen < OFTEN:
-            page.tell(self._event)
+            page.send(self._event)
         elif not self._looking:
             self._call.reset(0)
 
     def leave(self, page: Watcher) -> None:
-        """Tell it no more."""
+        """Send it no more."""
         self._watchers.discard(page)
 
     def history(self) -> bytes:
-        """The event that says what was, and what the reasons mean."""
-        return _event({"columns": self._history.columns(), "reasons": REASONS}, b"history")
+        """The first event of a page: the columns so far, and what does not change."""
+        return _event({"columns": self._history.columns(), **_STATIC}, b"history")
 
     def look(self) -> None:
-        """Take a sample, and have another one taken in due time."""
+        """Take a sample, and schedule the next one."""
         self._looking = True
         looking = Deferred.fromCoroutine(self._sample())
-        looking.addErrback(lambda failure: self._log.failure("the operator's page cannot be told", failure))
+        looking.addErrback(lambda failure: self._log.failure("the operator's page cannot be updated", failure))
         looking.addCallback(lambda _: self._again())
 
     def _again(self) -> None:
-        """Look again with the wall clock's next second, or when the next column begins: all are equally wide then."""
+        """Schedule a sample for the wall clock's next second, or the next column: all are equally wide then."""
         self._looking = False
         pace = OFTEN if self._watchers else SELDOM
         pause = pace + EARLY - (self._wallClock() + EARLY) % pace
@@ -109,16 +121,16 @@ class Sampler:
             self._history.add(counts)
         if not self._watchers:
             return
-        told = await self._part(faults, "connections", lambda: self._view.connections(2 * FOREMOST, 1))
+        connections = await self._part(faults, "connections", lambda: self._view.connections(2 * FOREMOST, 1))
         about = await self._part(faults, "description", self._about)
-        said = await self._part(faults, "figures", lambda: execute(self._said, about, told))
+        event = await self._part(faults, "figures", lambda: execute(self._figures, about, connections))
         remarks = [Remark(BAD, fault) for fault in faults]
-        said = said or {"about": about, "remarks": []}
-        said["remarks"] = [remark._asdict() for remark in (*remarks, *said["remarks"])]
-        self._event = _event(said)
+        event = event or {"about": about, "remarks": []}
+        event["remarks"] = [remark._asdict() for remark in (*remarks, *event["remarks"])]
+        self._event = _event(event)
         self._seen = self._reactor.seconds()
         for page in list(self._watchers):
-            page.tell(self._event)
+            page.send(self._event)
 
     async def _about(self) -> dict[str, Any]:
         return self._view.about() | {"state": self._view.state, "ready": self._view.ready}
@@ -128,7 +140,7 @@ class Sampler:
         try:
             seen = await look()
         except Exception:
-            faults.append(f"The {name} of the server cannot be read. The log says why.")
+            faults.append(f"The {name} of the server cannot be read. See the log.")
             if name not in self._failing:
                 self._failing.add(name)
                 self._log.failure("the operator's page cannot read the {name} of the server", name=name)
@@ -136,24 +148,25 @@ class Sampler:
         self._failing.discard(name)
         return seen
 
-    def _said(self, about: dict[str, Any] | None, told: dict[str, Any] | None) -> dict[str, Any]:
-        """What there is to say, of what could be read."""
+    def _figures(self, about: dict[str, Any] | None, connections: dict[str, Any] | None) -> dict[str, Any]:
+        """The event's content, of what could be read."""
         history = self._history
         now = history.latest
         seconds, recent = history.recent()
         remarks: list[Remark] = []
         if about is not None:
             remarks = verdict(about, about["state"], about["ready"], now, recent, history.reloadFailed())
-        opened = [_row(story) for story in told["open"]] if told is not None else []
-        closed = [_row(story) for story in told["closed"][:LAST]] if told is not None else []
+        opened = [_row(record) for record in connections["open"]] if connections is not None else []
+        closed = [_row(record) for record in connections["closed"][:LAST]] if connections is not None else []
         return {
             "now": round(self._wallClock(), 3),
             "about": about,
             "remarks": remarks,
             "connections": now.by(CONNECTIONS, "state"),
             "rate": round(history.rate(REQUESTS), 2),
-            "recent": _figures(recent) | {"seconds": round(seconds)},
-            "total": _figures(now),
+            "recent": _summary(recent) | {"seconds": round(seconds)},
+            "total": _summary(now),
+            "metrics": _metrics(now, about),
             "columns": history.columns(2),
             "slowest": nlargest(FOREMOST, opened, key=lambda row: row["seconds"]),
             "oldest": nlargest(FOREMOST, opened, key=lambda row: row["age"]),
@@ -163,7 +176,7 @@ class Sampler:
 
 @implementer(IBodyProducer)
 class Watcher:
-    """The body of a response that goes on for as long as somebody watches: server-sent events."""
+    """The body of a response that lasts as long as its page is open: server-sent events."""
 
     length = UNKNOWN_LENGTH
 
@@ -172,8 +185,8 @@ class Watcher:
         self._consumer: IConsumer | None = None
         self._knows = self._paused = False
 
-    def tell(self, event: bytes) -> None:
-        """Send an event, unless the last one is still on its way; before the first, what was."""
+    def send(self, event: bytes) -> None:
+        """Send an event, unless the last one is still on its way; before the first, the history."""
         if self._consumer is not None and not self._paused:
             history = b"" if self._knows else b"retry: %d\n\n" % _RETRY + self._sampler.history()
             self._knows = True
@@ -200,10 +213,10 @@ class Watcher:
 
 
 def _look(sampler: ref[Sampler]) -> None:
-    """Look, if there is still somebody to look for."""
-    there = sampler()
-    if there is not None:
-        there.look()
+    """Take a sample, unless the sampler is gone."""
+    existing = sampler()
+    if existing is not None:
+        existing.look()
 
 
 def _event(value: Any, name: bytes = b"") -> bytes:
@@ -212,8 +225,8 @@ def _event(value: Any, name: bytes = b"") -> bytes:
     return (b"event: %b\n" % name if name else b"") + b"data: %b\n\n" % data
 
 
-def _figures(counts: Counts) -> dict[str, float | None]:
-    """The figures that have a place of their own."""
+def _summary(counts: Counts) -> dict[str, float | None]:
+    """The figures that have a tile of their own."""
     return {
         "requests": counts.total(REQUESTS),
         "opened": counts.total(CONNECTIONS_OPENED),
@@ -224,19 +237,32 @@ def _figures(counts: Counts) -> dict[str, float | None]:
     }
 
 
+def _metrics(counts: Counts, about: dict[str, Any] | None) -> dict[str, list[dict[str, Any]]]:
+    """The numbers of every family that are not 0, with their labels; of a histogram how many values, and their sum."""
+    counts = complete(counts) if about is None else complete(counts, about["state"], about["ready"])
+    return {
+        family.exposedName: (
+            [{"of": "values", "count": counts.total(family)}, {"of": "sum", "count": counts.sum(family)}]
+            if family.kind is Kind.HISTOGRAM
+            else counts.rows(family)
+        )
+        for family in FAMILIES
+    }
+
+
 def _finite(bound: float | None) -> float | None:
     """JSON knows no infinity: -1 stands for it."""
     return -1 if bound == float("inf") else bound
 
 
-def _row(story: dict[str, Any]) -> dict[str, Any]:
-    """Of a connection's story, what one line tells."""
-    busy, done = story.get("inService"), story["latest"]
+def _row(record: dict[str, Any]) -> dict[str, Any]:
+    """What a line of a list shows of a connection."""
+    busy, done = record.get("inService"), record["latest"]
     last = busy[0] if busy else done[-1] if done else None
-    ended = story.get("ended", {})
+    ended = record.get("ended", {})
     return {
-        **{name: story[name] for name in ("connection", "pid", "peer", "age", "requests")},
-        "state": story.get("state"),
+        **{name: record[name] for name in ("connection", "pid", "peer", "age", "requests")},
+        "state": record.get("state"),
         "ended": ended.get("reason"),
         "by": ended.get("by"),
         "seconds": last["duration"] if last else 0.0,

@@ -1,7 +1,7 @@
 """
-Whether something is wrong: what an operator is told first.
+Whether something is wrong: what an operator is shown first.
 
-A list of remarks, the worst first, each one sentence. What is ordinary is not remarked upon.
+A list of remarks, the worst first, each one sentence. Normal operation gives none.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from .history import errors
 
 #: How bad it is, the worst first.
 BAD, WARNING, NOTE = "bad", "warning", "note"
-#: Kinds of reasons: how the life of a connection is meant to end; what our way to answer costs; what clients and
-#: networks do; what is our fault.
+#: Kinds of reasons for which connections are closed: normal; caused by the response; by clients or networks; a fault of
+#: the server.
 ORDINARY, COSTLY, CLIENTS, OURS = "ordinary", "costly", "clients", "ours"
 _KINDS = {
     COSTLY: ("RESPONSE_UNFRAMED", "BODY_UNREAD", "BODY_TOO_LARGE", "EXPECTATION_REFUSED", "MAX_REQUESTS", "MAX_AGE"),
@@ -47,10 +47,10 @@ _KINDS = {
 KINDS = {reason.name: ORDINARY for reason in CloseReason.all()} | {
     name: kind for kind, names in _KINDS.items() for name in names
 }
-#: The share of responses that are errors of the server, from which it is bad; of connections that ended in the same
-#: way that is not ordinary, and how many there have to be, from which it is remarked upon.
+#: The share of responses with 5xx that is bad; the share of connections with the same abnormal end, and the least
+#: number of them, that give a remark.
 _ERRORS, _SHARE, _FEW = 0.01, 0.05, 5
-#: The share of the allowed connections from which there are nearly too many.
+#: The share of the allowed connections that gives a remark.
 _CROWDED = 0.9
 
 
@@ -68,12 +68,12 @@ def verdict(
     about: dict[str, Any], state: str, ready: bool, now: Counts, recent: Counts, reloadFailed: bool = False
 ) -> list[Remark]:
     """
-    What there is to remark upon, the worst first.
+    The remarks, the worst first.
 
     :param about: see `IServerView.about`.
     :param now: all that was counted.
     :param recent: what happened in the last minute.
-    :param reloadFailed: whether the last reload did, of those that are remembered.
+    :param reloadFailed: whether the last reload failed, of those that are remembered.
     """
     remarks = [
         *_service(about, state, ready, now, reloadFailed),
@@ -93,22 +93,24 @@ def _service(about: dict[str, Any], state: str, ready: bool, now: Counts, reload
     there = sum(worker["ready"] for worker in about["workers"])
     if state == "draining":
         left = now.total(CONNECTIONS)
-        yield Remark(NOTE, f"The server drains: it takes no new connections, and {_connections(left)} left.")
+        yield Remark(
+            NOTE, f"The server is draining: it accepts no new connections, and {_connections(left)} still open."
+        )
     elif not ready:
-        yield Remark(BAD, "The server is not ready: it serves nobody.")
+        yield Remark(BAD, "The server is not ready: it accepts no connections.")
     elif there < about["wanted"]:
         yield Remark(BAD, f"{there} of {about['wanted']} workers {'is' if there == 1 else 'are'} ready.")
     if state == "reloading":
-        yield Remark(NOTE, "The server reloads its configuration.")
+        yield Remark(NOTE, "The server is reloading its configuration.")
     if reloadFailed:
-        yield Remark(WARNING, "A reload has failed: the former configuration is in force. The log says why.")
+        yield Remark(WARNING, "The last reload failed: the previous configuration is still in force. See the log.")
 
 
 def _deaths(recent: Counts) -> Iterator[Remark]:
     deaths = recent.total(WORKER_DEATHS)
     if deaths:
-        who = "A worker has" if deaths == 1 else f"{deaths:,.0f} workers have"
-        yield Remark(BAD, f"{who} died in the last minute, with the requests under way there. The log says how.")
+        who = "1 worker" if deaths == 1 else f"{deaths:,.0f} workers"
+        yield Remark(BAD, f"{who} died in the last minute; requests in service there were lost. See the log.")
 
 
 def _responses(recent: Counts) -> Iterator[Remark]:
@@ -118,16 +120,18 @@ def _responses(recent: Counts) -> Iterator[Remark]:
         yield Remark(level, f"{failed:,.0f} of {requests:,.0f} requests in the last minute were answered with 5xx.")
     aborted = _closed(recent).get("APPLICATION_ABORT", 0)
     if aborted:
-        yield Remark(BAD, f"{_responses_(aborted)} broken off in the last minute: the application failed inside.")
+        yield Remark(
+            BAD, f"{_responses_(aborted)} aborted in the last minute: the application failed while it was sent."
+        )
 
 
 def _crowding(about: dict[str, Any], now: Counts, recent: Counts) -> Iterator[Remark]:
     limit = about["limits"]["maxConnections"] * max(1, about["wanted"])
     refused = _closed(recent).get("TOO_MANY_CONNECTIONS", 0) + recent.total(CONNECTIONS_REFUSED)
     if refused:
-        yield Remark(BAD, f"{refused:,.0f} connections were turned away in the last minute: there were too many.")
+        yield Remark(BAD, f"{refused:,.0f} connections were refused in the last minute: a limit was reached.")
     elif limit and now.total(CONNECTIONS) >= limit * _CROWDED:
-        yield Remark(WARNING, f"{now.total(CONNECTIONS):,.0f} connections are open, of {limit:,} that are allowed.")
+        yield Remark(WARNING, f"{now.total(CONNECTIONS):,.0f} of at most {limit:,} connections are open.")
 
 
 def _closes(recent: Counts) -> Iterator[Remark]:
@@ -138,7 +142,7 @@ def _closes(recent: Counts) -> Iterator[Remark]:
             (reason,) = (reason for reason in CloseReason.all() if reason.name == name)
             yield Remark(
                 WARNING,
-                f"{name} has ended {count:,.0f} connections in the last minute, {100 * count / total:.0f} % of all: "
+                f"{name} closed {count:,.0f} connections in the last minute, {100 * count / total:.0f} % of all: "
                 f"{reason.text}.",
             )
 
@@ -146,25 +150,29 @@ def _closes(recent: Counts) -> Iterator[Remark]:
 def _lost(about: dict[str, Any], state: str, recent: Counts) -> Iterator[Remark]:
     races = recent.total(IDLE_CLOSE_RACES)
     if races:
-        lost = f"{races:,.0f} requests of the last minute were most likely lost: they came while their connection was"
+        lost = (
+            f"{races:,.0f} requests were probably lost in the last minute: they arrived when their connection had been"
+        )
         if state == "draining":
-            yield Remark(WARNING, f"{lost} closed for the drain. Announce a drain for longer (drain delay).")
+            yield Remark(WARNING, f"{lost} closed for the drain. Use a longer drain delay.")
         else:
             idle = about["timers"]["idle"]
-            yield Remark(WARNING, f"{lost} closed as idle. Clients should drop theirs before we do, after {idle:g} s.")
+            yield Remark(
+                WARNING, f"{lost} closed as idle. Clients should close idle connections earlier: within {idle:g} s."
+            )
     failed = recent.by(HANDSHAKE_FAILURES, "reason")
     count = sum(failed.values())
     if count >= _FEW and count >= _SHARE * (count + recent.total(CONNECTIONS_OPENED)):
         reason = max(failed, key=lambda name: failed[name])
-        yield Remark(WARNING, f"{count:,.0f} handshakes failed in the last minute, most of them for: {reason}.")
+        yield Remark(WARNING, f"{count:,.0f} handshakes failed in the last minute. The most frequent reason: {reason}.")
 
 
 def _logs(recent: Counts) -> Iterator[Remark]:
     for family, log in ((ACCESS_LOG_DROPPED, "the access log"), (WORKER_LOG_DROPPED, "workers' logs")):
         lines = recent.total(family)
         if lines:
-            lost = "1 line" if lines == 1 else f"{lines:,.0f} lines"
-            yield Remark(WARNING, f"{lost} of {log} were lost in the last minute: what reads it is too slow, or gone.")
+            lost = f"1 line of {log} was" if lines == 1 else f"{lines:,.0f} lines of {log} were"
+            yield Remark(WARNING, f"{lost} lost in the last minute: writing failed, or was too slow.")
 
 
 def _closed(counts: Counts) -> dict[str, float]:

@@ -19,6 +19,7 @@ class Deadline(Enum):
     UNREAD = ("the rest of an unread body", CloseReason.UNREAD_TIMEOUT)
     EXPECTATION = ("the application's answer to an expectation", None)
     WRITE = ("progress in sending", CloseReason.WRITE_TIMEOUT)
+    REFUSED = ("the request that is answered with 503", None)
     LINGER = ("the peer's close", None)
 
     __hash__ = object.__hash__

@@ -20,6 +20,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from .private import V1Parser, V2Parser
+from .registry import ConnectionRegistry
 from .stages import ConnectionStage, ConnectionStageFactory
 
 Network = IPv4Network | IPv6Network
@@ -50,8 +51,9 @@ class ProxiedFactory(ConnectionStageFactory):
         seconds: float,
         reactor: IReactorTime,
         failed: Callable[[str], object] = lambda word: None,
+        registry: ConnectionRegistry[Any] | None = None,
     ) -> None:
-        super().__init__(factory, seconds, reactor, failed)
+        super().__init__(factory, seconds, reactor, failed, registry)
         self.networks = tuple(networks)
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
@@ -75,6 +77,11 @@ class ProxyHeader(ConnectionStage):
         super().__init__(factory)
         self._data = b""
         self._following: Any = None
+
+    @property
+    def countedHost(self) -> object:
+        """See `ConnectionStage.countedHost`: a balancer that is trusted has as many connections as it needs."""
+        return None
 
     def dataReceived(self, data: bytes) -> None:
         """See `IProtocol.dataReceived`."""

@@ -1,4 +1,4 @@
-"""What has to be over on a connection before its protocol begins, in a bounded time."""
+"""What comes before the protocol of a connection, in a bounded time: a PROXY header, a TLS handshake."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ from twisted.internet.interfaces import IDelayedCall, IProtocolFactory, IReactor
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from .registry import Admission, ConnectionRegistry
+
+#: The word for a connection that is ended because there are too many.
+_CROWDED = "too many connections"
+
 
 class ConnectionStageFactory(Factory):
     """
     A factory ahead of another.
 
     :param factory: makes the protocols that follow.
-    :param seconds: for the preface of a connection; 0: as long as it takes.
-    :param failed: called once for each connection that ends within its preface, with a word that says why.
+    :param seconds: for the stage; 0: as long as it takes.
+    :param failed: called once for each connection that ends within its stage, with a word that says why.
+    :param registry: counts the connections in their stage, and may turn them away; None: they do not count.
     """
 
     noisy = False
@@ -27,11 +33,13 @@ class ConnectionStageFactory(Factory):
         seconds: float,
         reactor: IReactorTime,
         failed: Callable[[str], object] = lambda word: None,
+        registry: ConnectionRegistry[Any] | None = None,
     ) -> None:
         self.following: Any = factory
         self.seconds = seconds
         self.reactor = reactor
         self.failed = failed
+        self.registry = registry
 
     def doStart(self) -> None:
         """See `IProtocolFactory.doStart`."""
@@ -44,9 +52,10 @@ class ConnectionStageFactory(Factory):
 
 class ConnectionStage(Protocol):
     """
-    A connection until its preface is over.
+    A connection until its stage is over.
 
     :ivar problem: why it fails, once that is known.
+    :ivar registry: counts it; None: it does not count.
     """
 
     transport: Any
@@ -54,12 +63,30 @@ class ConnectionStage(Protocol):
     def __init__(self, factory: ConnectionStageFactory) -> None:
         self._factory = factory
         self._late: IDelayedCall | None = None
+        #: Whether it is beyond the limits.
+        self._crowded = False
         self.problem = ""
+        self.registry = factory.registry
+
+    @property
+    def countedHost(self) -> object:
+        """The host that this counts for; None: for none."""
+        return getattr(self.transport.getPeer(), "host", None)
 
     def connectionMade(self) -> None:
         """See `IProtocol`."""
-        if self._factory.seconds:
-            self._late = self._factory.reactor.callLater(self._factory.seconds, self._expired)
+        seconds = self._factory.seconds
+        if self.registry is not None:
+            admission = self.registry.enter(self, self.countedHost)
+            if admission is Admission.DROPPED:
+                self.refuse(_CROWDED)
+                return
+            if admission is Admission.REFUSED:
+                refused = self.registry.timeouts.refused
+                seconds = min(seconds or refused, refused or seconds)
+                self._crowded = True
+        if seconds:
+            self._late = self._factory.reactor.callLater(seconds, self._expired)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `IProtocol.connectionLost`."""
@@ -71,7 +98,12 @@ class ConnectionStage(Protocol):
         return "reset"
 
     def over(self) -> None:
-        """The preface is over: time does not matter any more."""
+        """The stage is over, and what follows has its place: the time does not matter any more."""
+        self._untime()
+        if self.registry is not None:
+            self.registry.leave(self)
+
+    def _untime(self) -> None:
         if self._late is not None:
             self._late.cancel()
             self._late = None
@@ -83,10 +115,14 @@ class ConnectionStage(Protocol):
 
     def refuse(self, problem: str) -> None:
         """End the connection, for this reason unless another is known."""
-        self.over()
+        self._untime()
         self.problem = self.problem or problem
         self.transport.abortConnection()
 
+    def drain(self) -> None:
+        """See `registry.Stage.drain`."""
+        self.refuse("draining")
+
     def _expired(self) -> None:
         self._late = None
-        self.refuse("timeout")
+        self.refuse(_CROWDED if self._crowded else "timeout")

@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ..config import Tls
+from .registry import ConnectionRegistry
 from .stages import ConnectionStage, ConnectionStageFactory
 
 try:
@@ -100,6 +101,7 @@ class TlsContexts:
         reactor: IReactorTime,
         failed: Callable[[str], object] = lambda word: None,
         plainAnswer: bytes = b"",
+        registry: ConnectionRegistry[Any] | None = None,
     ) -> TLSMemoryBIOFactory:
         """
         A factory whose connections are handed to another once their handshake is over.
@@ -107,9 +109,10 @@ class TlsContexts:
         :param seconds: for the handshake; 0: as long as it takes.
         :param failed: called once for each handshake that fails, with a word that says why.
         :param plainAnswer: sent to a client that begins with a letter, and so with text in the place of a handshake.
+        :param registry: counts the connections in their handshake; None: they do not count.
         """
         self._sayExpired()
-        handshakes = _Handshakes(factory, seconds, reactor, failed, plainAnswer)
+        handshakes = _Handshakes(factory, seconds, reactor, failed, registry, plainAnswer)
         wrapped = TLSMemoryBIOFactory(_Creator(self, reactor), False, handshakes, reactor)
         wrapped.protocol = _Transport
         wrapped.noisy = False
@@ -243,9 +246,10 @@ class _Handshakes(ConnectionStageFactory):
         seconds: float,
         reactor: IReactorTime,
         failed: Callable[[str], object],
+        registry: ConnectionRegistry[Any] | None,
         plainAnswer: bytes,
     ) -> None:
-        super().__init__(factory, seconds, reactor, failed)
+        super().__init__(factory, seconds, reactor, failed, registry)
         self.plainAnswer = plainAnswer
 
     def buildProtocol(self, addr: IAddress | None) -> _Handshake:

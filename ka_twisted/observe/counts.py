@@ -57,6 +57,10 @@ class Counts:
         """All numbers of a family together; of a histogram, how many values it has."""
         return sum(number for labels, number in self.families.get(family, {}).items() if labels != (SUM,))
 
+    def sum(self, family: Family) -> float:
+        """The sum of all values of a histogram."""
+        return self.families.get(family, {}).get((SUM,), 0)
+
     @property
     def reuseRatio(self) -> float:
         """The share of all requests that came on a connection which had served one before."""

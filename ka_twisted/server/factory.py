@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from email.utils import formatdate
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -20,6 +20,7 @@ from ..core.reasons import CloseReason
 from ..http1.caches import ServerCaches
 from ..http1.pipeline import Exchange
 from ..interfaces import IConnectionObserver, IConnectionRegistry
+from ..net.registry import Admission, ConnectionRegistry
 from ..net.tcp import checkTcpKeepAlive
 from .protocol import KeepAliveProtocol
 from .request import Request
@@ -98,23 +99,29 @@ class KeepAliveFactory(Factory):
         }
         self.idle = self.timeouts.idle or float("inf")
         self.maxAge = self.limits.maxAge
-        self._open: dict[KeepAliveProtocol, None] = {}
-        #: The open connections, in the order in which they were accepted.
-        self.connections = self._open.keys()
-        self.draining = self.retiring = False
+        #: The connections: how many there may be, and how they end.
+        self.registry: ConnectionRegistry[KeepAliveProtocol] = ConnectionRegistry(self.limits, self.timeouts, reactor)
+        self.connections = self.registry.connections
         #: When the Date of responses has to be made anew, by the reactor's clock.
         self.dateDue = 0.0
         self._wallClock = wallClock
-        self._perPeer: dict[object, int] = {}
         self._accepted = 0
-        self._drained: list[Deferred[None]] = []
-        self._cut: IDelayedCall | None = None
         self.renewDate()
 
     @property
     def connectionCount(self) -> int:
         """Connections open now."""
         return len(self.connections)
+
+    @property
+    def retiring(self) -> bool:
+        """Whether a shutdown was announced; see `retire`."""
+        return self.registry.retiring
+
+    @property
+    def draining(self) -> bool:
+        """Whether a shutdown has begun; see `drain`."""
+        return self.registry.draining
 
     def buildProtocol(self, addr: IAddress | None) -> KeepAliveProtocol:  # type: ignore[override]
         """See `IProtocolFactory.buildProtocol`."""
@@ -136,14 +143,8 @@ class KeepAliveFactory(Factory):
 
     def opened(self, connection: KeepAliveProtocol) -> None:
         """A connection was accepted: count it, and have it turned away where it is one too many (ledger P-15)."""
-        self._open[connection] = None
-        limits = self.limits
-        crowded = bool(limits.maxConnections) and len(self.connections) > limits.maxConnections
-        if limits.maxConnectionsPerPeer:
-            host = getattr(connection.peer, "host", None)
-            self._perPeer[host] = count = self._perPeer.get(host, 0) + 1
-            crowded = crowded or (host is not None and count > limits.maxConnectionsPerPeer)
-        if crowded:
+        admission = self.registry.open(connection, getattr(connection.peer, "host", None))
+        if admission is not Admission.ADMITTED:
             connection.core.overloaded = RemoteProtocolError(
                 503,
                 "more connections than this server allows",
@@ -154,9 +155,13 @@ class KeepAliveFactory(Factory):
             )
         self.renewDate()
         self._observe("connectionOpened", connection)
-        if self.draining:
+        if admission is Admission.DROPPED:
+            connection.abort(CloseReason.TOO_MANY_CONNECTIONS)
+        elif admission is Admission.REFUSED:
+            connection.watch.arm(Deadline.REFUSED, self.timeouts.refused)
+        if self.registry.draining:
             connection.core.drain()
-        elif self.retiring:
+        elif self.registry.retiring:
             connection.retire()
 
     def finished(self, connection: KeepAliveProtocol, exchange: Exchange) -> None:
@@ -170,15 +175,9 @@ class KeepAliveFactory(Factory):
 
     def closed(self, connection: KeepAliveProtocol, reason: CloseReason) -> None:
         """A connection is gone."""
-        self._open.pop(connection, None)
-        if self.limits.maxConnectionsPerPeer:
-            host = getattr(connection.peer, "host", None)
-            self._perPeer[host] -= 1
-            if not self._perPeer[host]:
-                del self._perPeer[host]
+        self.registry.close(connection)
         self._observe("connectionClosed", connection, reason)
-        if not self.connections and self._drained:
-            self._finishDraining()
+        self.registry.settle()
 
     def _observe(self, what: str, *arguments: object) -> None:
         for observer in self.observers:
@@ -196,9 +195,7 @@ class KeepAliveFactory(Factory):
         Idle connections stay open, and new ones are accepted: a client in the midst of sending is not cut off, and
         a balancer has time to turn away. `drain` ends them.
         """
-        self.retiring = True
-        for connection in self.connections:
-            connection.retire()
+        self.registry.retire()
 
     def drain(self, seconds: float | None = None) -> Deferred[None]:
         """
@@ -209,30 +206,4 @@ class KeepAliveFactory(Factory):
         :param seconds: the deadline; 0: none; None: ``Timeouts.drain``.
         :return: fires when the last connection is gone.
         """
-        self.draining = True
-        for connection in list(self.connections):
-            connection.drain()
-        if not self.connections:
-            return succeed(None)
-        drained: Deferred[None] = Deferred(self._drained.remove)
-        self._drained.append(drained)
-        if seconds is None:
-            seconds = self.timeouts.drain
-        if seconds:
-            if self._cut is not None:
-                self._cut.cancel()
-            self._cut = self.clock.callLater(seconds, self._cutOff)
-        return drained
-
-    def _cutOff(self) -> None:
-        self._cut = None
-        for connection in list(self.connections):
-            connection.abort(CloseReason.DRAINING.at(connection.state))
-
-    def _finishDraining(self) -> None:
-        if self._cut is not None:
-            self._cut.cancel()
-            self._cut = None
-        drained, self._drained = self._drained, []
-        for waiting in drained:
-            waiting.callback(None)
+        return self.registry.drain(seconds)

@@ -583,6 +583,9 @@ class KeepAliveProtocol(Protocol):
         elif deadline is Deadline.LINGER:
             if self._closing is not None:
                 self._closing.expired()
+        elif deadline is Deadline.REFUSED:
+            if self._reason is None:  # else its request has come
+                self.abort(CloseReason.TOO_MANY_CONNECTIONS)
         elif deadline is Deadline.IDLE or deadline is Deadline.FIRST_REQUEST:
             self._idleLate(deadline)
         else:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from ka_twisted.observe.families import FAMILIES
 from tests.service.twistd import PATIENCE, Server, serving
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
@@ -166,7 +167,7 @@ def test_a_connection_is_seen_within_a_second(chromium: Any, tmp_path: Path) -> 
             it.until(partial(shows, str(count)), 1.5)
         assert it.text("states") == "idle 3"
         assert it.text("state") == "Serving"
-        assert it.text("verdict") == "Nothing is wrong that shows"
+        assert it.text("verdict") == "No problems found"
         assert it.complaints() == []
 
 
@@ -176,9 +177,9 @@ def test_why_connections_end_is_seen(chromium: Any, tmp_path: Path) -> None:
         for _ in range(6):
             it.user(b"GET / HT")
         it.until(lambda: "HEADER_TIMEOUT" in it.text("reasons"))
-        it.until(lambda: "HEADER_TIMEOUT has ended" in it.text("remarks"))
+        it.until(lambda: "HEADER_TIMEOUT closed" in it.text("remarks"))
         assert "6 connections closed" in it.text("readout")
-        assert it.text("verdict") == "One thing needs a look"
+        assert it.text("verdict") == "1 problem found"
         assert it.script("document.querySelector('#chart path.clients').getAttribute('d')")
         assert it.browser.title.startswith("(1) serving")
 
@@ -200,6 +201,23 @@ def test_it_is_readable_on_every_screen(chromium: Any, tmp_path: Path, size: tup
         assert it.script(small) == 0
         bright = brightness(it.picture(f"{size[0]}-{scheme}"))
         assert bright > 220 if scheme == "light" else bright < 40
+        assert it.complaints() == []
+
+
+def test_every_metric_is_shown_with_its_help(chromium: Any, tmp_path: Path) -> None:
+    with page(chromium, tmp_path) as it:
+        it.user()
+        it.show()
+        it.until(lambda: it.text("state") == "Serving")
+        it.click("#metrics summary")
+        it.until(lambda: "ka_twisted_requests_total" in it.text("metrics-rows"))
+        shown = it.text("metrics-rows")
+        for family in FAMILIES:
+            assert family.exposedName in shown
+            assert family.help in shown
+        assert "GET 2xx: 1" in shown
+        assert "bytes" in shown
+        it.picture("metrics")
         assert it.complaints() == []
 
 
@@ -240,10 +258,10 @@ def test_what_clients_send_is_shown_and_nothing_else(chromium: Any, tmp_path: Pa
         assert it.complaints() == []
 
 
-# -- a connection's story --------------------------------------------------------------------------
+# -- a connection's record --------------------------------------------------------------------------
 
 
-def test_a_connection_tells_its_story(chromium: Any, tmp_path: Path) -> None:
+def test_a_connection_shows_its_record(chromium: Any, tmp_path: Path) -> None:
     from selenium.webdriver.common.keys import Keys
 
     with page(chromium, tmp_path) as it:
@@ -252,17 +270,17 @@ def test_a_connection_tells_its_story(chromium: Any, tmp_path: Path) -> None:
         it.show()
         it.until(lambda: "slow" in it.text("slowest"))
         it.click("#slowest button")
-        it.until(lambda: "/slow" in it.text("story-body"))
-        story = it.text("story-body")
-        assert "1. GET /whoami \N{RIGHTWARDS ARROW} 200" in story
-        assert "keep: HTTP11_DEFAULT" in story
-        assert "RFC 9112 9.3" in story
-        assert "so far" in story
+        it.until(lambda: "/slow" in it.text("record-body"))
+        record = it.text("record-body")
+        assert "1. GET /whoami \N{RIGHTWARDS ARROW} 200" in record
+        assert "keep: HTTP11_DEFAULT" in record
+        assert "RFC 9112 9.3" in record
+        assert "so far" in record
         client.close()
-        it.until(lambda: "Ended by the peer: the peer left before its response was sent." in it.text("story-body"))
-        assert "ended without a response" in it.text("story-body")
+        it.until(lambda: "Closed by the peer: the peer left before its response was sent." in it.text("record-body"))
+        assert "ended without a response" in it.text("record-body")
         it.press(Keys.ESCAPE)
-        it.until(lambda: not it.script("document.getElementById('story').open"))
+        it.until(lambda: not it.script("document.getElementById('record').open"))
         assert it.complaints() == []
 
 
@@ -278,7 +296,7 @@ def test_the_keyboard_is_enough(chromium: Any, tmp_path: Path) -> None:
         it.until(lambda: "open" in it.text("readout") or "not known" in it.text("readout"))
         it.script("document.querySelector('#oldest button').focus()")
         it.press(Keys.ENTER)
-        it.until(lambda: "GET /whoami" in it.text("story-body"))
+        it.until(lambda: "GET /whoami" in it.text("record-body"))
         it.press(Keys.ESCAPE)
         it.until(lambda: it.script("document.activeElement === document.querySelector('#oldest button')"))
 
@@ -298,7 +316,7 @@ def test_the_server_is_drained_by_a_button_and_says_so(chromium: Any, tmp_path: 
         it.click("#drain")
         it.click("#really")
         it.until(lambda: it.text("state") == "Draining")
-        it.until(lambda: "The server drains" in it.text("remarks"))
+        it.until(lambda: "The server is draining" in it.text("remarks"))
         it.until(lambda: "DRAINING" in it.text("reasons"))
         assert it.script("document.getElementById('drain').disabled")
         assert it.complaints() == []
@@ -309,11 +327,11 @@ def test_a_server_that_is_started_anew_is_found_again(chromium: Any, tmp_path: P
         it.show()
         it.until(lambda: it.text("state") == "Serving")
         it.server.end(signal.SIGTERM)
-        it.until(lambda: it.text("state") == "No contact")
-        assert "No contact with the server" in it.text("contact")
+        it.until(lambda: it.text("state") == "Unreachable")
+        assert "The server has not answered" in it.text("contact")
         with serving(tmp_path, "--admin", f"tcp:{it.port}:interface=127.0.0.1"):
             it.until(lambda: it.text("state") == "Serving")
-            assert "started anew at" in it.text("restarted")
+            assert "restarted at" in it.text("restarted")
             assert it.text("contact") == ""
             it.browser.get("about:blank")
 
@@ -328,7 +346,7 @@ def test_with_a_token_a_person_logs_in(chromium: Any, tmp_path: Path) -> None:
         field = it.browser.find_element("id", "token")
         field.send_keys("wrong")
         it.click("button")
-        it.until(lambda: "That is not the token." in it.browser.find_element("css selector", ".failed").text)
+        it.until(lambda: "Wrong token." in it.browser.find_element("css selector", ".failed").text)
         it.picture("login")
         it.browser.find_element("id", "token").send_keys("correct-horse-battery-staple")
         it.click("button")
@@ -349,5 +367,5 @@ def test_workers_are_told_apart(chromium: Any, tmp_path: Path) -> None:
         it.until(lambda: it.text("open") == "1")
         it.until(lambda: "pid " in it.text("oldest"))
         it.click("#oldest button")
-        it.until(lambda: "GET /whoami" in it.text("story-body"))
+        it.until(lambda: "GET /whoami" in it.text("record-body"))
         assert it.complaints() == []

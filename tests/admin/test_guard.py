@@ -196,7 +196,7 @@ def test_another_cookie_is_none(pair: str) -> None:
 def test_who_gives_another_token_is_asked_again(form: bytes) -> None:
     response = ask(Operated(TOKEN), "/login", "POST", form)
     assert response.status == 403
-    assert b"That is not the token." in response.body
+    assert b"Wrong token." in response.body
     assert "set-cookie" not in response.headers
 
 

@@ -260,7 +260,7 @@ def test_the_drain_is_said() -> None:
     it.running.drain()
     it.advance(1)
     assert watch.last["about"]["state"] == "draining"
-    assert "The server drains" in watch.last["remarks"][0]["text"]
+    assert "The server is draining" in watch.last["remarks"][0]["text"]
 
 
 def test_the_history_explains_its_reasons() -> None:
@@ -290,7 +290,7 @@ def test_a_part_that_fails_is_said_and_logged_once_and_the_others_stay(part: str
         watch = Watch(it)
         it.advance(5)
         assert len(log.failures(RuntimeError)) == 1
-        assert watch.last["remarks"][0] == {"level": "bad", "text": f"{text} The log says why."}
+        assert watch.last["remarks"][0] == {"level": "bad", "text": f"{text} See the log."}
         assert watch.last[left]
         view.parts.clear()
         it.advance(1)
@@ -306,9 +306,7 @@ def test_a_description_that_lacks_something_is_a_fault_that_is_said() -> None:
     with logged() as log:
         watch = Watch(it)
         assert len(log.failures(KeyError)) == 1
-    assert watch.last["remarks"] == [
-        {"level": "bad", "text": "The figures of the server cannot be read. The log says why."}
-    ]
+    assert watch.last["remarks"] == [{"level": "bad", "text": "The figures of the server cannot be read. See the log."}]
 
 
 # -- the history -----------------------------------------------------------------------------------

@@ -10,13 +10,17 @@ from ka_twisted import CloseReason
 from ka_twisted.admin.verdict import KINDS, verdict
 from ka_twisted.observe.counts import Counts
 from ka_twisted.observe.families import (
+    ACCESS_LOG_DROPPED,
     CONNECTIONS,
     CONNECTIONS_CLOSED,
     CONNECTIONS_OPENED,
+    CONNECTIONS_REFUSED,
     HANDSHAKE_FAILURES,
     IDLE_CLOSE_RACES,
     REQUESTS,
     WORKER_DEATHS,
+    WORKER_LOG_DROPPED,
+    Family,
 )
 
 ABOUT: dict[str, Any] = {"wanted": 0, "workers": [], "limits": {"maxConnections": 1000}, "timers": {"idle": 75.0}}
@@ -71,37 +75,37 @@ def test_the_ordinary_is_not_remarked_upon(recent: Counts) -> None:
         (answered(_2=980, _5=20), "bad: 20 of 1,000 requests in the last minute were answered with 5xx."),
         (
             closes(APPLICATION_ABORT=1),
-            "bad: 1 response was broken off in the last minute: the application failed inside.",
+            "bad: 1 response was aborted in the last minute: the application failed while it was sent.",
         ),
         (
             closes(APPLICATION_ABORT=3),
-            "bad: 3 responses were broken off in the last minute: the application failed inside.",
+            "bad: 3 responses were aborted in the last minute: the application failed while it was sent.",
         ),
         (
             closes(TOO_MANY_CONNECTIONS=12),
-            "bad: 12 connections were turned away in the last minute: there were too many.",
+            "bad: 12 connections were refused in the last minute: a limit was reached.",
         ),
         (
             closes(PEER_CLOSED_IDLE=90, HEADER_TIMEOUT=10),
-            "warning: HEADER_TIMEOUT has ended 10 connections in the last minute, 10 % of all: "
+            "warning: HEADER_TIMEOUT closed 10 connections in the last minute, 10 % of all: "
             "a request head was not complete in time.",
         ),
         (
             Counts({WORKER_DEATHS: {(): 1}}),
-            "bad: A worker has died in the last minute, with the requests under way there. The log says how.",
+            "bad: 1 worker died in the last minute; requests in service there were lost. See the log.",
         ),
         (
             Counts({WORKER_DEATHS: {(): 3}}),
-            "bad: 3 workers have died in the last minute, with the requests under way there. The log says how.",
+            "bad: 3 workers died in the last minute; requests in service there were lost. See the log.",
         ),
         (
             Counts({IDLE_CLOSE_RACES: {(): 2}}),
-            "warning: 2 requests of the last minute were most likely lost: they came while their connection was closed "
-            "as idle. Clients should drop theirs before we do, after 75 s.",
+            "warning: 2 requests were probably lost in the last minute: they arrived when their connection had been "
+            "closed as idle. Clients should close idle connections earlier: within 75 s.",
         ),
         (
             Counts({HANDSHAKE_FAILURES: {("timeout",): 2, ("not TLS",): 8}, CONNECTIONS_OPENED: {(): 20}}),
-            "warning: 10 handshakes failed in the last minute, most of them for: not TLS.",
+            "warning: 10 handshakes failed in the last minute. The most frequent reason: not TLS.",
         ),
     ],
 )
@@ -109,32 +113,51 @@ def test_what_is_not_is_said_in_a_sentence(recent: Counts, remark: str) -> None:
     assert told(recent) == [remark]
 
 
+@pytest.mark.parametrize(
+    ("family", "lines", "remark"),
+    [
+        (ACCESS_LOG_DROPPED, 1, "1 line of the access log was lost"),
+        (WORKER_LOG_DROPPED, 1200, "1,200 lines of workers' logs were lost"),
+    ],
+)
+def test_lost_lines_of_logs_are_shown(family: Family, lines: int, remark: str) -> None:
+    assert told(Counts({family: {(): lines}})) == [
+        f"warning: {remark} in the last minute: writing failed, or was too slow."
+    ]
+
+
+def test_connections_refused_at_admission_count_as_refused() -> None:
+    assert told(Counts({CONNECTIONS_REFUSED: {("limit",): 3}}) + closes(TOO_MANY_CONNECTIONS=2)) == [
+        "bad: 5 connections were refused in the last minute: a limit was reached."
+    ]
+
+
 def test_a_crowd_is_seen_before_it_is_turned_away() -> None:
     assert told(now=opened(899)) == []
-    assert told(now=opened(900)) == ["warning: 900 connections are open, of 1,000 that are allowed."]
+    assert told(now=opened(900)) == ["warning: 900 of at most 1,000 connections are open."]
     assert told(now=opened(1700), about=workers(2, True, True)) == []
     assert told(now=opened(1900), about=workers(2, True, True)) == [
-        "warning: 1,900 connections are open, of 2,000 that are allowed."
+        "warning: 1,900 of at most 2,000 connections are open."
     ]
     assert told(now=opened(10**6), about={"limits": {"maxConnections": 0}}) == []
 
 
 def test_the_state_is_said() -> None:
     assert told(state="draining", ready=False, now=opened(1)) == [
-        "note: The server drains: it takes no new connections, and 1 connection is left."
+        "note: The server is draining: it accepts no new connections, and 1 connection is still open."
     ]
-    assert told(state="reloading") == ["note: The server reloads its configuration."]
-    assert told(ready=False) == ["bad: The server is not ready: it serves nobody."]
+    assert told(state="reloading") == ["note: The server is reloading its configuration."]
+    assert told(ready=False) == ["bad: The server is not ready: it accepts no connections."]
     assert told(reloadFailed=True) == [
-        "warning: A reload has failed: the former configuration is in force. The log says why."
+        "warning: The last reload failed: the previous configuration is still in force. See the log."
     ]
 
 
 def test_requests_can_be_lost_to_a_drain() -> None:
     lost, _ = told(Counts({IDLE_CLOSE_RACES: {(): 2}}), state="draining", ready=False)
     assert lost == (
-        "warning: 2 requests of the last minute were most likely lost: they came while their connection was "
-        "closed for the drain. Announce a drain for longer (drain delay)."
+        "warning: 2 requests were probably lost in the last minute: they arrived when their connection had been "
+        "closed for the drain. Use a longer drain delay."
     )
 
 
@@ -143,7 +166,7 @@ def test_workers_are_missed() -> None:
     assert told(about=workers(2, True, True, False)) == []  # one that leaves
     assert told(about=workers(3, True, False, True)) == ["bad: 2 of 3 workers are ready."]
     assert told(about=workers(2, True)) == ["bad: 1 of 2 workers is ready."]
-    assert told(about=workers(1, False), ready=False) == ["bad: The server is not ready: it serves nobody."]
+    assert told(about=workers(1, False), ready=False) == ["bad: The server is not ready: it accepts no connections."]
 
 
 def test_the_worst_comes_first() -> None:

@@ -113,7 +113,8 @@ def test_a_deadline_that_ends_the_connection_has_its_own_reason() -> None:
     reasons = [deadline.reason for deadline in Deadline if deadline.reason is not None]
     assert len(set(reasons)) == len(reasons)
     assert all(reason.name.endswith("_TIMEOUT") and reason.by == "us" for reason in reasons)
-    assert {deadline for deadline in Deadline if deadline.reason is None} == {Deadline.EXPECTATION, Deadline.LINGER}
+    without = {Deadline.EXPECTATION, Deadline.LINGER, Deadline.REFUSED}
+    assert {deadline for deadline in Deadline if deadline.reason is None} == without
     assert all(deadline.awaited for deadline in Deadline)
 
 

@@ -30,7 +30,7 @@ from twisted.internet.threads import deferToThread, deferToThreadPool
 from twisted.logger import LogLevel
 from twisted.protocols.tls import BufferingTLSTransport
 
-from ka_twisted import KeepAliveFactory, KeepAliveProtocol, Request, Response
+from ka_twisted import KeepAliveFactory, KeepAliveProtocol, Limits, Request, Response
 from ka_twisted.config import Certificate, Tls
 from ka_twisted.net.proxied import ProxiedFactory
 from ka_twisted.net.stages import ConnectionStage
@@ -91,10 +91,16 @@ class Server:
     :ivar failed: the words of the handshakes that failed.
     """
 
-    def __init__(self, tls: Tls, seconds: float = 10, protocols: tuple[bytes, ...] = HTTP1_PROTOCOLS) -> None:
+    def __init__(
+        self,
+        tls: Tls,
+        seconds: float = 10,
+        protocols: tuple[bytes, ...] = HTTP1_PROTOCOLS,
+        limits: Limits | None = None,
+    ) -> None:
         self.clock = Clock()
         self.failed: list[str] = []
-        self.factory = KeepAliveFactory(hello, reactor=self.clock)
+        self.factory = KeepAliveFactory(hello, reactor=self.clock, limits=limits)
         self.contexts = TlsContexts(tls, protocols)
         self.listening = self.contexts.wrap(
             self.factory,
@@ -102,6 +108,7 @@ class Server:
             reactor=self.clock,
             failed=self.failed.append,
             plainAnswer=TLS_REQUIRED,
+            registry=self.factory.registry,
         )
 
     def accept(self) -> MemoryTransport:
@@ -173,6 +180,27 @@ def test_http_begins_once_the_handshake_is_over(authority: Authority, certificat
     assert client.get().endswith(b"192.0.2.1 True")
     assert client.get().endswith(b"192.0.2.1 True")
     assert server.failed == []
+
+
+@pytest.mark.ledger("P-15")
+def test_connections_in_their_handshake_count(authority: Authority, certificate: Certificate) -> None:
+    server = Server(Tls(certificates=(certificate,)), limits=Limits(maxConnections=1, maxRefused=1))
+    first, second = (Client(server, client_context(authority)) for _ in range(2))
+    third = server.accept()
+    server.settle()
+    assert third.aborted
+    assert server.failed == ["too many connections"]
+    assert first.get().startswith(b"HTTP/1.1 200")
+    assert second.get().startswith(b"HTTP/1.1 503")
+    assert server.factory.registry.held == 2
+    second.transport.arrive(None)
+    server.settle()
+    late = server.accept()
+    assert server.factory.registry.held == 2
+    server.clock.advance(1)
+    server.settle()
+    assert late.aborted
+    assert server.factory.registry.held == 1
 
 
 def test_a_connection_whose_handshake_is_over_leaves_no_timer_but_its_own(

@@ -182,7 +182,7 @@ def test_connections_from_one_address_beyond_its_limit() -> None:
     there.disconnect()
     server.advance(10)
     assert server.factory.connectionCount == 0
-    assert not server.factory._perPeer
+    assert not server.factory.registry.perPeer
 
 
 @pytest.mark.ledger("P-15", "P-16")

@@ -14,7 +14,6 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IAddress, IProtocolFactory
 
 from ...config import Tls
-from ...core.reasons import CloseReason
 from ...interfaces import IDrainable
 from ...server.application import IApplication
 from ...server.factory import Handler, KeepAliveFactory
@@ -108,14 +107,22 @@ class Generation:
         factory: Any = self._entrance
         seconds = self.configuration.timeouts.handshake
         failed = self._observerSet.handshakeFailed
+        registry = self.factory.registry
         if listener.tls is not None:
             factory = self.contexts[listener.tls].wrap(
-                factory, seconds=seconds, reactor=self._reactor, failed=failed, plainAnswer=TLS_REQUIRED
+                factory,
+                seconds=seconds,
+                reactor=self._reactor,
+                failed=failed,
+                plainAnswer=TLS_REQUIRED,
+                registry=registry,
             )
         if listener.proxies:
             from ...net.proxied import ProxiedFactory
 
-            factory = ProxiedFactory(factory, listener.proxies, seconds=seconds, reactor=self._reactor, failed=failed)
+            factory = ProxiedFactory(
+                factory, listener.proxies, seconds=seconds, reactor=self._reactor, failed=failed, registry=registry
+            )
         return factory  # type: ignore[no-any-return]
 
     def reloadCertificates(self) -> None:
@@ -177,6 +184,7 @@ class Generation:
             drainable.retire()
         if successor is not None:
             self._entrance.current = successor.factory
+            self.factory.registry.passStages(successor.factory.registry)
 
     def drain(self) -> Deferred[None]:
         """Serve what has been taken up; fires when the last connection is gone and its applications have drained."""
@@ -184,10 +192,7 @@ class Generation:
 
     def cut(self) -> int:
         """End all connections at once; how many there were."""
-        connections = list(self.factory.connections)
-        for connection in connections:
-            connection.abort(CloseReason.DRAINING.at(connection.state))
-        return len(connections)
+        return self.factory.registry.cut()
 
     def _loaded(self, handler: Handler | IApplication | None) -> tuple[LoadedSite, ...]:
         if handler is not None:
