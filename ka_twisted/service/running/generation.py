@@ -230,13 +230,16 @@ class Generation:
         path, form = self.configuration.accessLog, self.configuration.logFormat
         if path is None:
             return None
-        if previous is not None:
-            before = previous.configuration
-            if (before.accessLog, before.logFormat) == (path, form):
+        file = self._observerSet.accessLogFile
+        if previous is not None and previous.accessLog is not None and previous.configuration.accessLog == path:
+            if previous.configuration.logFormat == form:
                 return previous.accessLog
+            file = previous.accessLog.file  # what it leads to may take the lines of one writer only
         from ...observe.accesslog import AccessLog
 
-        return AccessLog(path, format=form, reactor=self._reactor)
+        log = AccessLog(path, format=form, reactor=self._reactor, file=file)
+        log.file.dropped = self._observerSet.linesDropped
+        return log
 
     def _contexts(self) -> dict[Tls, TlsContexts]:
         wanted = dict.fromkeys(listener.tls for listener in self.configuration.listeners if listener.tls is not None)

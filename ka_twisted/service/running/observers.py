@@ -5,11 +5,13 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING
 
+from ...observe.families import ACCESS_LOG_DROPPED
 from ..configuration.values import Configuration
 from ..errors import ConfigurationError, oneLine
 
 if TYPE_CHECKING:
     from ...observe.connections import ConnectionLog
+    from ...observe.linefile import LineFile
     from ...observe.metrics import Metrics
 
 
@@ -17,10 +19,12 @@ class ObserverSet:
     """
     What observes the connections of all generations: something does where there is an operator to read it.
 
+    :param accessLogFile: takes the lines of the access log; None: the file that the configuration names.
     :ivar numbers: of the connections, which go on from one generation to the next.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, accessLogFile: LineFile | None = None) -> None:
+        self.accessLogFile = accessLogFile
         self.metrics: Metrics | None = None
         self.log: ConnectionLog | None = None
         self.numbers = count(1)
@@ -38,6 +42,11 @@ class ObserverSet:
 
         self.metrics = metrics()
         self.log = ConnectionLog()
+
+    def linesDropped(self, count: int) -> None:
+        """Lines of the access log are lost."""
+        if self.metrics is not None:
+            self.metrics.count(ACCESS_LOG_DROPPED, count)
 
     def handshakeFailed(self, reason: str) -> None:
         """A connection ended before HTTP began."""

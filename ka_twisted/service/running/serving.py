@@ -24,6 +24,7 @@ from .reload import CertificateWatch
 
 if TYPE_CHECKING:
     from ...admin.interfaces import IServerView
+    from ...observe.linefile import LineFile
 
 
 class KeepAliveService(LifeCycle):
@@ -38,6 +39,7 @@ class KeepAliveService(LifeCycle):
     :param endpointOf: makes an endpoint of its description.
     :param notifier: systemd's ear.
     :param share: of the connections, in a worker; a supervisor speaks for it to the log, systemd, and the operator.
+    :param accessLogFile: takes the lines of the access log, in a worker whose supervisor writes it.
     :raises ConfigurationError: when the configuration cannot be put into effect.
     """
 
@@ -52,11 +54,12 @@ class KeepAliveService(LifeCycle):
         endpointOf: Callable[[str], IStreamServerEndpoint] | None = None,
         notifier: Notifier | None = None,
         share: Share | None = None,
+        accessLogFile: LineFile | None = None,
     ) -> None:
         openPorts = Ports(reactor, inherited=inherited, share=share, endpointOf=endpointOf, late=self._failedLate)
         supervised = share is not None
         super().__init__(configuration, openPorts, reactor=reactor, read=read, notifier=notifier, supervised=supervised)
-        self.observerSet = ObserverSet()
+        self.observerSet = ObserverSet(accessLogFile)
         self._lifespans = Lifespans(reactor)
         self._starting: Deferred[None] | None = None
         self.generation = Generation(configuration, self.observerSet, self._lifespans, reactor, handler=handler)

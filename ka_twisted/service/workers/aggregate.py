@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from ...admin.interfaces import IServerView
 from ...observe.counts import Counts
-from ...observe.families import WORKER_LOG_DROPPED
+from ...observe.families import ACCESS_LOG_DROPPED, WORKER_LOG_DROPPED
 from ...observe.selection import slowestAndOldest
 from ..configuration.values import Configuration
 from ..running.observers import metrics
@@ -55,6 +55,11 @@ class Aggregate:
         """A reload is over."""
         if self.metrics is not None:
             self.metrics.reloaded(well)
+
+    def linesDropped(self, count: int) -> None:
+        """Lines of the access log are lost."""
+        if self.metrics is not None:
+            self.metrics.count(ACCESS_LOG_DROPPED, count)
 
     def died(self) -> None:
         """A worker has ended that nobody had told to."""

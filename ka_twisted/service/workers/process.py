@@ -19,12 +19,13 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
+from ...observe.linefile import LineFile
 from ..configuration.values import Configuration
 from ..errors import oneLine
 from ..listening.balance import LoadTable
 from .channel import Channel, Message, attach
 from .frames import Damage, FrameReader
-from .worker import CHANNEL, LISTENERS, LOAD_TABLE, LOG, STDERR
+from .worker import ACCESS_LOG, CHANNEL, LISTENERS, LOAD_TABLE, LOG, STDERR
 
 #: Seconds within which a worker has to be ready, and to answer a question.
 READY_WITHIN = 60.0
@@ -66,6 +67,7 @@ class WorkerProcess(ProcessProtocol):
     :param loadTable: where the workers note how many connections they have.
     :param ended: called with this, and how it ended, once the process is gone.
     :param leaving: called with this when it goes by itself, and serves only what it has taken up.
+    :ivar accessLog: takes the lines of its access log; None: it writes them itself. To be set before `spawn`.
     :ivar pid: of the process, once it was started.
     :ivar droppedEvents: of its log, which the supervisor could not read in time.
     :ivar counts: what it has counted, as far as it was heard of.
@@ -107,6 +109,8 @@ class WorkerProcess(ProcessProtocol):
         self._numbers = count(1)
         self._logReader = FrameReader()
         self._errorLine = b""
+        self.accessLog: LineFile | None = None
+        self._accessLine = b""
 
     def spawn(self) -> None:
         """
@@ -126,6 +130,7 @@ class WorkerProcess(ProcessProtocol):
             path=sys.path,
             PYTHONPATH=os.environ.get("PYTHONPATH"),
             configuration=base64.b64encode(pickle.dumps(self.configuration)).decode("ascii"),
+            accessLog=self.accessLog is not None,
             sockets=[(name, number) for number, (name, _) in enumerate(self._sockets, LISTENERS)],
         )
 
@@ -142,6 +147,8 @@ class WorkerProcess(ProcessProtocol):
                 LOG: "r",
                 LOAD_TABLE: self._loadTable.descriptor,
             }
+            if self.accessLog is not None:
+                descriptors[ACCESS_LOG] = "r"
             for number, (_, descriptor) in enumerate(self._sockets, LISTENERS):
                 descriptors[number] = descriptor
             arguments = [sys.executable, "-m", f"{__package__}.worker", type(self._reactor).__module__]
@@ -290,6 +297,10 @@ class WorkerProcess(ProcessProtocol):
         if childFD == LOG:
             for item in self._logReader.feed(data):
                 self._logged(item)
+        elif childFD == ACCESS_LOG:
+            whole, feed, self._accessLine = (self._accessLine + data).rpartition(b"\n")
+            if self.accessLog is not None and whole:
+                self.accessLog.write(whole + feed)
         elif childFD == STDERR:
             *lines, self._errorLine = (self._errorLine + data).split(b"\n")
             for line in lines:

@@ -25,6 +25,9 @@ from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ...observe.linefile import BLOCK, LineFile
+from ...observe.lines import FORMATS
+from ...observe.outputs import NonBlocking
 from ..configuration.values import Configuration
 from ..errors import RECOVERABLE, oneLine
 from ..listening.balance import LoadTable, Share
@@ -33,7 +36,7 @@ from .channel import Channel, Message, attach
 from .frames import FrameWriter
 
 #: The descriptors of a worker; those of the listeners follow.
-STDERR, CHANNEL, LOG, LOAD_TABLE, LISTENERS = 2, 3, 4, 5, 6
+STDERR, CHANNEL, LOG, LOAD_TABLE, ACCESS_LOG, LISTENERS = 2, 3, 4, 5, 6, 7
 #: Seconds between two words on how much there is to do, at most. They also tell that the reactor turns.
 _LOAD = 1.0
 #: Such words within the time in which it has to turn, at least.
@@ -114,7 +117,13 @@ class Worker:
             loadTable = LoadTable(LOAD_TABLE)
             os.close(LOAD_TABLE)
             self._share = Share(loadTable, message["slot"], lambda: service.connectionCount, self._reactor)
-            service = KeepAliveService(configuration, reactor=self._reactor, inherited=inherited, share=self._share)
+            service = KeepAliveService(
+                configuration,
+                reactor=self._reactor,
+                inherited=inherited,
+                share=self._share,
+                accessLogFile=self._accessLogFile(configuration) if message["accessLog"] else None,
+            )
             service.onReady, service.onFailed = self._ready, self._failFatally
             self._service = service
             service.startService()
@@ -123,6 +132,15 @@ class Worker:
         except Exception as error:
             _log.failure("the worker failed to start")
             self._fail(f"{type(error).__name__}: {oneLine(error)}")
+
+    def _accessLogFile(self, configuration: Configuration) -> LineFile:
+        """What takes the lines of the access log, where the supervisor writes it."""
+        os.set_inheritable(ACCESS_LOG, False)
+        lost = FORMATS[configuration.logFormat]().lost
+        # This worker is alone on its pipe: pieces may be of any size.
+        return LineFile(
+            "of the supervisor", self._reactor, lost, opener=lambda path: NonBlocking(os.dup(ACCESS_LOG), piece=BLOCK)
+        )
 
     def _ready(self) -> None:
         self._channel.send(tell="ready")
