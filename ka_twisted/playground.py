@@ -14,7 +14,6 @@ from hashlib import sha256
 from html import escape
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qsl
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
@@ -22,6 +21,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.task import deferLater
 
 from . import CloseReason, Persistence, Request, Response
+from .server.query import BadQuery, decimal, whole
 
 #: What a handler returns: a response, now or later.
 Answer = Response | Deferred[Response] | Coroutine[Any, Any, Response]
@@ -32,10 +32,6 @@ MAX_DELAY = 300.0
 MAX_CHUNKS, MAX_CHUNK, MAX_STREAM = 2**24, 2**24, 2**34
 #: The limit of an /upload that states none.
 MAX_UPLOAD = 10**18
-
-
-class BadQuery(Exception):
-    """A value in the query is of no use; the text is one sentence that says why."""
 
 
 def application(request: Request) -> Answer:
@@ -206,39 +202,6 @@ def filled(text: str) -> str:
     ``ab`` and its like take an answer of another length for a failure, and numbers grow.
     """
     return text + " " * (-(len(text) + 1) % 1024) + "\n"
-
-
-def whole(request: Request, name: str, default: int, most: int) -> int:
-    """
-    A whole number of the query.
-
-    :raises BadQuery: when it is none, or larger than allowed.
-    """
-    text = argument(request, name, str(default))
-    if not re.fullmatch("[0-9]{1,30}", text):
-        raise BadQuery(f"{name} is a whole number, not {text!r}")
-    if int(text) > most:
-        raise BadQuery(f"{name} is at most {most}, not {text}")
-    return int(text)
-
-
-def decimal(request: Request, name: str, default: float, most: float) -> float:
-    """
-    A number of the query, with or without a fraction.
-
-    :raises BadQuery: when it is none, or larger than allowed.
-    """
-    text = argument(request, name, str(default))
-    if not re.fullmatch(r"[0-9]{1,30}(\.[0-9]{0,30})?|\.[0-9]{1,30}", text):
-        raise BadQuery(f"{name} is a number such as 2 or 0.5, not {text!r}")
-    if float(text) > most:
-        raise BadQuery(f"{name} is at most {most:g}, not {text}")
-    return float(text)
-
-
-def argument(request: Request, name: str, default: str) -> str:
-    """The last value of that name in the query."""
-    return dict(parse_qsl(request.query, keep_blank_values=True)).get(name, default)
 
 
 def place(address: IAddress) -> str:

@@ -1,8 +1,8 @@
 """
-The operator's page and its endpoints: a guest, served by our own handlers to those who run the server.
+The operator's page and its endpoints, served by handlers of our own on a listener of their own.
 
-It reads what `observe` has counted and remembered through an `interfaces.IServerView`, and knows nothing of how the
-server came to run.
+They read what `observe` has counted and remembered through an `interfaces.IServerView`, and know nothing of how the
+server is run.
 """
 
 from .handler import AdminHandler

@@ -1,9 +1,9 @@
 """
-Who may see the operator's page, and who may press its buttons.
+Access control of the operator's page.
 
-With a token, whoever presents it: in an Authorization field, or in the cookie that a browser gets for it. Without one,
-whoever can connect; then the enemy is a web page from elsewhere that makes the operator's browser ask, and it is given
-away by the host that it is on.
+With a token, a request has to present it: in an Authorization field, or in the cookie that a browser gets for it.
+Without one, every client that can connect is admitted; what is left to defend against is a web page of another origin
+in the operator's browser (CSRF, DNS rebinding), which Host, Origin and Fetch Metadata give away.
 """
 
 from __future__ import annotations
@@ -26,18 +26,20 @@ _HOST = re.compile(r"(?:\[([^]]*)]|([^:]*))(?::\d*)?")
 
 class Guard:
     """
+    Decides about requests.
+
     :param token: what has to be presented; empty: nothing.
     """
 
     def __init__(self, token: str) -> None:
         self._token = token.encode()
-        # Cookies are shared by all servers of a host, whatever their ports. It is no use to anybody that has it but
-        # for what it is, and stays good when the server is started anew.
+        # Cookies are shared by all servers of a host, on any port, hence the name. The token cannot be computed from
+        # the value, which stays valid over a restart.
         self._cookieName = f"ka_twisted_{self._derived('name')[:12]}"
         self._cookieValue = self._derived("value")
 
     @property
-    def asks(self) -> bool:
+    def hasToken(self) -> bool:
         """Whether there is a token."""
         return bool(self._token)
 
@@ -45,16 +47,16 @@ class Guard:
         return digest(self._token, f"ka_twisted admin cookie {what}".encode(), "sha256").hex()
 
     def refusal(self, request: Request) -> str | None:
-        """Why this request is none of an operator, in a sentence; None where it is."""
-        if not self.asks and not _namesUs(request):
+        """Why a request cannot be the operator's, in a sentence; None where it can."""
+        if not self.hasToken and not _namesThisServer(request):
             return f"{request.host or 'an empty host'} is not a name of this server: use its address, or localhost"
-        if _isFromElsewhere(request):
+        if _isCrossOrigin(request):
             return "requests by pages of another origin are refused"
         return None
 
     def admits(self, request: Request) -> bool:
         """Whether a request presents the token, where there is one."""
-        return not self.asks or self._hasBearer(request) or self._hasCookie(request)
+        return not self.hasToken or self._hasBearer(request) or self._hasCookie(request)
 
     def _hasBearer(self, request: Request) -> bool:
         scheme, _, credentials = (request.headers.get("authorization") or "").partition(" ")
@@ -69,7 +71,7 @@ class Guard:
         return False
 
     def _isToken(self, data: bytes) -> bool:
-        return self.asks and _equal(data, self._token)
+        return self.hasToken and _equal(data, self._token)
 
     def isTokenForm(self, form: bytes) -> bool:
         """Whether a form has sent the token."""
@@ -83,12 +85,12 @@ class Guard:
 
 
 def _equal(one: bytes, other: bytes) -> bool:
-    """In a time that tells nothing, lengths included."""
+    """Compare in a time that depends on neither content nor length."""
     return compare_digest(sha256(one).digest(), sha256(other).digest())
 
 
-def _namesUs(request: Request) -> bool:
-    """Whether the host asked for is loopback, or the address that was connected to: no name that others can give us."""
+def _namesThisServer(request: Request) -> bool:
+    """Whether Host is loopback, or the address that was connected to: a name could be pointed here by others."""
     match = _HOST.fullmatch(request.host.lower())
     if match is None:
         return False
@@ -101,11 +103,11 @@ def _host(address: IAddress) -> str | None:
     return host.lower() if isinstance(host, str) else None
 
 
-def _isFromElsewhere(request: Request) -> bool:
+def _isCrossOrigin(request: Request) -> bool:
     """
-    Whether a page of another origin has made the browser ask, other than by following a link to the page.
+    Whether a page of another origin made the browser send this, other than by a link to the operator's page.
 
-    Browsers say so (Fetch Metadata, Origin); other clients say nothing and do what they are told by who runs them.
+    Browsers say so (Fetch Metadata, Origin); other clients do not send these fields.
     """
     headers = request.headers
     site = headers.get("sec-fetch-site", "none")

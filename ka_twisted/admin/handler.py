@@ -1,4 +1,4 @@
-"""The handler of the operator's listener: who asks is looked at first, then what for."""
+"""The handler of the operator's listener: access first (`guard`), then the route."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import time
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import NamedTuple
-from urllib.parse import parse_qsl
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -15,6 +14,7 @@ from twisted.logger import Logger
 
 from ..core.errors import RemoteProtocolError
 from ..observe.exposition import expose
+from ..server.query import BadQuery, argument, whole
 from ..server.request import Request
 from ..server.response import Response
 from .guard import FORM_LIMIT, Guard
@@ -22,8 +22,8 @@ from .interfaces import IServerView
 from .page import HEADERS, NOTHING, Page
 from .sampling import Sampler, Watcher
 
-#: Connections that are told of where nothing is said about it, and at most.
-SOME, MANY = 100, 10_000
+#: Connections that ``/connections.json`` shows of each kind unless it is asked otherwise, and at most.
+CONNECTIONS, MOST_CONNECTIONS = 100, 10_000
 #: Requests of each, at most.
 REQUESTS = 1000
 
@@ -35,17 +35,13 @@ class Route(NamedTuple):
     What is at a path.
 
     :ivar methods: that it answers.
-    :ivar free: whether anybody may ask: those who look whether the server is well have no token, and may call it by any
-        name. They are told one word.
+    :ivar free: whether it is answered without a token and for any Host: health checks have neither. The answer is one
+        word.
     """
 
     methods: tuple[str, ...]
     answer: Callable[[Request], Response | Awaitable[Response]]
     free: bool = False
-
-
-class BadQuery(Exception):
-    """A value in the query is of no use; the text is one sentence that says why."""
 
 
 class AdminHandler:
@@ -77,7 +73,7 @@ class AdminHandler:
             "/connections.json": Route(_READ, self._connections),
             "/drain": Route(_DO, self._drain),
         }
-        if self._guard.asks:
+        if self._guard.hasToken:
             self._routes["/login"] = Route(_DO, self._logIn, free=True)
 
     async def __call__(self, request: Request) -> Response:
@@ -87,7 +83,7 @@ class AdminHandler:
         except BadQuery as error:
             return _word(str(error), 400)
         except (CancelledError, ConnectionDone, ConnectionLost, RemoteProtocolError):
-            raise  # the client's doing: it is gone, or has sent too much
+            raise  # by the client: it is gone, or has sent too much
         except Exception:
             self._log.failure("operator's page: {method} {path} failed", method=request.method, path=request.path)
             return _word("internal error; see the log of the server", 500)
@@ -105,7 +101,7 @@ class AdminHandler:
         return await answer if isawaitable(answer) else answer
 
     def _refused(self, request: Request) -> Response | None:
-        """What those are told who may not ask."""
+        """The response to a request that may not be answered; None where it may."""
         sentence = self._guard.refusal(request)
         if sentence is not None:
             return _word(sentence, 403)
@@ -115,14 +111,14 @@ class AdminHandler:
             return self._login("", 401)
         return _word("the operator's token is required", 401, _CHALLENGE)
 
-    # What there is.
+    # -- routes -------------------------------------------------------------------------------------------------------
 
     def _show(self, request: Request) -> Response:
         return _html(self._page, self._page.html())
 
     def _events(self, request: Request) -> Response:
-        ungathered = {"X-Accel-Buffering": "no"}  # for a proxy in between
-        return Response.stream(Watcher(self._sampler), headers=_fields("text/event-stream", ungathered))
+        unbuffered = {"X-Accel-Buffering": "no"}  # for a proxy in between
+        return Response.stream(Watcher(self._sampler), headers=_fields("text/event-stream", unbuffered))
 
     async def _metrics(self, request: Request) -> Response:
         counts = await self._view.counts()
@@ -136,20 +132,17 @@ class AdminHandler:
         return _word("not ready" if state == "serving" else state, 503)
 
     async def _connections(self, request: Request) -> Response:
-        query = dict(parse_qsl(request.query, keep_blank_values=True))
-        if "connection" not in query:
-            limit = _whole(query, "limit", SOME, MANY)
-            return _json(await self._view.connections(limit, _whole(query, "requests", REQUESTS, REQUESTS)))
-        number, pid = _whole(query, "connection", 0, 1 << 62), _whole(query, "pid", 0, 1 << 62)
-        story = await self._view.connection(number, pid)
-        return _word("this connection is not remembered", 404) if story is None else _json(story)
+        if argument(request, "connection") is None:
+            limit = whole(request, "limit", CONNECTIONS, MOST_CONNECTIONS)
+            return _json(await self._view.connections(limit, whole(request, "requests", REQUESTS, REQUESTS)))
+        number, pid = whole(request, "connection", 0, 1 << 62), whole(request, "pid", 0, 1 << 62)
+        record = await self._view.connection(number, pid)
+        return _word("this connection is not remembered", 404) if record is None else _json(record)
 
     def _drain(self, request: Request) -> Response:
         self._log.info("drain requested by the operator at {peer}", peer=request.connection.peer)
         self._view.drain()
         return _json({"state": self._view.state, "ready": self._view.ready}, 202)
-
-    # Browsers.
 
     async def _logIn(self, request: Request) -> Response:
         refused = self._guard.refusal(request)
@@ -184,17 +177,3 @@ def _word(text: str, status: int = 200, headers: dict[str, str] | None = None) -
 
 def _json(value: object, status: int = 200) -> Response:
     return Response.json(value, status, _fields("application/json"))
-
-
-def _whole(query: dict[str, str], name: str, default: int, most: int) -> int:
-    """
-    A whole number of the query.
-
-    :raises BadQuery: when it is none, or larger than allowed.
-    """
-    text = query.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise BadQuery(f"{name} is a whole number, not {text!r}")
-    if int(text) > most:
-        raise BadQuery(f"{name} is at most {most}, not {text}")
-    return int(text)

@@ -24,7 +24,7 @@ class History:
     """
     Counts at several moments.
 
-    What happened in between is the difference of the counts, and nothing else is kept.
+    Nothing else is kept: what happened in between is the difference of the counts.
 
     :param wallClock: gives the seconds since the epoch.
     """
@@ -48,7 +48,7 @@ class History:
         return self._lastSamples[-1][1] if self._lastSamples else Counts()
 
     def recent(self) -> tuple[float, Counts]:
-        """How many seconds were looked at, `RECENT` or a little more once there are so many, and what happened then."""
+        """How many seconds are recent (`RECENT` or a little more, fewer at the start), and what was counted in them."""
         if not self._lastSamples:
             return 0.0, Counts()
         now, latest = self._lastSamples[-1]
@@ -60,7 +60,7 @@ class History:
         return now - earlier[0], latest - earlier[1]
 
     def rate(self, family: Family) -> float:
-        """How many of these there are in a second, now."""
+        """The present rate of a counter, per second."""
         if len(self._lastSamples) < 2:
             return 0.0
         (then, before), (now, latest) = self._lastSamples[0], self._lastSamples[-1]
@@ -100,10 +100,10 @@ def _column(then: float, before: Counts, now: float, after: Counts) -> dict[str,
 
 
 def _begin(now: float) -> int:
-    """When the present column began."""
+    """When the column of a moment begins."""
     return int((now + EARLY) // COLUMN * COLUMN)
 
 
 def errors(counts: Counts) -> float:
-    """Responses with which the server said that it has failed."""
+    """How many responses were errors of the server."""
     return counts.by(REQUESTS, "status").get("5xx", 0)

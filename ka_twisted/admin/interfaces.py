@@ -1,4 +1,4 @@
-"""What the operator's page shows of a server, whoever runs it."""
+"""What the operator's page shows of a server, however that is run."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class IServerView(Interface):
     Every method is called on the reactor's thread, some once a second.
     """
 
-    ready: bool = Attribute("Whether it wants new connections.")
-    state: str = Attribute("What it does: ``serving``, ``reloading`` or ``draining``.")
+    ready: bool = Attribute("Whether it takes new connections.")
+    state: str = Attribute("What it is doing: ``serving``, ``reloading`` or ``draining``.")
 
     def about() -> dict[str, Any]:
         """
@@ -26,20 +26,20 @@ class IServerView(Interface):
 
         ``version``, ``pid``, ``started`` (ISO 8601), ``listeners`` (descriptions of endpoints), ``timers`` and
         ``limits`` (by the names of `Timeouts` and `Limits`), ``wanted`` (how many workers there should be; 0 where one
-        process serves by itself), and ``workers``: a list of what there is to say about each that there is, ``pid``,
-        ``ready`` and ``open`` (connections).
+        process serves by itself), and ``workers``: for each that exists its ``pid``, whether it is ``ready``, and how
+        many connections are ``open``.
         """
 
     def counts() -> Deferred[Counts]:
-        """What it has counted, workers that are gone included."""
+        """What it has counted, workers that have ended included."""
 
     def connections(limit: int, requests: int = 50) -> Deferred[dict[str, Any]]:
         """
-        ``{"open": [...], "closed": [...]}``, as `ConnectionLog` tells them; each with the ``pid`` of its process.
+        ``{"open": [...], "closed": [...]}``, as `ConnectionLog` returns them; each with the ``pid`` of its process.
 
         :param limit: at most so many of each; 0: all there are. Of the open ones those whose latest request takes or
             took longest, and the oldest; of the closed ones the last.
-        :param requests: so many of the latest requests of each are told.
+        :param requests: so many of the latest requests of each.
         """
 
     def connection(number: int, pid: int) -> Deferred[dict[str, Any] | None]:

@@ -1,4 +1,4 @@
-"""Who can reach an endpoint, as far as its description tells."""
+"""Whether an endpoint can be reached from other machines, as far as its description says."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def isLocal(endpointText: str) -> bool:
     """
     Whether only this machine can connect to a server endpoint: TCP on a loopback address, or a UNIX socket.
 
-    :param endpointText: the description of a Twisted endpoint. Of one whose meaning is not plain the answer is False.
+    :param endpointText: the description of a Twisted endpoint. False where it is in doubt.
     """
     kind, *rest = _PARTS.findall(endpointText)
     if kind.lower() == "unix":

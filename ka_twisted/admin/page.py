@@ -1,8 +1,8 @@
 """
 The pages as they are sent: whole, with their style and their script inside.
 
-Nothing else is loaded, and a browser is told to let nothing else run: what a client has sent and the page shows cannot
-become a part of it.
+Nothing else is loaded, and their policy lets nothing else run: what a client has sent and the page shows cannot become
+a part of it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from html import escape
 from pathlib import Path
 
 _HERE = Path(__file__).parent
-#: What concerns every response: nothing is kept, framed, or taken for something else.
+#: For every response: not stored, not framed, not taken for another type.
 HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -23,17 +23,17 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-#: What a response may do that is no page.
+#: The policy of a response that is not a page.
 NOTHING = "default-src 'none'; frame-ancestors 'none'"
 
 
 class Page:
     """
-    A page.
+    A page with its style and scripts.
 
     :param name: of its file.
     :param scripts: the names of those that it runs, joined into one function.
-    :ivar policy: what a browser lets it do (CSP).
+    :ivar policy: its Content-Security-Policy.
     """
 
     def __init__(self, name: str, scripts: Sequence[str] = ()) -> None:
@@ -49,9 +49,9 @@ class Page:
 
     def html(self, text: str = "") -> str:
         """
-        The page.
+        The page's HTML.
 
-        :param text: stands where it has room for a sentence.
+        :param text: a sentence for the place that it has for one.
         """
         return self._html.replace("<!--TEXT-->", escape(text))
 
@@ -61,5 +61,5 @@ def _read(name: str) -> str:
 
 
 def _source(content: str) -> str:
-    """How a policy names what is inside a page."""
+    """How a policy names a style or script within the page."""
     return f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'"

@@ -1,9 +1,9 @@
-"""The server that is one process, as its operator sees it."""
+"""A server of one process, as its operator sees it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -13,26 +13,52 @@ from twisted.internet.defer import Deferred, execute, maybeDeferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from ..config import Limits, Timeouts
 from ..observe.connections import ConnectionLog
 from ..observe.counts import Counts
 from ..observe.metrics import Metrics
 from .interfaces import IServerView
 
 
+class Listener(Protocol):
+    """What is shown of a listener."""
+
+    @property
+    def endpoint(self) -> str: ...
+
+
+class Configuration(Protocol):
+    """What is shown of a configuration."""
+
+    @property
+    def listeners(self) -> Sequence[Listener]: ...
+
+    @property
+    def timeouts(self) -> Timeouts: ...
+
+    @property
+    def limits(self) -> Limits: ...
+
+    @property
+    def workers(self) -> int: ...
+
+
 class Service(Protocol):
-    """
-    What is looked at of the service.
+    """What is shown of a service; ``started`` is in seconds since the epoch."""
 
-    :ivar started: seconds since the epoch.
-    :ivar configuration: with ``listeners``, ``timeouts``, ``limits`` and ``workers``.
-    """
+    @property
+    def ready(self) -> bool: ...
 
-    ready: bool
-    state: str
-    started: float
-    configuration: Any
+    @property
+    def state(self) -> str: ...
 
-    def drain(self) -> Any:
+    @property
+    def started(self) -> float: ...
+
+    @property
+    def configuration(self) -> Configuration: ...
+
+    def drain(self) -> Deferred[Any] | None:
         """Go out of service, and stay."""
 
 
@@ -40,7 +66,7 @@ def about(service: Service, workers: Iterable[dict[str, Any]] = ()) -> dict[str,
     """
     See `IServerView.about`.
 
-    :param workers: what there is to say of each.
+    :param workers: what is shown of each.
     """
     configuration = service.configuration
     return {
@@ -59,13 +85,13 @@ def _version() -> str:
     try:
         return version("ka_twisted")
     except PackageNotFoundError:
-        return "unknown"  # it runs from a directory
+        return "unknown"  # it was not installed
 
 
 @implementer(IServerView)
 class LocalView:
     """
-    One process.
+    A process that serves by itself, or a worker.
 
     :param metrics: observes its factories.
     :param log: likewise.
@@ -99,12 +125,12 @@ class LocalView:
 
     def connections(self, limit: int, requests: int = 50) -> Deferred[dict[str, Any]]:
         """See `IServerView`."""
-        return execute(self._told, limit, requests)
+        return execute(self._allConnections, limit, requests)
 
-    def _told(self, limit: int, requests: int) -> dict[str, Any]:
+    def _allConnections(self, limit: int, requests: int) -> dict[str, Any]:
         log = self._connections
-        told = {"open": log.open(limit, requests), "closed": log.closed(limit, requests)}
-        return {kind: [self._pid | record for record in records] for kind, records in told.items()}
+        records = {"open": log.open(limit, requests), "closed": log.closed(limit, requests)}
+        return {kind: [self._pid | record for record in some] for kind, some in records.items()}
 
     def connection(self, number: int, pid: int) -> Deferred[dict[str, Any] | None]:
         """See `IServerView`."""
@@ -117,4 +143,4 @@ class LocalView:
     def drain(self) -> None:
         """See `IServerView`."""
         draining = maybeDeferred(self._service.drain)
-        draining.addErrback(lambda failure: self._log.failure("the drain failed", failure))
+        draining.addErrback(lambda failure: self._log.failure("draining failed", failure))

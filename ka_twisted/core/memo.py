@@ -30,16 +30,21 @@ class Memo(dict[K, V]):
         self.held = 0
         self._seen: set[int] = set()
 
-    def offer(self, key: K, value: V, size: int) -> None:
-        """Keep a result, if its key has been offered before: what does not repeat is not worth keeping."""
+    def repeats(self, key: K) -> bool:
+        """Whether this has been asked for the key before: what does not repeat is not worth keeping."""
         seen = self._seen
         mark = hash(key)
         if mark in seen:
-            self.keep(key, value, size)
-            return
+            return True
         if len(seen) >= _SEEN:
             seen.clear()
         seen.add(mark)
+        return False
+
+    def offer(self, key: K, value: V, size: int) -> None:
+        """Keep a result, if its key `repeats`."""
+        if self.repeats(key):
+            self.keep(key, value, size)
 
     def keep(self, key: K, value: V, size: int) -> None:
         """

@@ -102,12 +102,14 @@ class ServerCaches:
         return self._sections[http11].get(section)
 
     def shared_head(self, data: bytes, head: RequestHead) -> tuple[bytes, RequestHead]:
-        """A head that repeats, as one object for all connections that repeat it."""
+        """A head and its bytes, as one object for all connections that send it but the first."""
         known = self._requests.get(data)
         if known is None:
             known = data, head
-            if len(data) <= _COMMON and head.fields is not None and not head.fields.personal:
-                self._requests.keep(data, known, _section_size(len(data), len(head.fields.headers)))
+            fields = head.fields
+            if fields is None or fields.personal or len(data) > _COMMON or not self._requests.repeats(data):
+                return known
+            self._requests.keep(data, known, _section_size(len(data), len(fields.headers)))
         return known
 
     def remember_section(self, fields: RequestFields) -> None:

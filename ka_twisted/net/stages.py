@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from .registry import Admission, ConnectionRegistry
 
 #: The word for a connection that is ended because there are too many.
-_CROWDED = "too many connections"
+CROWDED = "too many connections"
 
 
 class ConnectionStageFactory(Factory):
@@ -79,7 +79,7 @@ class ConnectionStage(Protocol):
         if self.registry is not None:
             admission = self.registry.enter(self, self.countedHost)
             if admission is Admission.DROPPED:
-                self.refuse(_CROWDED)
+                self.refuse(CROWDED)
                 return
             if admission is Admission.REFUSED:
                 refused = self.registry.timeouts.refused
@@ -125,4 +125,4 @@ class ConnectionStage(Protocol):
 
     def _expired(self) -> None:
         self._late = None
-        self.refuse(_CROWDED if self._crowded else "timeout")
+        self.refuse(CROWDED if self._crowded else "timeout")

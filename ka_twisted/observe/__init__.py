@@ -1,5 +1,6 @@
 """
-What happened on the connections: observers to be handed to a `KeepAliveFactory`.
+What happens on connections, counted, logged and remembered: observers for a `KeepAliveFactory`.
 
-They are called by the Twisted side and import nothing of it but the interface.
+They know connections through `interfaces.IConnection` and requests as `core.exchange.Exchange`, whatever version of
+HTTP carried them, and import nothing of the engine.
 """

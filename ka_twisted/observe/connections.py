@@ -121,7 +121,7 @@ class ConnectionLog:
         self._registries.add(connection.registry)
 
     def exchangeFinished(self, connection: IConnection, exchange: Exchange) -> None:
-        """See `IConnectionObserver`. Every request comes this way: no calls that can be spared."""
+        """See `IConnectionObserver`. It is called for every request, so it makes no call that can be avoided."""
         record = self._records.get(connection)
         if record is None:
             record = self._records[connection] = ConnectionRecord()

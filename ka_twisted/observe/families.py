@@ -120,7 +120,7 @@ CONNECTIONS_CLOSED = _counter(
 )
 CONNECTIONS_USED = _counter("connections_used", "Connections that have had a request.")
 CONNECTIONS_REFUSED = _counter(
-    "connections_refused", "Connections closed at admission, before HTTP began, by reason.", "reason"
+    "connections_refused", "Connections closed because of a limit before HTTP began, by reason.", "reason"
 )
 TIMERS_FIRED = _counter(
     "timers_fired",

@@ -20,10 +20,11 @@ from .outputs import STANDARD_OUTPUT, Output, hasRoom, openOutput
 BLOCK = 65536
 #: Seconds that a line waits for others.
 DELAY = 0.5
-#: Seconds until an output that had no room is tried again; many lines that come meanwhile try it sooner.
-RETRY = 0.05
-#: Bytes that wait for an output without room, at most; and a block of lines beyond, before they are dropped.
-QUEUE = 1 << 20
+#: Seconds until an output that had no room is tried again: while its reader goes on, and while it does not. Many lines
+#: that come meanwhile try it sooner.
+SOON, RETRY = 0.005, 0.05
+#: Bytes that wait for an output without room, at most, and a block of lines beyond: a second or two of a busy server.
+QUEUE = 1 << 24
 #: Seconds without progress that what waits is given when the file is closed.
 PATIENCE = 0.25
 _LINE_FEED = 0x0A
@@ -44,6 +45,7 @@ class LineFile:
     :param lostLine: makes that line.
     :param wallClock: gives the seconds since the epoch.
     :param opener: opens what is written to; see `outputs.openOutput`.
+    :param limit: bytes that wait for an output without room.
     :ivar isOpen: whether lines are taken.
     :ivar droppedLines: how many were lost so far.
     :ivar dropped: called with the number of lines, each time that some are lost.
@@ -58,6 +60,7 @@ class LineFile:
         lostLine: LostLine,
         wallClock: Callable[[], float] = time.time,
         opener: Callable[[str], Output | None] = openOutput,
+        limit: int = QUEUE,
     ) -> None:
         self.path = path
         self.lostLine = lostLine
@@ -67,6 +70,7 @@ class LineFile:
         self._reactor = reactor
         self._wallClock = wallClock
         self._opener = opener
+        self._limit = limit
         self._users = 0
         #: None while closed, and while a FIFO has no reader.
         self._output: Output | None = None
@@ -157,9 +161,9 @@ class LineFile:
         self._call = None
         self.flush()
 
-    def _schedule(self) -> None:
+    def _schedule(self, seconds: float = RETRY) -> None:
         if self._waiting and self._call is None:
-            self._call = self._reactor.callLater(RETRY if self._output else DELAY, self._due)
+            self._call = self._reactor.callLater(DELAY if self._output is None else seconds, self._due)
 
     # -- what takes everything, or fails -------------------------------------------------------------------------------
 
@@ -200,7 +204,7 @@ class LineFile:
             self._failed(error)
         self._bound()
         self._mark = len(self._waiting) + BLOCK
-        self._schedule()
+        self._schedule(SOON if progress else RETRY)
         return progress
 
     def _piece(self) -> bytearray:
@@ -232,8 +236,8 @@ class LineFile:
 
     def _bound(self) -> None:
         """Drop what finds no room in the queue: the latest lines."""
-        if len(self._waiting) >= QUEUE:
-            start = self._gap if self._lost else self._waiting.rfind(b"\n", 0, QUEUE) + 1
+        if len(self._waiting) >= self._limit:
+            start = self._gap if self._lost else self._waiting.rfind(b"\n", 0, self._limit) + 1
             self._lose(start, "no process reads it" if self._output is None else "its reader is too slow")
 
     def _lose(self, start: int, trouble: str) -> None:

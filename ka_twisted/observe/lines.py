@@ -1,8 +1,8 @@
 """
 The lines of an access log, one class for each format: bytes made of values, no clock and no file.
 
-A kept-alive client repeats itself, and so do its lines. What a line says of a head is remembered, one
-head for each connection; what it says of the time, for as long as the second lasts.
+A kept-alive client repeats itself, and so do its lines. What a line says of a head is remembered, one head for each
+connection; what it says of the time, until the second is over.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _QUOTED = (b"referer", b"user-agent")
 _LENGTHS = frozenset(map(len, _QUOTED))
 #: Decisions that are remembered; those with a detail may be made anew each time.
 _REMEMBERED = 64
-#: Bytes of a target that is worth keeping.
+#: Bytes of the longest target that is kept.
 _SHORT = 512
-#: The versions of HTTP as the combined format has them: those of nginx.
+#: The versions of HTTP: in the combined format, as nginx writes them, and in JSON.
 _VERSIONS = {version: text.encode() for version, text in VERSION_NAMES.items()}
 _VERSION_NUMBERS = {version: version.encode() for version in VERSION_NAMES}
-#: As the combined format has them, with the space behind.
+#: Status codes as the combined format has them, with the space behind.
 _STATUS: dict[int | None, bytes] = {None: b"- "} | {code: b"%d " % code for code in range(100, 600)}
 
 
@@ -65,7 +65,7 @@ class LogContext:
 
 
 class Format(Protocol):
-    """How an access log says what it says. Every line ends in a line feed."""
+    """A format of the access log. Every line ends in a line feed."""
 
     def exchange(self, context: LogContext, exchange: Exchange, now: float) -> bytes:
         """
@@ -85,8 +85,8 @@ class Combined:
     """
     The combined format that Apache and nginx share.
 
-    Nobody is ever authenticated, hence the user ``-``. A request that ended without a response has no
-    status: ``-``. An empty body is ``-`` as well.
+    Clients are not authenticated, hence the user ``-``. A request that ended without a response has no status: ``-``.
+    An empty body is ``-`` as well.
     """
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ class Combined:
         if not self._second <= now < self._next:
             self._second = second = float(int(now))
             self._next = second + 1.0
-            self._between = _whoAndWhen(time.gmtime(second))
+            self._between = _userAndDate(time.gmtime(second))
         head = exchange.head
         if head is not context.head:
             self._remember(context, head)
@@ -121,6 +121,7 @@ class Combined:
 
     @staticmethod
     def _remember(context: LogContext, head: RequestHead) -> None:
+        """Make what the line says of a head; keep it for the next one if that costs no memory."""
         line = b"%b %b %b" % (head.method, head.target, _VERSIONS[head.version]) if head.method else b"-"
         context.request = b' "%b" ' % (line if _UNPRINTABLE.search(line) is None else _escaped(line))
         headers = head.headers
@@ -136,7 +137,7 @@ class Combined:
 
 
 class JsonLines:
-    """An object a line: what the combined format cannot say about requests, and the ends of connections."""
+    """A JSON object a line: requests with the decision about their connection, and the ends of connections."""
 
     def __init__(self) -> None:
         self._second = -1
@@ -192,6 +193,7 @@ class JsonLines:
         return b"%b.%03dZ" % (self._date, int((now - second) * 1000))
 
     def _decided(self, decision: Persistence) -> bytes:
+        """A decision; most are constants, and encoded once."""
         known = self._decisions.get(id(decision))
         if known is not None and known[0] is decision:
             return known[1]
@@ -203,6 +205,7 @@ class JsonLines:
 
     @staticmethod
     def _remember(context: LogContext, head: RequestHead) -> None:
+        """See `Combined._remember`."""
         if not context.origin:
             context.origin = b'"pid":%d,"connection":%d,"peer":"%b"' % (os.getpid(), context.number, context.peer)
         target = head.target  # visible ASCII
@@ -220,8 +223,8 @@ class JsonLines:
 FORMATS: dict[str, type[Combined] | type[JsonLines]] = {"combined": Combined, "json": JsonLines}
 
 
-def _whoAndWhen(moment: time.struct_time) -> bytes:
-    """A user who is unknown, and a date, as Apache writes them, whatever the locale."""
+def _userAndDate(moment: time.struct_time) -> bytes:
+    """The unknown user and the date, as Apache writes them in any locale."""
     clock = time.strftime("%Y:%H:%M:%S", moment)
     return f" - - [{moment.tm_mday:02}/{_MONTHS[moment.tm_mon - 1]}/{clock} +0000]".encode()
 
@@ -235,6 +238,7 @@ def _members(**members: object) -> bytes:
 
 
 def _escaped(text: bytes) -> bytes:
+    """As Apache and nginx escape what a quoted value cannot hold."""
     if _UNPRINTABLE.search(text) is None:
         return text
     return _UNPRINTABLE.sub(lambda match: b"\\x%02X" % match[0][0], text)

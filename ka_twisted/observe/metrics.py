@@ -96,7 +96,7 @@ class Metrics:
         self._registries.add(connection.registry)
 
     def exchangeFinished(self, connection: IConnection, exchange: Exchange) -> None:
-        """See `IConnectionObserver`. Every request comes this way: no calls that can be spared."""
+        """See `IConnectionObserver`. It is called for every request, so it makes no call that can be avoided."""
         method = exchange.head.method
         status = exchange.status
         try:
@@ -152,6 +152,14 @@ class Metrics:
         :param reason: one of a few words.
         """
         self.count(families.HANDSHAKE_FAILURES, reason=reason)
+
+    def connectionRefused(self, reason: str) -> None:
+        """
+        A connection was closed because of a limit, before HTTP began and before observers were told of it.
+
+        :param reason: one of a few words.
+        """
+        self.count(families.CONNECTIONS_REFUSED, reason=reason)
 
     def reloaded(self, well: bool) -> None:
         """The server has tried to put another configuration into effect."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import select
 import socket
 import subprocess
 import sys
@@ -18,10 +19,11 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from zope.interface import provider
 
 from ka_twisted.observe import outputs
-from ka_twisted.observe.linefile import BLOCK, DELAY, QUEUE, RETRY, LineFile
+from ka_twisted.observe.linefile import BLOCK, DELAY, RETRY, LineFile
 from ka_twisted.observe.outputs import ATOMIC, NonBlocking, Output, Polled, StreamSocket, openOutput, wantsOneWriter
 
 PIPE = 65536
+LIMIT = 1 << 20
 
 
 def lost(count: int, trouble: str, now: float) -> bytes:
@@ -34,7 +36,7 @@ class Logged:
     def __init__(self, path: str, opener: Callable[[str], Output | None] = openOutput) -> None:
         self.clock = Clock()
         self.counted: list[int] = []
-        self.file = LineFile(path, self.clock, lost, opener=opener)
+        self.file = LineFile(path, self.clock, lost, opener=opener, limit=LIMIT)
         self.file.dropped = self.counted.append
 
     def write(self, *lines: bytes) -> None:
@@ -135,7 +137,7 @@ def test_what_nobody_reads_is_bounded_counted_and_said(fifo: Path, events: list[
     logged.file.open()
     lines = numbered(40_000)
     logged.write(*lines)
-    assert len(logged.file._waiting) <= QUEUE + 2 * BLOCK
+    assert len(logged.file._waiting) <= LIMIT + 2 * BLOCK
     assert events == ["the access log cannot be written: its reader is too slow"]
     readUntil(logged, reader)
     logged.write(b"after\n")
@@ -240,12 +242,16 @@ file.close()
 
 def test_two_processes_on_one_pipe_tear_no_line(fifo: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    reader = Reader(fifo)
     writers = [
         subprocess.Popen([sys.executable, "-c", WRITER, str(fifo), name], env=environment) for name in ("a", "b")
     ]
-    with open(fifo, "rb") as file:
-        lines = file.read().splitlines()
-    assert [writer.wait(60) for writer in writers] == [0, 0]
+    while any(writer.poll() is None for writer in writers):
+        select.select([reader.descriptor], [], [], 0.1)
+        reader.read()
+    assert [writer.returncode for writer in writers] == [0, 0]
+    lines = reader.read().splitlines()
+    reader.close()
     assert len(lines) == 40_000
     for line in lines:
         name = line[:1]

@@ -530,7 +530,7 @@ def test_each_place_in_the_file_follows_from_its_option(setting: Any) -> None:
     if setting.table in ("", "limits", "policy"):
         assert setting.key == setting.option
     elif setting.table == "timeouts":
-        assert setting.option in (f"{setting.key}-timeout", "drain-delay")
+        assert setting.option in (f"{setting.key}-timeout", "drain-delay", "body-grace", "send-grace")
     elif setting.option:
         assert f"`--{setting.option}`" in PAGE
         assert f"`{setting.key}`" in PAGE

@@ -34,7 +34,9 @@ TIMERS: tuple[FieldSetting, ...] = (
     timer("idle-timeout", "idle", "Seconds a keep-alive connection may stay open between two requests."),
     timer("header-timeout", "header", "Seconds for receiving the whole header section of a request."),
     timer("body-timeout", "body", "Seconds between two reads of a request body."),
+    timer("body-grace", "bodyGrace", "Seconds a request body may be slower than --min-body-rate; 0: any time."),
     timer("write-timeout", "write", "Seconds between two writes of a response, without progress in between."),
+    timer("send-grace", "sendGrace", "Seconds a client may take a response slower than --min-send-rate; 0: any time."),
     timer(
         "continue-timeout",
         "expectation",
@@ -46,7 +48,9 @@ TIMERS: tuple[FieldSetting, ...] = (
         "Seconds for discarding the unread part of a request body, to keep the connection.",
     ),
     timer("linger-timeout", "linger", "Seconds between two reads of data that the client sends after the close."),
+    timer("linger-total-timeout", "lingerTotal", "Seconds for all of that data, before the connection is reset."),
     timer("handshake-timeout", "handshake", "Seconds for the PROXY header and the TLS handshake."),
+    timer("refused-timeout", "refused", "Seconds a connection beyond the limit may wait for its 503."),
     timer("drain-delay", "drainDelay", "Seconds to report not ready, and keep accepting, before a shutdown begins."),
     timer("drain-timeout", "drain", "Seconds for open requests to finish at shutdown, before they are cut."),
 )
@@ -54,6 +58,7 @@ TIMERS: tuple[FieldSetting, ...] = (
 LIMITS: tuple[FieldSetting, ...] = (
     limit("max-connections", "maxConnections", "Maximum number of open connections."),
     limit("max-connections-per-peer", "maxConnectionsPerPeer", "Maximum number of open connections from one address."),
+    limit("max-refused", "maxRefused", "Maximum number of connections beyond these limits that get a 503."),
     limit("max-requests", "maxRequests", "Maximum number of requests on one connection."),
     limit("max-age", "maxAge", "Maximum age of a connection in seconds; its next response closes it.", NUMBER),
     limit("pipeline-depth", "pipelineDepth", "Maximum number of pipelined requests in service on one connection."),
@@ -62,6 +67,7 @@ LIMITS: tuple[FieldSetting, ...] = (
     limit("max-header-fields", "maxHeaderFields", "Maximum number of fields in a header section."),
     limit("max-body-bytes", "maxBodyBytes", "Maximum size of a request body, in bytes."),
     limit("min-body-rate", "minBodyRate", "Minimum average rate of a request body, in bytes per second.", NUMBER),
+    limit("min-send-rate", "minSendRate", "Minimum average rate of sending a response, in bytes per second.", NUMBER),
     limit("read-ahead", "readAhead", "Bytes to buffer of data that is not read yet, before reading pauses."),
     limit("unread-bytes", "unread", "Maximum size of an unread body to discard, in bytes, to keep the connection."),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING
 
+from ...net.stages import CROWDED
 from ...observe.families import ACCESS_LOG_DROPPED
 from ..configuration.values import Configuration
 from ..errors import ConfigurationError, oneLine
@@ -50,7 +51,11 @@ class ObserverSet:
 
     def handshakeFailed(self, reason: str) -> None:
         """A connection ended before HTTP began."""
-        if self.metrics is not None:
+        if self.metrics is None:
+            return
+        if reason == CROWDED:
+            self.metrics.connectionRefused(reason)
+        else:
             self.metrics.handshakeFailed(reason)
 
 
