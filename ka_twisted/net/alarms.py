@@ -139,7 +139,7 @@ class Watch:
     What the protocol awaits from the peer (`deadline`, `due`) is one thing at a time and changes with every request: it
     has slots of its own. The others are rare.
 
-    :param owner: is told of each `Deadline` that has passed; it is disarmed then.
+    :param owner: its ``expired`` is called for each `Deadline` that has passed, which is disarmed then.
     """
 
     __slots__ = ("_clock", "_others", "_owner", "deadline", "due", "wakeup")
@@ -190,7 +190,7 @@ class Watch:
             self._clock.forget()
 
     def ring(self, now: float) -> None:
-        """The clock has woken us: tell what is due, and sleep until the next."""
+        """The clock wakes us: pass on what is due, and schedule the next wake-up."""
         passed = []
         if self.due <= now and self.deadline is not None:
             passed.append(self.deadline)
@@ -203,7 +203,7 @@ class Watch:
             try:
                 self._owner.expired(deadline)
             except Exception:
-                _log.failure("a deadline could not be told: {deadline}", deadline=deadline.name)
+                _log.failure("{owner!r} failed at its deadline {deadline}", owner=self._owner, deadline=deadline.name)
         following = min(self.due, *(self._others or _NEVER).values())
         if following < self.wakeup:
             self._clock.schedule(self, following)

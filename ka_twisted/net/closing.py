@@ -103,7 +103,7 @@ class SendingWatch:
         self._lookLater()
 
     def rest(self) -> None:
-        """Everything is sent, or with the kernel: nobody waits."""
+        """Everything is sent, or with the kernel: the time does not count for now."""
         if not self.running:
             return
         self.running = False

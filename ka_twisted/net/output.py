@@ -1,5 +1,5 @@
 """
-The way out of a connection: bytes are sent, flushed, and the transport is ended in stages.
+The output of a connection: bytes are sent, flushed, and the transport is ended in stages.
 
 On a plain TCP or UNIX stream of Twisted's own, bytes go to the socket at once as long as nothing is queued: Twisted's
 deferred write costs two system calls and a turn of the reactor more. What the socket does not take, and every other

@@ -2,13 +2,14 @@
 Everything of a server that holds a descriptor: how many there may be, in all and of one peer; and their common end.
 
 A connection is first in its stages (PROXY header, TLS handshake), and then one of the `connections`, of which their
-protocols tell. It has one place throughout: a stage gives it up in the call in which what follows takes it.
+protocols report. It has one place throughout: a stage gives it up in the call in which what follows takes it.
 """
 
 from __future__ import annotations
 
 from collections.abc import KeysView
 from enum import Enum
+from math import inf
 from typing import Any, Generic, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
@@ -29,6 +30,10 @@ class Admission(Enum):
     REFUSED = "refused"
     #: It is beyond the limits, and so many are refused already that it has to be ended now.
     DROPPED = "dropped"
+
+
+#: The usual one. Before Python 3.12 it takes a while to find a member of an Enum by its name.
+ADMITTED = Admission.ADMITTED
 
 
 class Member(Protocol):
@@ -68,12 +73,15 @@ class ConnectionRegistry(Generic[M]):
     :param clock: times the deadline of a drain.
     :ivar connections: those whose protocol is there, in the order in which they were accepted; a live view.
     :ivar perPeer: how many are admitted of each host, where ``Limits.maxConnectionsPerPeer`` is set.
+    :ivar countsPeers: whether the hosts of connections matter: where they do not, None can be given for each.
     :ivar retiring: whether `retire` was called.
     :ivar draining: whether `drain` was called.
     """
 
     def __init__(self, limits: Limits, timeouts: Timeouts, clock: IReactorTime) -> None:
         self._limits = limits
+        self._most = limits.maxConnections or inf
+        self.countsPeers = limits.maxConnectionsPerPeer > 0
         self.timeouts = timeouts
         self._clock = clock
         #: The hosts that they count for.
@@ -101,11 +109,17 @@ class ConnectionRegistry(Generic[M]):
 
         :param host: of its peer; None where there is no such thing: then only the limit on all counts.
         """
+        if not self.countsPeers and len(self._open) + len(self._stages) - len(self._refused) < self._most:
+            self._open[connection] = None
+            return ADMITTED
         return self._place(self._open, connection, host)
 
     def close(self, connection: M) -> None:
         """A connection is gone. `settle` follows, once its end has been told."""
-        self._leave(self._open, connection)
+        if self.countsPeers or self._refused:
+            self._leave(self._open, connection)
+        else:
+            self._open.pop(connection, None)
 
     def settle(self) -> None:
         """A drain is over when nothing is left."""
@@ -130,7 +144,7 @@ class ConnectionRegistry(Generic[M]):
 
     def _place(self, members: dict[Any, object], member: object, host: object) -> Admission:
         limits = self._limits
-        crowded = bool(limits.maxConnections) and self.held - len(self._refused) >= limits.maxConnections
+        crowded = self.held - len(self._refused) >= self._most
         if not limits.maxConnectionsPerPeer:
             host = None
         elif host is not None and not crowded:
@@ -140,7 +154,7 @@ class ConnectionRegistry(Generic[M]):
                 self.perPeer[host] = count + 1
         if not crowded:
             members[member] = host
-            return Admission.ADMITTED
+            return ADMITTED
         members[member] = None
         dropped = len(self._refused) >= limits.maxRefused
         self._refused.add(member)

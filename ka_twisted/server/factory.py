@@ -20,7 +20,7 @@ from ..core.reasons import CloseReason
 from ..http1.caches import ServerCaches
 from ..http1.pipeline import Exchange
 from ..interfaces import IConnectionObserver, IConnectionRegistry
-from ..net.registry import Admission, ConnectionRegistry
+from ..net.registry import ADMITTED, Admission, ConnectionRegistry
 from ..net.tcp import checkTcpKeepAlive
 from .protocol import KeepAliveProtocol
 from .request import Request
@@ -143,8 +143,10 @@ class KeepAliveFactory(Factory):
 
     def opened(self, connection: KeepAliveProtocol) -> None:
         """A connection was accepted: count it, and have it turned away where it is one too many (ledger P-15)."""
-        admission = self.registry.open(connection, getattr(connection.peer, "host", None))
-        if admission is not Admission.ADMITTED:
+        registry = self.registry
+        host = getattr(connection.peer, "host", None) if registry.countsPeers else None
+        admission = registry.open(connection, host)
+        if admission is not ADMITTED:
             connection.core.overloaded = RemoteProtocolError(
                 503,
                 "more connections than this server allows",
@@ -155,13 +157,14 @@ class KeepAliveFactory(Factory):
             )
         self.renewDate()
         self._observe("connectionOpened", connection)
-        if admission is Admission.DROPPED:
-            connection.abort(CloseReason.TOO_MANY_CONNECTIONS)
-        elif admission is Admission.REFUSED:
-            connection.watch.arm(Deadline.REFUSED, self.timeouts.refused)
-        if self.registry.draining:
+        if admission is not ADMITTED:
+            if admission is Admission.DROPPED:
+                connection.abort(CloseReason.TOO_MANY_CONNECTIONS)
+            else:
+                connection.watch.arm(Deadline.REFUSED, self.timeouts.refused)
+        if registry.draining:
             connection.core.drain()
-        elif self.registry.retiring:
+        elif registry.retiring:
             connection.retire()
 
     def finished(self, connection: KeepAliveProtocol, exchange: Exchange) -> None:
