@@ -249,6 +249,4 @@ def test_the_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None
     shown = capsys.readouterr().out
     for name in ["check", "config", *(setting.option for setting in ALL_SETTINGS if setting.option)]:
         assert f"--{name}=" in shown or f"--{name} " in shown
-    assert "Seconds a keep-alive connection may stay open between two requests. [default: 75]" in " ".join(
-        shown.split()
-    )
+    assert "Seconds a keep-alive connection stays open between two requests. [default: 75]" in " ".join(shown.split())
