@@ -31,7 +31,7 @@ _QUICK = Settings(rounds=1, seconds=1, idle=200, crowds=(0, 200), rates=(1000,))
 
 
 def tell(sentence: str) -> None:
-    """Say something to whoever watches; the figures go elsewhere."""
+    """Say something on the terminal; the figures go to the standard output."""
     print(sentence, file=sys.stderr, flush=True)
 
 

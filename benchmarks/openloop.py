@@ -118,7 +118,7 @@ class Generator:
         self._free.append(self._sockets[number])
 
     def _lost(self, number: int) -> None:
-        """A connection is closed, or says what nobody asked; another takes its place."""
+        """A connection is closed, or sends what was not asked for; another takes its place."""
         self.failures += 1
         self._due.pop(number, None)
         connection = self._sockets.pop(number)

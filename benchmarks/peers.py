@@ -159,7 +159,7 @@ _APPLICATION = ("--app", "benchmarks.servers.ours:answer", "--max-connections", 
 _GRANIAN = (("granian", "uvloop"), (), "pip install granian uvloop")
 
 OURS = "ka_twisted"
-#: Everyone who answers a request with the same twelve bytes.
+#: The servers that answer a request with the same twelve bytes.
 PEERS = (
     on_twisted(OURS, "ours:hello"),
     on_twisted("ka_twisted on uvloop", "ours:hello", reactor="uvloop"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 from importlib import import_module
 from math import log10
 from pathlib import Path
@@ -63,10 +65,20 @@ def draw(experiment: Experiment, folder: Path) -> list[Path]:
             panel.set_title(chart.title, loc="left")
             _DRAWERS[chart.kind](panel, experiment.figures, chart)
         paths = [folder / f"{experiment.name}.svg", folder / f"{experiment.name}.png"]
-        figure.savefig(paths[0], metadata={"Date": None})
+        drawn = io.StringIO()
+        figure.savefig(drawn, format="svg", metadata={"Date": None})
+        paths[0].write_text(_same(drawn.getvalue()), encoding="utf-8")
         figure.savefig(paths[1], dpi=110)
         pyplot.close(figure)
     return paths
+
+
+def _same(text: str) -> str:
+    """An SVG with its clip paths numbered: matplotlib names them after addresses in memory, another one in each run."""
+    names = list(dict.fromkeys(re.findall(r'<clipPath id="(\w+)"', text)))
+    for number, name in enumerate(names, 1):
+        text = text.replace(name, f"clip{number}")
+    return text
 
 
 def _drawn(figures: Figures, chart: Chart) -> list[str]:

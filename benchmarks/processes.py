@@ -49,7 +49,7 @@ def processors() -> tuple[int | None, int | None]:
 
 
 def _siblings(cpu: int) -> set[int]:
-    """The threads of the core of a processor; nobody where the system does not tell."""
+    """The threads of the core of a processor; none where the system does not tell."""
     try:
         text = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text()
     except OSError:
@@ -197,7 +197,7 @@ def _signal(process: subprocess.Popen[bytes], number: int) -> None:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port that is free."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -12,7 +12,7 @@ from typing import TextIO
 from .figures import Case, Figures, Sample, rounded
 from .processes import LoadFailed, PeerFailed
 
-#: Tells whoever watches one sentence.
+#: Prints one sentence on the terminal.
 Tell = Callable[[str], None]
 
 
@@ -44,7 +44,7 @@ class Task:
     """
     One run of one server, and what it measures.
 
-    :ivar title: what is done, for whoever watches.
+    :ivar title: what is done, for the progress on the terminal.
     :ivar server: whose figures they are; the name of its row.
     :ivar cases: what it gives; all of them have failed when it does.
     :ivar measure: gives a sample for each of the cases by their names; raises PeerFailed or LoadFailed.

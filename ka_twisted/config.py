@@ -47,7 +47,7 @@ class Timeouts:
     #: How long a response may be taken slower than `Limits.minSendRate` before the connection is cut; 0: as long as
     #: the client likes. It is enough for a mobile client that loses its network for a while, as `bodyGrace` is.
     sendGrace: float = 30.0
-    #: How long the application may ponder an expectation before 100 goes out (ledger X-05).
+    #: How long the application has to decide on an expectation before 100 Continue is sent (ledger X-05).
     expectation: float = 1.0
     #: How long the unread rest of a body is read away in order to keep the connection.
     unread: float = 5.0

@@ -36,7 +36,7 @@ from typing import Any, NamedTuple
 REFUSED, RESET, CLOSED, STATUS, BODY, TIMEOUT = "refused", "reset", "closed", "status", "body", "timeout"
 #: Seconds between two reports of the process, and between two looks at the requests that take long.
 _TICK = 0.02
-#: Seconds before somebody who was refused tries again.
+#: Seconds before a client that was refused tries again.
 _BREATH = 0.05
 #: Seconds after which a load that makes no progress is given up.
 PATIENCE = 60.0
@@ -239,7 +239,7 @@ class _Client:
             self._read()
 
     def expire(self) -> None:
-        """Nobody answers."""
+        """There is no answer."""
         self._fail(TIMEOUT, f"after {len(self._received)} bytes")
 
     def leave(self) -> None:
@@ -392,7 +392,7 @@ class _Crowd:
         heapq.heappush(self._turns, (at, next(self._numbers), client))
 
     def run(self) -> None:
-        """Ask until nobody listens any more, then wait for what is due."""
+        """Ask until no server listens any more, then wait for what is due."""
         self.selector.register(sys.stdin, selectors.EVENT_READ, None)
         begin = time.time()
         for number, client in enumerate(self._clients):

@@ -42,7 +42,7 @@ class Logged:
 
     @property
     def rest(self) -> list[str]:
-        """What nobody has taken."""
+        """What was not taken."""
         return [_told(event) for event in self._events]
 
 

@@ -143,17 +143,51 @@ def test_what_explain_is_shown_to_say_it_says(transcript: str) -> None:
 # -- drawings ----------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def drawing() -> ModuleType:
-    """The module that draws, which is no part of the package."""
-    spec = importlib.util.spec_from_file_location("drawing", DOCS / "_ext" / "drawing.py")
+def loaded(name: str) -> ModuleType:
+    """A module that draws, which is no part of the package."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / "_ext" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["drawing"] = module  # dataclasses look there
+    sys.modules[name] = module  # dataclasses look there
     spec.loader.exec_module(module)
-    del sys.modules["drawing"]
+    del sys.modules[name]
     return module
+
+
+@pytest.fixture(scope="module")
+def drawing() -> ModuleType:
+    return loaded("drawing")
+
+
+@pytest.fixture(scope="module")
+def figures() -> ModuleType:
+    return loaded("figures")
+
+
+def test_the_house_has_every_room_above_those_that_it_imports(figures: ModuleType) -> None:
+    arrows = figures.read_arrows((DOCS.parent / "tests" / "test_layers.py").read_text("utf-8"))
+    level = {name: number for number, floor in enumerate(figures.floors(arrows)) for name in floor}
+    assert set(level) == set(arrows)
+    for name, those in arrows.items():
+        assert all(level[other] < level[name] for other in those), name
+    (text,) = re.findall(r"```{house}\n(.*?)```", PAGES["architecture"], re.DOTALL)
+    rooms = figures.read_rooms(text.splitlines())
+    assert set(rooms) == {*arrows, "service"}
+    svg = ElementTree.fromstring(figures.draw_house(arrows, rooms, frozenset({"core"})))
+    boxes = [box.get("class") for box in svg.iter("{http://www.w3.org/2000/svg}rect")]
+    assert boxes.count("state") == 1
+    assert boxes.count("state planned") == len(arrows) - 1
+
+
+def test_a_way_has_every_step(figures: ModuleType) -> None:
+    for text in re.findall(r"```{way}\n(.*?)```", PAGES["architecture"], re.DOTALL):
+        columns, steps = figures.read_steps(text.splitlines())
+        svg = ElementTree.fromstring(figures.draw_way(columns, steps))
+        shown = " ".join(element.text or "" for element in svg.iter("{http://www.w3.org/2000/svg}text"))
+        assert all(step.text in shown for step in steps)
+    with pytest.raises(ValueError, match="no such column"):
+        figures.read_steps(["columns: a, b", "a -> c: bytes"])
 
 
 @pytest.mark.parametrize("name", MACHINES)

@@ -80,7 +80,8 @@ def test_the_source_distribution_can_be_tested(built: Path) -> None:
     (archive,) = built.glob("*.tar.gz")
     with tarfile.open(archive) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}
-    assert {"LICENSE", "README.md", "pyproject.toml", "tox.ini", "tests/test_packaging.py"} <= names
+    assert {"CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md"} <= names
+    assert {".ci/run", "pyproject.toml", "tests/quick.txt", "tests/test_packaging.py", "tox.ini"} <= names
 
 
 def test_the_metadata_says_what_is_needed(built: Path) -> None:

@@ -3,7 +3,9 @@ Directives that write from the code what would go stale if people wrote it.
 
 ``state-machine`` draws and lists a table of `ka_twisted.http1.states`; ``setting`` heads the description of one field
 of `ka_twisted.config` with its default and its option; ``settings`` lists them; ``close-reasons`` and ``keep-reasons``
-list `ka_twisted.core.reasons`; ``interface`` documents one of `ka_twisted.interfaces`.
+list `ka_twisted.core.reasons`; ``interface`` documents one of `ka_twisted.interfaces`; ``house`` draws the folders of
+the package and lists what each may import, from the table of ``tests/test_layers.py``; ``way`` draws steps between
+those that take part.
 """
 
 from __future__ import annotations
@@ -12,21 +14,26 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from importlib import import_module
 from inspect import cleandoc
+from pathlib import Path
 from textwrap import indent
 from typing import Any
 
 import drawing
+import figures
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from zope.interface.interface import Method
 
+import ka_twisted
 from ka_twisted import config
 from ka_twisted.core.reasons import CloseReason, KeepReason
 from ka_twisted.http1.states import MACHINES
 from ka_twisted.service.configuration.settings import SETTINGS
 
+PACKAGE = Path(ka_twisted.__file__).parent
+LAYERS = PACKAGE.parent / "tests" / "test_layers.py"
 #: What the options of `twistd keepalive` set, by class and field.
 OPTIONS = {(setting.owner.__name__, setting.field): f"--{setting.option}" for setting in SETTINGS}
 
@@ -39,6 +46,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("close-reasons", CloseReasons)
     app.add_directive("keep-reasons", KeepReasons)
     app.add_directive("interface", Interface)
+    app.add_directive("house", House)
+    app.add_directive("way", Way)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -58,6 +67,32 @@ class StateMachine(SphinxDirective):
         ]
         listed = _table(("event", "what happens", "in the state", "leads to"), rows, (20, 40, 20, 20))
         return [nodes.raw("", frame, format="html"), listed]
+
+
+class House(SphinxDirective):
+    """The floors of the package, and what each room may import."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_dependency(str(LAYERS))
+        arrows = figures.read_arrows(LAYERS.read_text("utf-8"))
+        found = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+        rooms = figures.read_rooms(self.content)
+        drawn = figures.draw_house({**arrows, "service": frozenset(arrows)}, rooms, frozenset(found))
+        rows = [(_code(name), nodes.Text(", ".join(sorted(those)) or "nothing")) for name, those in arrows.items()]
+        frame = nodes.raw("", f'<div class="state-machine">{drawn}</div>', format="html")
+        return [frame, _table(("folder", "may import"), rows, (25, 75))]
+
+
+class Way(SphinxDirective):
+    """Steps between those that take part."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        drawn = figures.draw_way(*figures.read_steps(self.content))
+        return [nodes.raw("", f'<div class="state-machine">{drawn}</div>', format="html")]
 
 
 class Setting(SphinxDirective):

@@ -81,7 +81,8 @@ def verdict(
         *_responses(recent),
         *_crowding(about, now, recent),
         *_closes(recent),
-        *_lost(about, state, recent),
+        *_races(about, state, recent),
+        *_handshakes(recent),
         *_logs(recent),
     ]
     order = (BAD, WARNING, NOTE)
@@ -89,13 +90,11 @@ def verdict(
 
 
 def _service(about: dict[str, Any], state: str, ready: bool, now: Counts, reloadFailed: bool) -> Iterator[Remark]:
-    # Those that leave are there as well, and those that have died are not.
+    # Workers that are leaving are among them; workers that have died are not.
     there = sum(worker["ready"] for worker in about["workers"])
     if state == "draining":
-        left = now.total(CONNECTIONS)
-        yield Remark(
-            NOTE, f"The server is draining: it accepts no new connections, and {_connections(left)} still open."
-        )
+        left = _quantity(now.total(CONNECTIONS), "connection", "is", "are")
+        yield Remark(NOTE, f"The server is draining: it accepts no new connections, and {left} still open.")
     elif not ready:
         yield Remark(BAD, "The server is not ready: it accepts no connections.")
     elif there < about["wanted"]:
@@ -109,27 +108,28 @@ def _service(about: dict[str, Any], state: str, ready: bool, now: Counts, reload
 def _deaths(recent: Counts) -> Iterator[Remark]:
     deaths = recent.total(WORKER_DEATHS)
     if deaths:
-        who = "1 worker" if deaths == 1 else f"{deaths:,.0f} workers"
-        yield Remark(BAD, f"{who} died in the last minute; requests in service there were lost. See the log.")
+        workers = _quantity(deaths, "worker")
+        yield Remark(BAD, f"{workers} died in the last minute; requests in service there were lost. See the log.")
 
 
 def _responses(recent: Counts) -> Iterator[Remark]:
     failed, requests = errors(recent), recent.total(REQUESTS)
     if failed:
         level = BAD if failed > requests * _ERRORS else WARNING
-        yield Remark(level, f"{failed:,.0f} of {requests:,.0f} requests in the last minute were answered with 5xx.")
+        were = "was" if failed == 1 else "were"
+        yield Remark(level, f"{failed:,.0f} of {requests:,.0f} requests in the last minute {were} answered with 5xx.")
     aborted = _closed(recent).get("APPLICATION_ABORT", 0)
     if aborted:
-        yield Remark(
-            BAD, f"{_responses_(aborted)} aborted in the last minute: the application failed while it was sent."
-        )
+        responses = _quantity(aborted, "response", "was", "were")
+        yield Remark(BAD, f"{responses} aborted in the last minute: the application failed while sending.")
 
 
 def _crowding(about: dict[str, Any], now: Counts, recent: Counts) -> Iterator[Remark]:
     limit = about["limits"]["maxConnections"] * max(1, about["wanted"])
     refused = _closed(recent).get("TOO_MANY_CONNECTIONS", 0) + recent.total(CONNECTIONS_REFUSED)
     if refused:
-        yield Remark(BAD, f"{refused:,.0f} connections were refused in the last minute: a limit was reached.")
+        connections = _quantity(refused, "connection", "was", "were")
+        yield Remark(BAD, f"{connections} refused in the last minute: a limit was reached.")
     elif limit and now.total(CONNECTIONS) >= limit * _CROWDED:
         yield Remark(WARNING, f"{now.total(CONNECTIONS):,.0f} of at most {limit:,} connections are open.")
 
@@ -147,19 +147,20 @@ def _closes(recent: Counts) -> Iterator[Remark]:
             )
 
 
-def _lost(about: dict[str, Any], state: str, recent: Counts) -> Iterator[Remark]:
+def _races(about: dict[str, Any], state: str, recent: Counts) -> Iterator[Remark]:
     races = recent.total(IDLE_CLOSE_RACES)
-    if races:
-        lost = (
-            f"{races:,.0f} requests were probably lost in the last minute: they arrived when their connection had been"
-        )
-        if state == "draining":
-            yield Remark(WARNING, f"{lost} closed for the drain. Use a longer drain delay.")
-        else:
-            idle = about["timers"]["idle"]
-            yield Remark(
-                WARNING, f"{lost} closed as idle. Clients should close idle connections earlier: within {idle:g} s."
-            )
+    if not races:
+        return
+    requests = _quantity(races, "request", "was", "were")
+    lost = f"{requests} probably lost in the last minute, arriving on connections that had just been closed"
+    if state == "draining":
+        yield Remark(WARNING, f"{lost} for the drain. Use a longer drain delay.")
+    else:
+        idle = about["timers"]["idle"]
+        yield Remark(WARNING, f"{lost} as idle. Clients should close idle connections earlier: within {idle:g} s.")
+
+
+def _handshakes(recent: Counts) -> Iterator[Remark]:
     failed = recent.by(HANDSHAKE_FAILURES, "reason")
     count = sum(failed.values())
     if count >= _FEW and count >= _SHARE * (count + recent.total(CONNECTIONS_OPENED)):
@@ -171,8 +172,8 @@ def _logs(recent: Counts) -> Iterator[Remark]:
     for family, log in ((ACCESS_LOG_DROPPED, "the access log"), (WORKER_LOG_DROPPED, "workers' logs")):
         lines = recent.total(family)
         if lines:
-            lost = f"1 line of {log} was" if lines == 1 else f"{lines:,.0f} lines of {log} were"
-            yield Remark(WARNING, f"{lost} lost in the last minute: writing failed, or was too slow.")
+            lost = f"{_quantity(lines, 'line')} of {log} {'was' if lines == 1 else 'were'} lost"
+            yield Remark(WARNING, f"{lost} in the last minute: writing failed, or was too slow.")
 
 
 def _closed(counts: Counts) -> dict[str, float]:
@@ -180,9 +181,6 @@ def _closed(counts: Counts) -> dict[str, float]:
     return counts.by(CONNECTIONS_CLOSED, "reason")
 
 
-def _connections(count: float) -> str:
-    return "1 connection is" if count == 1 else f"{count:,.0f} connections are"
-
-
-def _responses_(count: float) -> str:
-    return "1 response was" if count == 1 else f"{count:,.0f} responses were"
+def _quantity(count: float, noun: str, singular: str = "", plural: str = "") -> str:
+    """A number of things, and a verb behind it where one is given."""
+    return f"1 {noun} {singular}".rstrip() if count == 1 else f"{count:,.0f} {noun}s {plural}".rstrip()

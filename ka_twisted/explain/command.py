@@ -203,7 +203,7 @@ def _framed(framing: dict[str, Any]) -> str:
 
 def _expected(expectation: dict[str, Any]) -> str:
     if not expectation["met"]:
-        return "something that nobody here understands"
+        return "something that this server does not know"
     if expectation["awaits"]:
         return "100-continue"
     return _NO_EXPECTATION.get(expectation["row"], "none")

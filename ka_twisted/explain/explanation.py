@@ -40,7 +40,7 @@ class Reply:
     A final response, as an application asks for it.
 
     :ivar length: bytes of the body; None where they are not known beforehand.
-    :ivar assumed: nobody has said what the response is.
+    :ivar assumed: what the response is was not given.
     """
 
     status: int
@@ -86,7 +86,7 @@ def explain(data: bytes, terms: ServerCaches, reply: Reply = ORDINARY) -> dict[s
 
     :param data: all that a client sends, from the first byte.
     :param reply: what each request is answered with.
-    :return: ``requests``, a list; ``unread``, the bytes at the end that nobody looks at.
+    :return: ``requests``, a list; ``unread``, the bytes at the end that are not looked at.
     """
     told = _Explanation(data, terms, reply)
     return {"requests": list(iter(told.next, None)), "unread": told.unread}

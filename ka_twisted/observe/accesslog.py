@@ -29,12 +29,14 @@ class AccessLog:
 
     Lines are gathered and written together, at the latest half a second after they were made. What
     cannot be written is lost, is logged once, and is made up for by a line that says how many are
-    missing; nothing of it is felt by the connections.
+    missing. Lines for a pipe that no process reads wait in a bounded queue, and are lost past it. Connections
+    never wait for the log.
 
-    :param path: where to append; ``-`` is standard output.
+    :param path: where to append: a file, a FIFO, or ``-``, which is standard output.
     :param format: ``combined`` as Apache has it, or ``json``: an object a line, times in seconds.
     :param reactor: the clock of the observed factories; None: the global reactor.
     :param wallClock: gives the seconds since the epoch.
+    :param file: writes the lines, instead of a `LineFile` for the path.
     :raises ValueError: for another format.
     """
 
@@ -44,6 +46,8 @@ class AccessLog:
         format: str = "combined",
         reactor: IReactorTime | None = None,
         wallClock: Callable[[], float] = time.time,
+        *,
+        file: LineFile | None = None,
     ) -> None:
         if format not in FORMATS:
             raise ValueError(f"a log format is {' or '.join(FORMATS)}, not {format!r}")
@@ -54,7 +58,7 @@ class AccessLog:
         self._seconds = reactor.seconds
         self._wallClock = wallClock
         self._format: Format = FORMATS[format]()
-        self._file = LineFile(os.fspath(path), reactor, self._format.lost, wallClock)
+        self._file = file or LineFile(os.fspath(path), reactor, self._format.lost, wallClock)
         self._contexts: dict[IConnection, LogContext] = {}
         #: Seconds by which the wall clock is ahead of the reactor's, and when that is to be measured again.
         self._offset = 0.0
@@ -66,7 +70,18 @@ class AccessLog:
 
         :raises OSError: when it cannot be opened for writing.
         """
+        self._file.lostLine = self._format.lost
         self._file.open()
+
+    @property
+    def file(self) -> LineFile:
+        """What writes the lines."""
+        return self._file
+
+    @property
+    def droppedLines(self) -> int:
+        """Lines that could not be written, since the log was made."""
+        return self._file.droppedLines
 
     def stop(self) -> None:
         """Write what waits, and close the file."""

@@ -18,7 +18,7 @@ from ..core.reasons import CloseReason
 from ..interfaces import IConnection, IConnectionObserver
 from . import families
 from .counts import SUM, Counts, Histogram
-from .families import EXPECTATION_TIMER, FAMILIES, TIMERS, Family, Kind, Labels
+from .families import CONNECTION_STATES, EXPECTATION_TIMER, FAMILIES, TIMERS, Family, Kind, Labels
 from .registries import Registries
 
 if TYPE_CHECKING:
@@ -186,11 +186,10 @@ class Metrics:
 
     def _addConnections(self, numbers: _Numbers) -> None:
         """The families of connections, those that are open now included."""
-        states: dict[str, int] = {}
+        states = dict.fromkeys(CONNECTION_STATES, 0)
         taken, used, received, sent = self._taken, self._used, self._received, self._sent
         for connection in self._registries.connections():
-            state = connection.state
-            states[state] = states.get(state, 0) + 1
+            states[connection.state] += 1
             requests = connection.requestCount
             taken += requests
             used += requests > 0

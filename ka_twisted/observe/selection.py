@@ -19,13 +19,14 @@ def slowestAndOldest(candidates: Iterable[tuple[float | None, float, _T]], limit
         all of them.
     """
     known = list(candidates)
-    byAge = sorted(range(len(known)), key=lambda place: known[place][1], reverse=True)
+    ages = [age for _, age, _ in known]
+    byAge = sorted(range(len(known)), key=ages.__getitem__, reverse=True)
     if limit and len(known) > limit:
-        busy = ((seconds, -place) for place, (seconds, _, _) in enumerate(known) if seconds is not None)
+        busy = [(seconds, -place) for place, (seconds, _, _) in enumerate(known) if seconds is not None]
         chosen = {-place for _, place in nlargest(limit // 2, busy)}
         for place in byAge:
             if len(chosen) == limit:
                 break
             chosen.add(place)
-        byAge = [place for place in byAge if place in chosen]
+        byAge = sorted(chosen, key=lambda place: (-ages[place], place))
     return [known[place][2] for place in reversed(byAge)]

@@ -40,7 +40,7 @@ class WritingTransport:
     :ivar reactor: that it belongs to.
     """
 
-    # A dictionary is made only where somebody adds something, as startTLS does.
+    # A dictionary is made only where something is added, as startTLS does.
     __slots__ = (
         "TLS",
         "__dict__",

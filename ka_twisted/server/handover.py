@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, ITransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -12,6 +12,7 @@ from ..core.deadlines import Deadline
 from ..core.reasons import CloseReason
 from ..interfaces import IDrainable
 from ..net.alarms import Watch
+from ..net.handed import HandedTransport
 from ..net.output import OutputStream
 from .settings import ServerSettings
 
@@ -34,16 +35,19 @@ class HandedOver:
     """
     Another protocol on the transport of a connection.
 
-    A shutdown asks it, if it provides `IDrainable`; otherwise it has ``Timeouts.drain`` and is then cut off.
-
-    :param successor: the protocol. An application that raises where Twisted calls it loses the connection.
+    A shutdown asks it, if it provides `IDrainable`; otherwise it has ``Timeouts.drain`` and is then cut off. A protocol
+    that raises where Twisted calls it loses the connection.
     """
 
-    __slots__ = ("_driver", "_successor")
+    __slots__ = ("_driver", "_transport")
 
     def __init__(self, driver: HandOverDriver, successor: IProtocol) -> None:
         self._driver = driver
-        self._successor = successor
+        self._transport = HandedTransport(driver.transport, successor, self._written)
+
+    @property
+    def _successor(self) -> IProtocol:
+        return self._transport.protocol
 
     def begin(self, data: bytes) -> None:
         """
@@ -51,11 +55,9 @@ class HandedOver:
 
         :param data: what the client has sent behind its request.
         """
-        driver = self._driver
-        _CountedWrites(driver.transport, self._written).begin()
         self._heard()
         try:
-            self._successor.makeConnection(driver.transport)
+            self._successor.makeConnection(cast(ITransport, self._transport))
             if data:
                 self._successor.dataReceived(data)
         except BaseException:
@@ -126,34 +128,3 @@ class HandedOver:
         if IDrainable.providedBy(self._successor):
             drained = self._successor.drain(self._driver.settings.timeouts.drain)
             drained.addErrback(lambda failure: _log.failure("a connection could not be drained", failure))
-
-
-class _CountedWrites:
-    """
-    Counts what is written to a transport by others.
-
-    The transport stays itself, because protocols ask it for much more than to write; only these two of its methods are
-    replaced.
-    """
-
-    def __init__(self, transport: Any, written: Any) -> None:
-        self._transport = transport
-        self._count = written
-        self._write = transport.write
-
-    def begin(self) -> None:
-        """Count from now on."""
-        try:
-            self._transport.write = self.write
-            self._transport.writeSequence = self.writeSequence
-        except AttributeError:
-            _log.debug("what is written to {transport!r} is not counted", transport=self._transport)
-
-    def write(self, data: bytes) -> None:
-        """See `ITransport.write`."""
-        self._count(len(data))
-        self._write(data)
-
-    def writeSequence(self, data: Any) -> None:
-        """See `ITransport.writeSequence`."""
-        self.write(b"".join(data))

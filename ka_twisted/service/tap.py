@@ -10,8 +10,11 @@ start.
 
 from __future__ import annotations
 
+import atexit
+import os
+import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.internet.endpoints import serverFromString
 
@@ -54,7 +57,26 @@ def makeService(options: Options) -> LifeCycle:
                 rehearse([(text, serverFromString(reactor, text)) for text in texts], reactor)
     except RECOVERABLE as error:
         refuse(oneLine(error))
+    service.onFailed = lambda problem: _failed(service, problem)
     return service
+
+
+def _failed(service: LifeCycle, problem: str) -> None:
+    """
+    Stop, and have the process end with one sentence and status 1.
+
+    Twisted's runner ends with status 0 whenever its reactor was stopped: the status is set behind its back.
+    """
+    service.stopFailed(problem)
+    atexit.register(_exit, problem)
+
+
+def _exit(problem: str) -> NoReturn:
+    for stream in (sys.__stdout__, sys.__stderr__):  # twistd has replaced the others by its log
+        if stream is not None:
+            stream.flush()
+    print(f"keepalive: {problem}", file=sys.__stderr__, flush=True)
+    os._exit(1)
 
 
 def _isSettled(runner: Any) -> bool:

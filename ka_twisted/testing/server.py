@@ -18,6 +18,7 @@ from ..interfaces import IConnection, IConnectionObserver
 from ..server.factory import KeepAliveFactory
 from ..server.hooks import Handler
 from .client import MemoryClient
+from .clocks import advance, settle
 from .transport import MemoryTransport
 
 
@@ -102,16 +103,11 @@ class MemoryServer:
 
     def advance(self, seconds: float) -> None:
         """Let time pass; what is due on the way is called when it is due."""
-        target = self.clock.seconds() + seconds
-        while (calls := self.clock.getDelayedCalls()) and (due := min(call.getTime() for call in calls)) <= target:
-            self.clock.advance(max(0.0, due - self.clock.seconds()))
-        self.clock.advance(max(0.0, target - self.clock.seconds()))
-        self.settle()
+        advance(self.clock, seconds)
 
     def settle(self) -> None:
         """Let the reactor turn until nothing is left to be done now."""
-        while any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls()):
-            self.clock.advance(0)
+        settle(self.clock)
 
 
 def _addresses(peer: str, port: int) -> tuple[IPv4Address, IPv4Address] | tuple[IPv6Address, IPv6Address]:

@@ -43,7 +43,7 @@ class MemorySocket:
         self.sentReset = False
         self._receivedEnd = False
         self._receivedReset = False
-        #: Nobody is there any more to receive: the next bytes are answered by a reset (RFC 9293 3.10.7.1).
+        #: Its socket is closed: the next bytes are answered by a reset (RFC 9293 3.10.7.1).
         self._unattended = False
         self._options: dict[tuple[int, int], object] = {}
 

@@ -52,7 +52,7 @@ def chromium() -> Iterator[Any]:
 
 
 def free() -> int:
-    """A port that nobody uses."""
+    """A port that is not in use."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -98,11 +98,11 @@ class Page:
         WebDriverWait(self.browser, seconds, 0.02, ignored).until(lambda _: holds())
 
     def click(self, selector: str) -> None:
-        """As somebody does with a mouse."""
+        """Click with the mouse."""
         self.browser.find_element("css selector", selector).click()
 
     def press(self, *keys: str) -> None:
-        """As somebody does without one."""
+        """Press keys."""
         self.browser.switch_to.active_element.send_keys(*keys)
 
     def user(self, data: bytes = GET) -> socket.socket:

@@ -120,8 +120,8 @@ def test_connections_are_told_with_their_process() -> None:
     it.users.connect().send(GET)
     it.users.connect().disconnect()
     told = body(it, "/connections.json")
-    assert [(story["connection"], story["pid"]) for story in told["open"]] == [(1, os.getpid())]
-    assert [(story["connection"], story["pid"]) for story in told["closed"]] == [(2, os.getpid())]
+    assert [(record["connection"], record["pid"]) for record in told["open"]] == [(1, os.getpid())]
+    assert [(record["connection"], record["pid"]) for record in told["closed"]] == [(2, os.getpid())]
 
 
 def test_how_many_connections_and_requests_are_told_can_be_said() -> None:
@@ -131,7 +131,7 @@ def test_how_many_connections_and_requests_are_told_can_be_said() -> None:
         it.users.connect().disconnect()
     told = body(it, "/connections.json?limit=2&requests=1")
     assert [len(told[kind]) for kind in ("open", "closed")] == [2, 2]
-    assert [len(story["latest"]) for story in told["open"]] == [1, 1]
+    assert [len(record["latest"]) for record in told["open"]] == [1, 1]
     assert [len(body(it, "/connections.json?limit=0")[kind]) for kind in ("open", "closed")] == [4, 4]
 
 
@@ -147,9 +147,9 @@ def test_one_connection_can_be_asked_for() -> None:
     it = Operated()
     it.users.connect().send(get("/a") + get("/b"))
     pid = os.getpid()
-    story = body(it, f"/connections.json?connection=1&pid={pid}")
-    assert [request["target"] for request in story["latest"]] == ["/a", "/b"]
-    assert story["pid"] == pid
+    record = body(it, f"/connections.json?connection=1&pid={pid}")
+    assert [request["target"] for request in record["latest"]] == ["/a", "/b"]
+    assert record["pid"] == pid
     assert ask(it, f"/connections.json?connection=2&pid={pid}").status == 404
     assert ask(it, f"/connections.json?connection=1&pid={pid + 1}").status == 404
 
@@ -212,7 +212,7 @@ def test_a_drain_that_fails_later_is_logged() -> None:
         assert len(log.failures(RuntimeError)) == 1
 
 
-def test_who_leaves_before_the_answer_is_no_fault() -> None:
+def test_a_client_that_leaves_before_the_answer_is_no_fault() -> None:
     class Silent(LocalView):
         def counts(self) -> Deferred[Counts]:
             return Deferred()

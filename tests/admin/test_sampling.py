@@ -1,4 +1,4 @@
-"""What those are sent who watch: once a second, however many, and what nobody sees is hardly looked at."""
+"""What open pages are sent: an event a second, the same to all, and few samples while no page is open."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_all_who_watch_share_one_look() -> None:
     assert [len(watch.said()) for watch in watches] == [4] * 5
 
 
-def test_while_nobody_watches_it_is_hardly_looked_at() -> None:
+def test_while_no_page_is_open_few_samples_are_taken() -> None:
     it, view = counting()
     it.advance(60)
     assert view.looks == ["counts"] * int(60 / SELDOM)
@@ -151,7 +151,7 @@ def test_who_comes_back_is_told_at_once() -> None:
     assert again.last["connections"] == {"idle": 1}
 
 
-def test_who_is_slow_misses_some_and_nobody_waits() -> None:
+def test_a_slow_page_misses_events_and_none_waits() -> None:
     it = Operated()
     slow, quick = Watch(it), Watch(it)
     slow.client.stall()

@@ -75,11 +75,11 @@ def test_the_ordinary_is_not_remarked_upon(recent: Counts) -> None:
         (answered(_2=980, _5=20), "bad: 20 of 1,000 requests in the last minute were answered with 5xx."),
         (
             closes(APPLICATION_ABORT=1),
-            "bad: 1 response was aborted in the last minute: the application failed while it was sent.",
+            "bad: 1 response was aborted in the last minute: the application failed while sending.",
         ),
         (
             closes(APPLICATION_ABORT=3),
-            "bad: 3 responses were aborted in the last minute: the application failed while it was sent.",
+            "bad: 3 responses were aborted in the last minute: the application failed while sending.",
         ),
         (
             closes(TOO_MANY_CONNECTIONS=12),
@@ -100,7 +100,7 @@ def test_the_ordinary_is_not_remarked_upon(recent: Counts) -> None:
         ),
         (
             Counts({IDLE_CLOSE_RACES: {(): 2}}),
-            "warning: 2 requests were probably lost in the last minute: they arrived when their connection had been "
+            "warning: 2 requests were probably lost in the last minute, arriving on connections that had just been "
             "closed as idle. Clients should close idle connections earlier: within 75 s.",
         ),
         (
@@ -123,6 +123,15 @@ def test_what_is_not_is_said_in_a_sentence(recent: Counts, remark: str) -> None:
 def test_lost_lines_of_logs_are_shown(family: Family, lines: int, remark: str) -> None:
     assert told(Counts({family: {(): lines}})) == [
         f"warning: {remark} in the last minute: writing failed, or was too slow."
+    ]
+
+
+def test_one_is_singular() -> None:
+    one = Counts({IDLE_CLOSE_RACES: {(): 1}}) + closes(TOO_MANY_CONNECTIONS=1) + answered(_2=999, _5=1)
+    assert [remark.partition(": ")[2].partition(" in the last")[0] for remark in told(one)] == [
+        "1 connection was refused",
+        "1 of 1,000 requests",
+        "1 request was probably lost",
     ]
 
 
@@ -156,8 +165,8 @@ def test_the_state_is_said() -> None:
 def test_requests_can_be_lost_to_a_drain() -> None:
     lost, _ = told(Counts({IDLE_CLOSE_RACES: {(): 2}}), state="draining", ready=False)
     assert lost == (
-        "warning: 2 requests were probably lost in the last minute: they arrived when their connection had been "
-        "closed for the drain. Use a longer drain delay."
+        "warning: 2 requests were probably lost in the last minute, arriving on connections that had just been closed "
+        "for the drain. Use a longer drain delay."
     )
 
 

@@ -61,7 +61,7 @@ def gone() -> Callable[[list[int]], None]:
 
 
 def runs(pid: int) -> bool:
-    """Whether there is such a process, and not only an entry for whoever reaps it."""
+    """Whether there is such a process, and not only an entry for its parent to reap."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):

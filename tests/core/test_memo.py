@@ -1,4 +1,4 @@
-"""What is remembered repeats, is for everybody, and takes no more bytes than its budget."""
+"""What is remembered repeats, is for every client, and takes no more bytes than its budget."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ _WELL = re.compile(r" 200 \d+ - - ---- ")
 
 
 def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for what nobody tells of."""
+    """Wait for what is not told."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, f"never: {what}"

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-#: RFC 5737: for documentation, hence nobody's.
+#: RFC 5737: for documentation, hence in no network.
 _NETWORK = "192.0.2"
 
 

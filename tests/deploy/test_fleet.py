@@ -37,7 +37,7 @@ def replaceAll(servers: Fleet, connections: int, requests: int) -> None:
     farewells: list[Story] = []
 
     def look(instance: Instance) -> None:
-        """A balancer hears that it is not ready, and everybody that it lives; an operator is told more."""
+        """A balancer hears that it is not ready, and every client that it lives; an operator is told more."""
         farewells.append(instance.story())
         probes = instance.fetch("/readyz", "/healthz", "/metrics", token="")
         assert [status for status, _ in probes] == [503, 200, 401]

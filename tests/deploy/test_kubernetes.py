@@ -137,7 +137,7 @@ def test_a_pod_is_given_the_time_that_it_takes_to_end(configuration: Configurati
 
 
 def test_a_pod_accepts_until_the_cluster_has_turned_away(configuration: Configuration) -> None:
-    """Everybody hears of the end of a pod within seconds; its readiness is asked for no longer."""
+    """The end of a pod is known everywhere within seconds; its readiness is asked for no longer."""
     probe = CONTAINER["readinessProbe"]
     assert CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"] >= 5
     assert configuration.timeouts.drainDelay >= probe["periodSeconds"] * probe["failureThreshold"]

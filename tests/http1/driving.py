@@ -72,7 +72,7 @@ def cut_at_random(data: bytes, chance: random.Random) -> list[bytes]:
     return pieces
 
 
-# -- the answers, read by somebody else --------------------------------------------------------------------------------
+# -- the answers, read by another parser -------------------------------------------------------------------------------
 
 
 @dataclass
@@ -373,7 +373,7 @@ class Wire:
 
     @property
     def cancelled(self) -> list[int]:
-        """The numbers of the requests that nobody waits for any more."""
+        """The numbers of the requests that are not waited for any more."""
         return [event.exchange.number for event in self.events if isinstance(event, ExchangeCancelled)]
 
 

@@ -1,4 +1,4 @@
-"""What a server remembers for all its connections: within its budget, and nobody's secrets."""
+"""What a server remembers for all its connections: within its budget, and no client's secrets."""
 
 from __future__ import annotations
 

@@ -452,7 +452,7 @@ class AnyApplication(RuleBasedStateMachine):
             self.see(event)
         sent = b"".join(self.core.take_output())
         assert not (self.ended and sent), "nothing is sent behind the end"
-        assert not (self.lost and sent), "nothing is sent to nobody"
+        assert not (self.lost and sent), "nothing is sent to a client that is gone"
         self.output += sent
         self.ended = self.ended or self.core.ending is not None
 
@@ -515,7 +515,7 @@ class AnyApplication(RuleBasedStateMachine):
             assert any(exchange.body is Body.DISCARDED and exchange.over for exchange in self.taken)
         else:
             assert due is None
-            assert core.busy, "somebody owes something"
+            assert core.busy, "a response or a deadline is due"
 
     @invariant()
     def what_is_held_is_accounted_for(self) -> None:

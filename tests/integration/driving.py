@@ -279,7 +279,7 @@ def _port(connection: KeepAliveProtocol) -> int:
 @asynccontextmanager
 async def served(handler: Any, *endpoints: str, **settings: Any) -> AsyncIterator[Served]:
     """
-    A server while it is needed. Whoever leaves in peace has seen that every connection ended once, for one reason.
+    A server while it is needed. A test that passes has seen that every connection ended once, for one reason.
 
     :param endpoints: none: any port of 127.0.0.1.
     """

@@ -19,7 +19,7 @@ COUNT = 50
 
 
 class Bell:
-    """A handler that answers everybody at once, when the test rings. ``/now`` is answered at once."""
+    """A handler that answers all requests at once, when the test says so. ``/now`` is answered at once."""
 
     def __init__(self) -> None:
         self.waiting: list[Deferred[bytes]] = []

@@ -58,7 +58,7 @@ async def test_a_request_that_has_come_when_time_is_up_is_served() -> None:
         await client.send(GET)
         await client.reply()
         due = reactor.seconds() + IDLE
-        while reactor.seconds() <= due:  # nobody else has a turn
+        while reactor.seconds() <= due:  # nothing else has a turn
             pass
         assert client.sendWhatFits(GET) == len(GET)
         assert (await client.reply()).body == b"2\n"

@@ -23,7 +23,7 @@ class Application:
     Makes its response as the test says, and keeps what became of it.
 
     :ivar begun: how often it was called.
-    :ivar told: by which exception each call learned that nobody waits for it any more.
+    :ivar told: by which exception each call learned that its client does not wait for it any more.
     """
 
     def __init__(self, answer: Callable[[Application, Request], Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -177,6 +178,26 @@ def test_a_fast_beginning_buys_no_more_than_a_grace() -> None:
         server.advance(10)
         client.resume(1)
     assert client.closeReason == CloseReason.WRITE_TIMEOUT
+
+
+@pytest.mark.ledger("P-15")
+@pytest.mark.parametrize(
+    ("taken", "seconds", "lives"), [(500, 1, True), (5000, 10, True), (1, 29, False), (100, 1, False)]
+)
+def test_readers_over_a_socket(taken: int, seconds: int, lives: bool) -> None:
+    served = Served(lambda request: Response(200, BIG))
+    served.send(GET)
+    for _ in range(300 // seconds):
+        for _ in range(seconds):
+            served.reactor.advance(1)
+            served.reactor.poll()
+        with suppress(OSError):
+            served.client.recv(taken)
+        served.reactor.poll()
+    assert (served.protocol.closeReason is None) is lives
+    if not lives:
+        assert served.protocol.closeReason == CloseReason.WRITE_TIMEOUT
+    served.close()
 
 
 class Taking:

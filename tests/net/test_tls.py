@@ -566,7 +566,7 @@ def test_authorities_that_are_none_are_named(certificate: Certificate, tmp_path:
 def test_a_certificate_that_has_expired_is_served_and_said_once(authority: Authority, logged: Logged) -> None:
     certificate = authority.certify("old.example", days=-1)
     server = Server(Tls(certificates=(certificate,)))
-    TlsContexts(Tls(certificates=(certificate,)))  # as whoever only checks them
+    TlsContexts(Tls(certificates=(certificate,)))  # as a check of the configuration does
     server.contexts.wrap(server.factory, seconds=1, reactor=server.clock)
     server.contexts.reload()
     assert logged.messages(LogLevel.warn) == [f"the certificate {certificate.chain} has expired"]

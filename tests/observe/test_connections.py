@@ -44,7 +44,7 @@ class Logged:
         return client
 
     def closed(self) -> list[dict[str, Any]]:
-        """The closed connections, as somebody reads them who is sent JSON."""
+        """The closed connections, as a reader of the JSON gets them."""
         return list(json.loads(json.dumps(self.log.closed())))
 
     def open(self) -> list[dict[str, Any]]:

@@ -39,6 +39,7 @@ class Worker:
         self.openConnections = self.accepted = 7
         self.counts: Any = None
         self.records: list[Any] = []
+        self.droppedEvents = 0
         self.answers = answers
         self.asked: list[tuple[Any, ...]] = []
 

@@ -202,9 +202,9 @@ def test_an_application_on_the_command_line_is_served_alone() -> None:
 
 
 def test_the_handler_of_one_site_is_its_application() -> None:
-    (_, handler), *others = loadSites([Site(app=APP)])
+    loaded, *others = loadSites([Site(app=APP)])
     assert not others
-    assert handlerOf([Site(app=APP)]) is handler
+    assert handlerOf([loaded]) is loaded.application.handle
 
 
 def test_the_handler_of_several_sites_tells_them_apart() -> None:
@@ -213,7 +213,7 @@ def test_the_handler_of_several_sites_tells_them_apart() -> None:
         path = "/api/things"
 
     sites = load(SITES).sites
-    handler = handlerOf(sites)
+    handler = handlerOf(loadSites(sites))
     asked: Any = Asked()
     assert handler(asked) == b"other"
     asked.path = "/"
@@ -530,7 +530,7 @@ def test_each_place_in_the_file_follows_from_its_option(setting: Any) -> None:
     if setting.table in ("", "limits", "policy"):
         assert setting.key == setting.option
     elif setting.table == "timeouts":
-        assert setting.option in (f"{setting.key}-timeout", "drain-delay")
+        assert setting.option in (f"{setting.key}-timeout", "drain-delay", "body-grace", "send-grace")
     elif setting.option:
         assert f"`--{setting.option}`" in PAGE
         assert f"`{setting.key}`" in PAGE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ka_twisted.net.stages import CROWDED
 from ka_twisted.observe.families import CONNECTIONS_REFUSED, HANDSHAKE_FAILURES
 from ka_twisted.observe.metrics import Metrics
-from ka_twisted.service.running.generation import ObserverSet
+from ka_twisted.service.running.observers import ObserverSet
 
 
 def test_a_connection_refused_before_http_is_no_failed_handshake() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
 from ka_twisted.config import Limits, Policy, TcpKeepAlive, Timeouts
+from ka_twisted.service.applications.sites import LoadedSite
 from ka_twisted.service.configuration.options import Options
 from ka_twisted.service.configuration.setting import FieldSetting
 from ka_twisted.service.configuration.settings import ALL_SETTINGS, DEFAULT_ENDPOINT, LIMITS, POLICIES, TIMERS
@@ -26,6 +28,13 @@ def parse(*arguments: str, parent: Runner | None = None) -> Options:
         arguments = ("--app", "shop:handler", *arguments)
     options.parseOptions(list(arguments))
     return options
+
+
+def asked(loaded: LoadedSite) -> object:
+    """What the application of a site answers to nothing in particular."""
+    request: Any = None
+    answer: object = loaded.application.handle(request)
+    return answer
 
 
 def refusal(*arguments: str, parent: Runner | None = None) -> str:
@@ -108,8 +117,8 @@ def test_tcp_keep_alive_is_read_from_up_to_three_numbers() -> None:
 
 
 def test_the_application_is_found_in_the_working_directory() -> None:
-    assert [handler(None) for _, handler in parse().handlers] == [b"hello"]
-    assert [handler(None) for _, handler in parse("--app", "shop:site.handler").handlers] == [b"dotted"]
+    assert [asked(each) for each in parse().applications] == [b"hello"]
+    assert [asked(each) for each in parse("--app", "shop:site.handler").applications] == [b"dotted"]
 
 
 def test_the_access_log_stays_where_it_was_asked_for(shop: Path) -> None:
@@ -240,6 +249,4 @@ def test_the_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None
     shown = capsys.readouterr().out
     for name in ["check", "config", *(setting.option for setting in ALL_SETTINGS if setting.option)]:
         assert f"--{name}=" in shown or f"--{name} " in shown
-    assert "Seconds a keep-alive connection may stay open between two requests. [default: 75]" in " ".join(
-        shown.split()
-    )
+    assert "Seconds a keep-alive connection stays open between two requests. [default: 75]" in " ".join(shown.split())

@@ -48,7 +48,7 @@ def test_a_door_leads_to_what_is_behind_it_now() -> None:
     switch = FactorySwitch()
     assert switch.buildProtocol(None) is None
     for _ in range(2):
-        switch.inner = inner = Factory.forProtocol(Protocol)
+        switch.current = inner = Factory.forProtocol(Protocol)
         protocol: Any = switch.buildProtocol(None)
         assert protocol.factory is inner
 
@@ -146,7 +146,7 @@ def test_who_is_turned_away_has_not_begun_and_who_has_begun_is_accepted(ports: l
         def connectionMade(self) -> None:
             made.append(self)
 
-    openPort.switch.inner = Factory.forProtocol(Counting)
+    openPort.switch.current = Factory.forProtocol(Counting)
     port: Any = openPort.port
     address = (interface.replace("\\", ""), port.getHost().port)
     with socket.create_connection(address) as early:

@@ -17,7 +17,7 @@ from ka_twisted.config import Limits, Timeouts
 from ka_twisted.service.configuration.values import Configuration, Listener
 from ka_twisted.service.workers.process import READY_WITHIN, WorkerFailed, WorkerProcess
 from ka_twisted.service.workers.supervisor import MARGIN, MAX_RESTART_DELAY, RESTART_DELAY, STABLE_AFTER, Supervisor
-from ka_twisted.service.workers.worker import LOG, logTo
+from ka_twisted.service.workers.worker import LOG, SupervisorLog
 
 
 class Worker:
@@ -35,6 +35,7 @@ class Worker:
         self.openConnections = self.accepted = 0
         self.counts = None
         self.records: list[Any] = []
+        self.droppedEvents = 0
         self.missedChecks = 0
         self.told: list[str] = []
         self.gone = False
@@ -354,7 +355,7 @@ def test_one_that_is_leaving_has_to_turn_too() -> None:
 
 def test_what_a_worker_logs_is_logged_with_all_that_it_is_about(log: list[Any]) -> None:
     theirs, ours = os.pipe()
-    observe = logTo(ours)
+    observe = SupervisorLog(ours)
     about = {"peer": IPv4Address("TCP", "192.0.2.1", 40000), "status": 500, "level": "none", "nothing": None}
     observe({"log_level": LogLevel.warn, "log_namespace": "shop", "log_format": "no {milk}", "milk": "{milk}", **about})
     worker: Any = WorkerProcess(MemoryReactorClock(), None, [], None, ended=None, leaving=None)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ import pytest
 
 from tests import logs
 from tests.streams.memory import MemoryService
-from tests.streams.providers import Provider, Service
+from tests.streams.providers import Provider, ServerProvider, Service
 from tests.streams.sockets import EpollStepped, SocketService
 
 
@@ -42,12 +42,12 @@ def _uvloop() -> Callable[..., Service]:
     return partial(SocketService, stepped())
 
 
-PROVIDERS = {"memory": _memory, "sockets": _sockets, "uvloop": _uvloop}
+#: Those with connections.
+SERVERS = {"memory": _memory, "sockets": _sockets, "uvloop": _uvloop}
+PROVIDERS = {**SERVERS}
 
 
-@pytest.fixture(params=list(PROVIDERS.values()), ids=list(PROVIDERS))
-def serve(request: pytest.FixtureRequest) -> Iterator[Provider]:
-    """Makes a server; see `Provider`."""
+def _made(request: pytest.FixtureRequest) -> Iterator[Any]:
     make = request.param()
     made: list[Service] = []
 
@@ -58,3 +58,15 @@ def serve(request: pytest.FixtureRequest) -> Iterator[Provider]:
     yield serve
     for service in made:
         service.close()
+
+
+@pytest.fixture(params=list(PROVIDERS.values()), ids=list(PROVIDERS))
+def serve(request: pytest.FixtureRequest) -> Iterator[Provider]:
+    """Makes what answers requests; see `Provider`."""
+    yield from _made(request)
+
+
+@pytest.fixture(params=list(SERVERS.values()), ids=list(SERVERS))
+def connections(request: pytest.FixtureRequest) -> Iterator[ServerProvider]:
+    """Makes a server with connections; see `ServerProvider`."""
+    yield from _made(request)

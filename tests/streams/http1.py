@@ -6,13 +6,13 @@ from abc import abstractmethod
 from collections.abc import Iterable
 
 from ka_twisted.testing import ParsedResponse, parseResponses
-from tests.streams.providers import Answer, Asked, Client, Fields
+from tests.streams.providers import Answer, Asked, ConnectedClient, Fields
 
 #: Fields that are about the connection, its framing, or the time.
 APART = {"connection", "keep-alive", "transfer-encoding", "upgrade", "trailer", "date"}
 
 
-class Http1Client(Client):
+class Http1Client(ConnectedClient):
     """
     A client on a connection that carries bytes.
 
@@ -86,6 +86,12 @@ class Http1Asked(Asked):
             lines = "".join(f"{name}: {value}\r\n" for name, value in trailers)
             self._client.sendBytes(b"0\r\n%b\r\n" % lines.encode())
 
+    def breakOff(self) -> None:
+        self._client.finishSending()
+
+    def cancel(self) -> None:
+        self._client.reset()
+
     def _own(self) -> list[ParsedResponse]:
         """The responses to this request."""
         place, own = 0, []
@@ -97,13 +103,13 @@ class Http1Asked(Asked):
 
     @property
     def interims(self) -> list[Answer]:
-        return [_answer(response) for response in self._own() if response.status < 200 and response.status != 101]
+        return [asAnswer(response) for response in self._own() if response.status < 200 and response.status != 101]
 
     @property
     def answer(self) -> Answer | None:
         for response in self._own():
             if response.status >= 200:
-                return _answer(response)
+                return asAnswer(response)
         return None
 
     @property
@@ -113,7 +119,8 @@ class Http1Asked(Asked):
         return None
 
 
-def _answer(response: ParsedResponse) -> Answer:
+def asAnswer(response: ParsedResponse) -> Answer:
+    """A response without what is the connection's."""
     return Answer(
         response.status,
         _texts(response.headers),

@@ -6,16 +6,17 @@ from typing import Any
 
 from ka_twisted.testing import MemoryClient, MemoryServer
 from tests.streams.http1 import Http1Client
-from tests.streams.providers import Client, Observer, Service
+from tests.streams.providers import ConnectedClient, Observer, Server
 
 
-class MemoryService(Service):
+class MemoryService(Server):
     def __init__(self, handler: Any, *, observers: tuple[Any, ...] = (), **settings: Any) -> None:
         self.observer = Observer()
         self._server = MemoryServer(handler, observers=(self.observer, *observers), **settings)
         self.factory = self._server.factory
+        self.clock = self._server.clock
 
-    def connect(self) -> Client:
+    def connect(self) -> ConnectedClient:
         return _Client(self._server.connect())
 
     def settle(self) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from ka_twisted import CloseReason, KeepAliveFactory
@@ -48,6 +49,14 @@ class Asked(ABC):
     def end(self, trailers: Fields = ()) -> None:
         """The body ends."""
 
+    @abstractmethod
+    def breakOff(self) -> None:
+        """Our side ends before a body of a stated length does."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """The response is not wanted any more; the client is gone at once."""
+
     @property
     @abstractmethod
     def interims(self) -> list[Answer]:
@@ -78,7 +87,7 @@ class Asked(ABC):
 
 
 class Client(ABC):
-    """A client on a connection of its own."""
+    """A client."""
 
     @abstractmethod
     def ask(
@@ -110,6 +119,10 @@ class Client(ABC):
     @abstractmethod
     def resume(self) -> None:
         """Read all that comes."""
+
+
+class ConnectedClient(Client):
+    """A client on a connection of its own."""
 
     @abstractmethod
     def finishSending(self) -> None:
@@ -151,17 +164,18 @@ class Observer:
 
 class Service(ABC):
     """
-    A server with its clients.
+    What answers requests, with its clients.
 
+    :ivar clock: its time.
     :ivar observer: what its observers are told.
     """
 
-    factory: KeepAliveFactory
+    clock: IReactorTime
     observer: Observer
 
     @abstractmethod
     def connect(self) -> Client:
-        """Open a connection."""
+        """Have another client."""
 
     @abstractmethod
     def settle(self) -> None:
@@ -182,8 +196,18 @@ class Service(ABC):
     def later(self, seconds: float, result: Any = None) -> Deferred[Any]:
         """Fires after some time."""
         waiting: Deferred[Any] = Deferred()
-        self.factory.clock.callLater(seconds, lambda: waiting.called or waiting.callback(result))
+        self.clock.callLater(seconds, lambda: waiting.called or waiting.callback(result))
         return waiting
+
+
+class Server(Service):
+    """A server whose connections are real enough to be closed, limited and drained."""
+
+    factory: KeepAliveFactory
+
+    @abstractmethod
+    def connect(self) -> ConnectedClient:
+        """Open a connection."""
 
     @property
     def reasons(self) -> list[str]:
@@ -191,5 +215,7 @@ class Service(ABC):
         return [reason.name for reason in self.observer.reasons]
 
 
-#: Makes a server: handler, and further arguments of `KeepAliveFactory`.
+#: Makes a server with connections.
+ServerProvider = Callable[..., Server]
+#: Makes what answers: handler, and further arguments of `KeepAliveFactory`.
 Provider = Callable[..., Service]

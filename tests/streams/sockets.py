@@ -10,12 +10,13 @@ from twisted.internet.epollreactor import EPollReactor
 
 from ka_twisted import KeepAliveFactory
 from tests.streams.http1 import Http1Client
-from tests.streams.providers import Client, Observer, Service
+from tests.streams.providers import ConnectedClient, Observer, Server
 
-#: Bytes of a socket's buffers: small, so that a client that does not read is soon felt.
-BUFFER = 4608
-#: Turns of a reactor in which nothing happens, after which nothing will.
-QUIET = 6
+#: Bytes of a socket's buffers: so few that a client that does not read is soon felt, and more than a segment.
+BUFFER = 65536
+#: Turns of a reactor in which nothing happens, after which nothing will; and seconds that the last of them wait, for a
+#: kernel that has other things to do.
+QUIET, LAST, WAIT = 6, 2, 0.001
 
 
 class EpollStepped(EPollReactor):
@@ -26,22 +27,22 @@ class EpollStepped(EPollReactor):
     def seconds(self) -> float:
         return self.now
 
-    def turn(self) -> None:
-        """Do what is ready."""
-        self.iterate(0)
+    def turn(self, wait: float) -> None:
+        """Do what is ready, or will be within so many seconds."""
+        self.iterate(wait)
 
     def due(self) -> float | None:
         """When the next delayed call is due."""
         return min((call.getTime() for call in self.getDelayedCalls()), default=None)
 
 
-class SocketService(Service):
+class SocketService(Server):
     """
     :param reactor: an `EpollStepped`, or one like it.
     """
 
     def __init__(self, reactor: Any, handler: Any, *, observers: tuple[Any, ...] = (), **settings: Any) -> None:
-        self._reactor = reactor
+        self._reactor = self.clock = reactor
         self.observer = Observer()
         settings.setdefault("wallClock", lambda: 1793491200.0 + reactor.seconds())
         self.factory = KeepAliveFactory(handler, reactor=reactor, observers=(self.observer, *observers), **settings)
@@ -49,7 +50,7 @@ class SocketService(Service):
         self._port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
         self._clients: list[_Client] = []
 
-    def connect(self) -> Client:
+    def connect(self) -> ConnectedClient:
         connecting = socket.socket()
         connecting.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
         connecting.connect(("127.0.0.1", self._port.getHost().port))
@@ -64,7 +65,7 @@ class SocketService(Service):
         quiet = 0
         while quiet < QUIET:
             before = [client.progress for client in self._clients]
-            self._reactor.turn()
+            self._reactor.turn(WAIT if quiet >= QUIET - LAST else 0)
             for client in self._clients:
                 client.turn()
             due = self._reactor.due()
@@ -83,8 +84,9 @@ class SocketService(Service):
     def close(self) -> None:
         for client in self._clients:
             client.reset()
-        for connection in list(self.factory.connections):
-            connection.abort()
+        protocols: list[Any] = list(self.factory.connections)
+        for protocol in protocols:
+            protocol.abort()
         self._port.stopListening()
         self.settle()
         for call in self._reactor.getDelayedCalls():

@@ -151,7 +151,7 @@ def test_a_second_answer_is_refused(serve: Provider) -> None:
     errors: list[ValueError] = []
 
     def handler(request: Request) -> bytes:
-        service.factory.clock.callLater(1, again, request)
+        service.clock.callLater(1, again, request)
         return b"first"
 
     def again(request: Request) -> None:

@@ -1,51 +1,28 @@
-"""How requests and their connections end: by the client, by the handler, by the server, by time."""
+"""A client that does not want its response any more, and what its handler hears of that."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
-import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionLost
 
-from ka_twisted import CloseReason, KeepAliveProtocol, Limits, Persistence, Request, Response, Timeouts
-from ka_twisted.core.errors import IncompleteBody
-from tests.logs import Logged
+from ka_twisted import Request, Response
 from tests.streams.bodies import Source
-from tests.streams.providers import Provider, Service
+from tests.streams.providers import Provider
 
 
-class Held:
-    """A handler whose answers the test gives."""
-
-    def __init__(self) -> None:
-        self.requests: list[Request] = []
-        self.answers: list[Deferred[Any]] = []
-        self.cancelled: list[int] = []
-
-    def __call__(self, request: Request) -> Deferred[Any]:
-        number = len(self.answers)
-        self.requests.append(request)
-        self.answers.append(Deferred(lambda _: self.cancelled.append(number)))
-        return self.answers[-1]
+def test_a_deferred_is_cancelled(serve: Provider) -> None:
+    cancelled: list[object] = []
+    service = serve(lambda request: Deferred(cancelled.append))
+    service.ask("GET").cancel()
+    assert len(cancelled) == 1
+    (exchange,) = service.observer.exchanges
+    assert exchange.status is None
 
 
-# By the client.
-
-
-def test_a_reset_cancels_the_handler(serve: Provider) -> None:
-    held = Held()
-    service = serve(held)
-    client = service.connect()
-    client.ask("GET", "/")
-    client.reset()
-    assert held.cancelled == [0]
-    assert service.reasons == ["PEER_CLOSED_MID_RESPONSE"]
-    assert service.observer.exchanges[0].status is None
-
-
-def test_a_reset_cancels_a_coroutine_which_cleans_up(serve: Provider) -> None:
+def test_a_coroutine_is_cancelled_and_cleans_up(serve: Provider) -> None:
     seen: list[str] = []
 
     async def handler(request: Request) -> bytes:
@@ -57,13 +34,11 @@ def test_a_reset_cancels_a_coroutine_which_cleans_up(serve: Provider) -> None:
         finally:
             seen.append("cleaned up")
 
-    client = serve(handler).connect()
-    client.ask("GET", "/")
-    client.reset()
+    serve(handler).ask("GET").cancel()
     assert seen == ["cancelled", "cleaned up"]
 
 
-def test_a_reset_ends_the_reading_of_a_body(serve: Provider) -> None:
+def test_the_reading_of_a_body_fails(serve: Provider) -> None:
     errors: list[type[BaseException]] = []
 
     async def handler(request: Request) -> bytes:
@@ -73,286 +48,24 @@ def test_a_reset_ends_the_reading_of_a_body(serve: Provider) -> None:
             errors.append(type(error))
             raise
 
-    service = serve(handler)
-    client = service.connect()
-    client.ask("POST", "/", body=None, length=100).send(b"part")
-    client.reset()
+    asked = serve(handler).ask("POST", "/", body=None, length=100)
+    asked.send(b"part")
+    asked.cancel()
     assert errors == [ConnectionLost]
-    assert service.reasons == ["PEER_CLOSED_MID_REQUEST"]
 
 
-def test_a_client_that_has_finished_sending_gets_its_answer(serve: Provider) -> None:
-    held = Held()
-    service = serve(held)
-    client = service.connect()
-    asked = client.ask("GET", "/")
-    client.finishSending()
-    assert held.cancelled == []
-    assert not client.ended
-    service.advance(3)
-    held.answers[0].callback(b"late")
-    service.settle()
-    assert asked.body == b"late"
-    assert client.ended
-    assert service.reasons == ["PEER_HALF_CLOSED"]
-
-
-def test_a_client_that_leaves_is_noticed_when_it_is_written_to(serve: Provider) -> None:
-    held = Held()
-    source = Source(1000)
-    service = serve(held)
-    client = service.connect()
-    client.ask("GET", "/")
-    client.leave()
-    assert held.cancelled == []
-    held.answers[0].callback(Response.stream(source.iterator()))
-    service.settle()
-    assert service.observer.open == 0
-    assert source.closed == 1
-    assert source.made < 900
-
-
-def test_a_client_that_leaves_inside_a_body_is_noticed_at_once(serve: Provider) -> None:
-    errors: list[type[BaseException]] = []
-
-    async def handler(request: Request) -> bytes:
-        try:
-            return await request.read()
-        except Exception as error:
-            errors.append(type(error))
-            raise
-
-    service = serve(handler)
-    client = service.connect()
-    client.ask("POST", "/", body=None, length=100).send(b"part")
-    client.leave()
-    assert errors == [IncompleteBody]
-    service.advance(60)
-    assert service.observer.open == 0
-
-
-@pytest.mark.parametrize("way", ["finishSending", "leave", "reset"])
-def test_an_idle_client_goes(serve: Provider, way: str) -> None:
-    service = serve(lambda request: b"ok")
-    client = service.connect()
-    assert client.ask("GET", "/").body == b"ok"
-    getattr(client, way)()
-    service.settle()
-    assert service.observer.open == 0
-    assert service.reasons == ["TRANSPORT_ERROR" if way == "reset" else "PEER_CLOSED_IDLE"]
-
-
-def test_late_results_are_ignored(serve: Provider) -> None:
+def test_late_results_are_ignored_and_let_go(serve: Provider) -> None:
     answers: list[Deferred[Any]] = []
 
     def handler(request: Request) -> Deferred[Any]:
-        answers.append(Deferred(lambda _: None))
+        answers.append(Deferred())
         answers[-1].cancel = lambda: None  # type: ignore[method-assign]
         return answers[-1]
 
     service = serve(handler)
-    client = service.connect()
-    client.ask("GET", "/")
-    client.reset()
+    service.ask("GET").cancel()
     source = Source(3)
     answers[0].callback(Response.stream(source.file()))
     service.settle()
     assert source.made == 0
-    assert source.closed == 1
-
-
-# By the application.
-
-
-def test_the_application_aborts_the_connection(serve: Provider) -> None:
-    held = Held()
-    service = serve(held)
-    client = service.connect()
-    asked = client.ask("GET", "/")
-    held.requests[0].connection.protocol.abort()
-    service.settle()
-    assert held.cancelled == [0]
-    assert asked.answer is None
-    assert client.ended
-    assert service.reasons == ["APPLICATION_ABORT"]
-
-
-def test_a_response_may_close(serve: Provider) -> None:
-    service = serve(lambda request: Response(200, b"bye", {"Connection": "close"}))
-    client = service.connect()
-    assert client.ask("GET", "/").body == b"bye"
-    assert client.ended
-    client.leave()
-    assert service.reasons == ["CLOSE_REQUESTED"] or service.reasons == ["APPLICATION_CLOSE"]
-
-
-def test_the_protocol_may_decide_to_close(serve: Provider) -> None:
-    class Once(KeepAliveProtocol):
-        def persistenceDecided(self, request: Request, decision: Persistence) -> Persistence:
-            return decision.close("enough") if request.path == "/last" else decision
-
-    service = serve(lambda request: b"ok", protocol=Once)
-    client = service.connect()
-    assert client.ask("GET", "/").body == b"ok"
-    assert not client.ended
-    assert client.ask("GET", "/last").body == b"ok"
-    assert client.ended
-
-
-def test_the_protocol_is_told_of_the_end(serve: Provider) -> None:
-    told: list[CloseReason] = []
-
-    class Telling(KeepAliveProtocol):
-        def connectionClosed(self, reason: CloseReason) -> None:
-            told.append(reason)
-
-    client = serve(lambda request: b"ok", protocol=Telling).connect()
-    client.ask("GET", "/")
-    assert told == []
-    client.leave()
-    assert [reason.name for reason in told] == ["PEER_CLOSED_IDLE"]
-
-
-# By limits.
-
-
-def test_requests_of_a_connection_are_limited(serve: Provider) -> None:
-    service = serve(lambda request: str(request.number), limits=Limits(maxRequests=3))
-    client = service.connect()
-    assert [client.ask("GET", "/").body for _ in range(3)] == [b"1", b"2", b"3"]
-    assert client.ended
-    client.leave()
-    assert service.reasons == ["MAX_REQUESTS"]
-
-
-def test_a_connection_too_many_is_told_so(serve: Provider) -> None:
-    service = serve(lambda request: b"ok", limits=Limits(maxConnections=1))
-    first, second = service.connect(), service.connect()
-    assert second.ask("GET", "/").status == 503
-    assert second.ended
-    assert first.ask("GET", "/").body == b"ok"
-
-
-# By a drain.
-
-
-def drain(service: Any, seconds: float) -> list[None]:
-    done: list[None] = []
-    service.factory.drain(seconds).addCallback(done.append)
-    service.settle()
-    return done
-
-
-def test_a_drain_closes_what_is_idle(serve: Provider) -> None:
-    service = serve(lambda request: b"ok")
-    client = service.connect()
-    client.ask("GET", "/")
-    done = drain(service, 10)
-    assert client.ended
-    client.leave()
-    assert service.reasons == ["DRAINING"]
-    assert done == [None]
-
-
-def test_a_drain_waits_for_what_is_in_service(serve: Provider) -> None:
-    held = Held()
-    source = Source(3)
-    service = serve(held)
-    client = service.connect()
-    asked = client.ask("GET", "/")
-    done = drain(service, 10)
-    assert not client.ended
-    held.answers[0].callback(Response.stream(source.slow(service)))
-    service.advance(3)
-    assert asked.body == source.whole
-    assert client.ended
-    assert done == []
-    client.leave()
-    assert done == [None]
-    assert service.reasons == ["DRAINING"]
-
-
-def test_a_drain_in_the_middle_of_an_upload(serve: Provider) -> None:
-    async def handler(request: Request) -> bytes:
-        return await request.read()
-
-    service = serve(handler)
-    client = service.connect()
-    asked = client.ask("POST", "/", body=None, length=8)
-    asked.send(b"half")
-    drain(service, 10)
-    assert not client.ended
-    asked.send(b"more")
-    assert asked.body == b"halfmore"
-    assert client.ended
-
-
-def test_a_drain_cuts_at_its_deadline(serve: Provider) -> None:
-    held = Held()
-    service = serve(held)
-    client = service.connect()
-    client.ask("GET", "/")
-    done = drain(service, 10)
-    service.advance(9.9)
-    assert held.cancelled == []
-    service.advance(0.2)
-    assert held.cancelled == [0]
-    assert client.ended
-    assert done == [None]
-    assert service.observer.open == 0
-
-
-# By time.
-
-
-def test_an_idle_connection_is_closed(serve: Provider) -> None:
-    service = serve(lambda request: b"ok", timeouts=Timeouts(idle=5))
-    client = service.connect()
-    client.ask("GET", "/")
-    service.advance(4)
-    assert not client.ended
-    client.ask("GET", "/")
-    service.advance(4)
-    assert not client.ended
-    service.advance(1.1)
-    assert client.ended
-    client.leave()
-    assert service.reasons == ["IDLE_TIMEOUT"]
-
-
-def test_a_slow_handler_is_not_idle(serve: Provider) -> None:
-    service: Service = serve(lambda request: service.later(100, b"late"), timeouts=Timeouts(idle=5))
-    client = service.connect()
-    asked = client.ask("GET", "/")
-    service.advance(100)
-    assert asked.body == b"late"
-    assert not client.ended
-
-
-def test_a_body_that_does_not_come_is_not_waited_for(serve: Provider, logged: Logged) -> None:
-    async def handler(request: Request) -> bytes:
-        return await request.read()
-
-    service = serve(handler, timeouts=Timeouts(body=5))
-    client = service.connect()
-    asked = client.ask("POST", "/", body=None, length=100)
-    asked.send(b"part")
-    service.advance(4)
-    assert asked.answer is None
-    service.advance(100)
-    assert asked.status == 408
-    assert client.ended
-
-
-def test_a_client_that_does_not_read_is_cut(serve: Provider) -> None:
-    source = Source(1000)
-    service = serve(lambda request: Response.stream(source.iterator()), timeouts=Timeouts(write=10))
-    client = service.connect()
-    client.stall()
-    client.ask("GET", "/")
-    service.advance(9)
-    assert service.observer.open == 1
-    service.advance(10)
-    assert service.observer.open == 0
-    assert service.reasons == ["WRITE_TIMEOUT"]
     assert source.closed == 1

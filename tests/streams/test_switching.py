@@ -58,11 +58,7 @@ def test_it_is_handed_over(serve: Provider, way: str) -> None:
     assert asked.switched == b"READY HELLO"
     asked.send(b"bye")
     assert asked.switched == b"READY HELLOBYE"
-    client.leave()
-    service.settle()
-    assert client.ended
     assert shouting.lost == [ConnectionDone]
-    assert service.reasons == ["SWITCHED"]
 
 
 def test_it_is_refused_by_an_ordinary_answer(serve: Provider) -> None:
@@ -81,8 +77,5 @@ def test_what_is_not_known_here_is_answered_ordinarily(serve: Provider) -> None:
 def test_the_protocol_hears_that_its_client_has_gone(serve: Provider) -> None:
     shouting = Shouting()
     service = serve(plain, upgrades={"shout": lambda request: shouting})
-    client = service.connect()
-    client.ask("GET", "/", switchesTo="shout")
-    client.reset()
+    service.ask("GET", switchesTo="shout").cancel()
     assert shouting.lost == [ConnectionLost]
-    assert service.observer.open == 0

@@ -17,10 +17,10 @@ class UvloopStepped(UvloopReactor):
     def seconds(self) -> float:
         return self.now
 
-    def turn(self) -> None:
-        """Do what is ready."""
+    def turn(self, wait: float) -> None:
+        """Do what is ready, or will be within so many seconds."""
         self.runUntilCurrent()
-        self.iterate(0)
+        self.iterate(wait)
 
     def due(self) -> float | None:
         """When the next delayed call is due."""

@@ -1,4 +1,4 @@
-"""From ``module:attribute`` to the callable that answers requests. Each failure is one sentence."""
+"""From ``module:attribute`` to the application that answers requests. Each failure is one sentence."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from ...server.application import HandlerApplication, IApplication
 from ..errors import oneLine
 
 Handler = Callable[[Any], Any]
@@ -19,14 +20,33 @@ class ApplicationError(Exception):
     """The named application cannot be used; the text is one sentence that says why."""
 
 
-def loadHandler(name: str) -> Handler:
+def loadApplication(name: str) -> IApplication:
     """
-    Import the handler called ``module:attribute``, also from the working directory.
+    Import the application called ``module:attribute``, also from the working directory.
+
+    It provides `IApplication`, can be adapted to it, or is a handler.
 
     :param name: the attribute may be dotted, as in ``shop.web:site.handler``.
     :raises ApplicationError: when there is no such module or attribute, when its import fails, or
-        when it is not something that can be called with one request.
+        when it is neither an application nor something that can be called with one request.
     """
+    found = _loadAttribute(name)
+    if isinstance(found, type) and IApplication.implementedBy(found):
+        raise ApplicationError(f"{name} is a class; name an instance of it")
+    if IApplication(found, None) is None:
+        if not callable(found):
+            raise ApplicationError(f"{name} is not callable but {_article(type(found).__name__)}")
+        _checkSignature(name, found)
+    return applicationOf(found)
+
+
+def applicationOf(found: Any) -> IApplication:
+    """A handler, or what provides or can be adapted to `IApplication`, as an application."""
+    application: IApplication | None = IApplication(found, None)
+    return HandlerApplication(found) if application is None else application
+
+
+def _loadAttribute(name: str) -> Any:
     moduleName, colon, path = name.partition(":")
     parts = [*moduleName.split("."), *path.split(".")]
     if not colon or not all(part.isidentifier() for part in parts):
@@ -37,11 +57,7 @@ def loadHandler(name: str) -> Handler:
             found = getattr(found, part)
         except AttributeError:
             raise ApplicationError(f"the module {moduleName} has no attribute {path}") from None
-    if not callable(found):
-        raise ApplicationError(f"{name} is not callable but {_article(type(found).__name__)}")
-    _checkSignature(name, found)
-    handler: Handler = found
-    return handler
+    return found
 
 
 def _importModule(name: str) -> ModuleType:

@@ -1,12 +1,13 @@
-"""The applications of a configuration: loaded, and made one handler of."""
+"""The applications of a configuration: loaded, and joined to one handler by the sites that they answer for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ...server.application import IApplication
 from ...server.sites import Sites
-from .loading import Handler, loadHandler
+from .loading import Handler, loadApplication
 
 #: The application that is served when none is named.
 PLAYGROUND = "ka_twisted.playground:application"
@@ -27,23 +28,30 @@ class Site:
     prefix: str = "/"
 
 
-def loadSites(sites: Iterable[Site]) -> tuple[tuple[Site, Handler], ...]:
+@dataclass(frozen=True, slots=True)
+class LoadedSite:
+    """A site with its application."""
+
+    site: Site
+    application: IApplication
+
+
+def loadSites(sites: Iterable[Site]) -> tuple[LoadedSite, ...]:
     """
-    Load the application of each site.
+    Load the application of each site; none is started.
 
     :raises ApplicationError: for the first that cannot be.
     """
-    return tuple((site, loadHandler(site.app)) for site in sites)
+    return tuple(LoadedSite(site, loadApplication(site.app)) for site in sites)
 
 
-def handlerOf(sites: Iterable[Site]) -> Handler:
+def handlerOf(loaded: Iterable[LoadedSite]) -> Handler:
     """
-    Load the applications, and make the one handler that passes each request to its own.
+    Make the one handler that passes each request to the application of its site.
 
-    :raises ApplicationError: for the first that cannot be loaded.
     :raises ValueError: for two sites that answer the same requests.
     """
-    loaded = loadSites(sites)
-    if [(site.host, site.prefix) for site, _ in loaded] == [("", "/")]:
-        return loaded[0][1]  # nothing to choose from
-    return Sites({f"{site.host}{site.prefix}": handler for site, handler in loaded})
+    entries = {f"{each.site.host}{each.site.prefix}": each.application.handle for each in loaded}
+    if list(entries) == ["/"]:
+        return entries["/"]  # nothing to choose from
+    return Sites(entries)

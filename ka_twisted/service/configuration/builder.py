@@ -11,7 +11,7 @@ from typing import Any
 from twisted.python import usage
 
 from ...config import Certificate, Limits, Policy, Timeouts, Tls
-from ..applications.loading import ApplicationError, loadHandler
+from ..applications.loading import ApplicationError, loadApplication
 from ..applications.sites import Site
 from ..errors import oneLine
 from .endpoints import makeEndpoint, splitTls
@@ -239,7 +239,7 @@ def _site(table: Table) -> Site:
 
 def _loadable(value: SourcedValue) -> str:
     try:
-        loadHandler(value.value)
+        loadApplication(value.value)
     except ApplicationError as error:
         raise value.error(f": {error}") from error
     name: str = value.value

@@ -16,10 +16,9 @@ from typing import Any, NoReturn
 from twisted.logger import Logger
 from twisted.python import usage
 
-from ..applications.loading import Handler
-from ..applications.sites import Site, loadSites
+from ..applications.sites import LoadedSite, loadSites
 from ..errors import oneLine
-from . import files
+from . import files, help
 from .builder import ConfigurationBuilder
 from .endpoints import resolvePaths
 from .setting import SourcedValue
@@ -30,6 +29,9 @@ __all__ = ["SETTINGS", "Options", "refuse"]
 
 #: Those of the command line that may be given once.
 _OPTIONS = tuple(setting for setting in ALL_SETTINGS if setting.option and setting is not ENDPOINT)
+
+_CONFIG = "Configuration file in TOML, also for several listeners and sites; options override it."
+_CHECK = "Check the configuration, with its applications, certificates and endpoints, and exit."
 
 _log = Logger()
 
@@ -44,25 +46,18 @@ class Options(usage.Options):
     What ``twistd keepalive`` was asked for.
 
     :ivar configuration: all of it, after `parseOptions`.
-    :ivar handlers: the applications of its sites.
+    :ivar applications: those of its sites, loaded and not started.
     """
 
     synopsis = "[options]"
-    longdesc = (
-        "Serves HTTP with a Python callable that gets a request and returns a response. "
-        "Times are in seconds and may be fractions. 0 switches a timer off and lifts a limit. "
-        "SIGTERM ends the server gracefully, a second signal at once."
-    )
-    optFlags = [
-        ["check", None, "Check all of this, with applications, certificates and endpoints; do not listen."],
-    ]
+    optFlags = [["check", None, _CHECK]]
     optParameters = [
-        ["config", None, None, "A file in TOML for all of this, and for several sites; the command line wins over it."],
+        ["config", None, None, _CONFIG],
         *(setting.parameter() for setting in _OPTIONS),
     ]
 
     configuration: Configuration
-    handlers: tuple[tuple[Site, Handler], ...]
+    applications: tuple[LoadedSite, ...]
 
     def __init__(self, reactor: Any = None) -> None:
         super().__init__()
@@ -74,6 +69,16 @@ class Options(usage.Options):
         self["listen"].append(resolvePaths(endpoint, os.getcwd()))
 
     opt_listen.__doc__ = f"{ENDPOINT.help} May be given several times. [default: {ENDPOINT.default}]"
+
+    def getUsage(self, width: int | None = None) -> str:
+        """See `usage.Options`; the options are in groups."""
+        general = [
+            ("--config=FILE", _CONFIG),
+            ("--check", _CHECK),
+            ("--version", "Show the version and exit."),
+            ("--help", "Show this help and exit."),
+        ]
+        return help.usage(general, ENDPOINT, width or int(os.environ.get("COLUMNS", "80")))
 
     def opt_version(self) -> NoReturn:
         """Show the version and exit."""
@@ -111,7 +116,7 @@ class Options(usage.Options):
         # twistd may change the working directory before they are read anew.
         self._folder = os.getcwd()
         self.configuration = self.read()
-        self.handlers = loadSites(self.configuration.sites)
+        self.applications = loadSites(self.configuration.sites)
 
     def read(self) -> Configuration:
         """

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.python import usage
 
 from ...config import Limits, Policy, TcpKeepAlive, Timeouts
-from .valuetypes import FLAG, NUMBER, TEXT, WHOLE, ValueType, listed
+from .valuetypes import FLAG, NUMBER, WHOLE, ValueType, listed
 
 #: The classes whose fields are set one by one.
 Owner = type[Timeouts] | type[Limits] | type[Policy]
@@ -37,6 +37,11 @@ class Setting:
     default: Any = None
     example: Any = None
 
+    @property
+    def valueName(self) -> str:
+        """What the help of the command line calls its value."""
+        return self.valueType.name
+
     def accept(self, value: Any) -> Any:
         """
         Check a value of the right type.
@@ -47,9 +52,11 @@ class Setting:
 
     def parameter(self) -> list[Any]:
         """The option, as `usage.Options` wants it. None stands for all that is not set."""
-        return [self.option, None, None, f"{self.help}{self._shownDefault()}", self._fromText]
+        return [self.option, None, None, f"{self.help}{self.shownDefault}", self._fromText]
 
-    def _shownDefault(self) -> str:
+    @property
+    def shownDefault(self) -> str:
+        """The default, as the help has it."""
         if self.default is None:
             return ""
         shown = {True: "on", False: "off"}[self.default] if isinstance(self.default, bool) else self.default
@@ -69,6 +76,11 @@ class FieldSetting(Setting):
     owner: Owner
     field: str
 
+    @property
+    def valueName(self) -> str:
+        """See `Setting`."""
+        return "SECONDS" if self.owner is Timeouts else super().valueName
+
     def accept(self, value: Any) -> Any:
         values: dict[str, Any] = {self.field: value}
         try:
@@ -83,6 +95,11 @@ class ChoiceSetting(Setting):
     """One of several words."""
 
     words: tuple[str, ...]
+
+    @property
+    def valueName(self) -> str:
+        """See `Setting`."""
+        return "|".join(self.words)
 
     def accept(self, value: Any) -> Any:
         if value not in self.words:
@@ -108,6 +125,11 @@ class SecondsSetting(Setting):
 
     valueType: ValueType = field(default=NUMBER)
 
+    @property
+    def valueName(self) -> str:
+        """See `Setting`."""
+        return "SECONDS"
+
     def accept(self, value: Any) -> Any:
         if not 0 <= value < inf:
             raise ValueError(f" must not be negative or infinite: {value}")
@@ -117,6 +139,11 @@ class SecondsSetting(Setting):
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TcpKeepAliveSetting(Setting):
     """The kernel's keep-alive probes."""
+
+    @property
+    def valueName(self) -> str:
+        """See `Setting`."""
+        return "IDLE[:INTERVAL[:COUNT]]"
 
     def accept(self, value: Any) -> Any:
         try:
@@ -182,11 +209,6 @@ def policy(option: str, name: str, help: str) -> FieldSetting:
         field=name,
         default=_default(Policy, name),
     )
-
-
-def text(option: str, help: str, **more: Any) -> Setting:
-    """A text that stands above all tables, under the name of its option."""
-    return Setting(key=option, option=option, valueType=TEXT, help=help, **more)
 
 
 def _default(owner: Owner, name: str) -> Any:

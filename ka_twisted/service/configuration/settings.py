@@ -16,10 +16,9 @@ from .setting import (
     TcpKeepAliveSetting,
     limit,
     policy,
-    text,
     timer,
 )
-from .valuetypes import ENDPOINT_TEXT, FLAG, NETWORKS, NUMBER, PATH, TEXT
+from .valuetypes import APPLICATION, ENDPOINT_TEXT, FLAG, NETWORKS, NUMBER, PATH, TEXT
 
 LOG_FORMATS = ("combined", "json")
 DEFAULT_ENDPOINT = "tcp:8080:interface=127.0.0.1"
@@ -28,13 +27,15 @@ TIMERS: tuple[FieldSetting, ...] = (
     timer(
         "first-request-timeout",
         "firstRequest",
-        "Seconds a new connection may stay open without a request; the idle timeout unless set.",
+        "Seconds to wait for the first request of a connection; the idle timeout unless set.",
         10,
     ),
-    timer("idle-timeout", "idle", "Seconds a keep-alive connection may stay open between two requests."),
-    timer("header-timeout", "header", "Seconds for receiving the whole header section of a request."),
-    timer("body-timeout", "body", "Seconds between two reads of a request body."),
-    timer("write-timeout", "write", "Seconds between two writes of a response, without progress in between."),
+    timer("idle-timeout", "idle", "Seconds a keep-alive connection stays open between two requests."),
+    timer("header-timeout", "header", "Seconds for reading the whole header section of a request."),
+    timer("body-timeout", "body", "Seconds between two successive reads of a request body."),
+    timer("body-grace", "bodyGrace", "Seconds a request body may come slower than the minimum rate."),
+    timer("write-timeout", "write", "Seconds between two successive writes of a response to the client."),
+    timer("send-grace", "sendGrace", "Seconds a response may be sent slower than the minimum rate."),
     timer(
         "continue-timeout",
         "expectation",
@@ -43,17 +44,33 @@ TIMERS: tuple[FieldSetting, ...] = (
     timer(
         "unread-timeout",
         "unread",
-        "Seconds for discarding the unread part of a request body, to keep the connection.",
+        "Seconds for discarding an unread request body, to keep the connection.",
     ),
-    timer("linger-timeout", "linger", "Seconds between two reads of data that the client sends after the close."),
+    timer("linger-timeout", "linger", "Seconds to wait for more data from the client after closing our side."),
+    timer("linger-total-timeout", "lingerTotal", "Seconds in total for reading and discarding such data."),
+    timer(
+        "switched-idle-timeout",
+        "switchedIdle",
+        "Seconds a connection handed over to another protocol may be silent.",
+    ),
     timer("handshake-timeout", "handshake", "Seconds for the PROXY header and the TLS handshake."),
-    timer("drain-delay", "drainDelay", "Seconds to report not ready, and keep accepting, before a shutdown begins."),
-    timer("drain-timeout", "drain", "Seconds for open requests to finish at shutdown, before they are cut."),
+    timer(
+        "refused-timeout",
+        "refused",
+        "Seconds to wait for the request of a connection over the limit, which gets a 503.",
+    ),
+    timer("drain-delay", "drainDelay", "Seconds to report not ready, and go on accepting, before a shutdown begins."),
+    timer("drain-timeout", "drain", "Seconds for open requests to finish at shutdown, before they are aborted."),
 )
 
 LIMITS: tuple[FieldSetting, ...] = (
     limit("max-connections", "maxConnections", "Maximum number of open connections."),
     limit("max-connections-per-peer", "maxConnectionsPerPeer", "Maximum number of open connections from one address."),
+    limit(
+        "max-refused",
+        "maxRefused",
+        "Maximum number of connections over these limits that get a 503; others are closed.",
+    ),
     limit("max-requests", "maxRequests", "Maximum number of requests on one connection."),
     limit("max-age", "maxAge", "Maximum age of a connection in seconds; its next response closes it.", NUMBER),
     limit("pipeline-depth", "pipelineDepth", "Maximum number of pipelined requests in service on one connection."),
@@ -62,35 +79,42 @@ LIMITS: tuple[FieldSetting, ...] = (
     limit("max-header-fields", "maxHeaderFields", "Maximum number of fields in a header section."),
     limit("max-body-bytes", "maxBodyBytes", "Maximum size of a request body, in bytes."),
     limit("min-body-rate", "minBodyRate", "Minimum average rate of a request body, in bytes per second.", NUMBER),
-    limit("read-ahead", "readAhead", "Bytes to buffer of data that is not read yet, before reading pauses."),
-    limit("unread-bytes", "unread", "Maximum size of an unread body to discard, in bytes, to keep the connection."),
+    limit("min-send-rate", "minSendRate", "Minimum average rate of sending a response, in bytes per second.", NUMBER),
+    limit(
+        "read-ahead",
+        "readAhead",
+        "Maximum size of received data that is not read yet, in bytes; past it reading pauses.",
+    ),
+    limit("unread-bytes", "unread", "Maximum size of an unread body to discard to keep the connection, in bytes."),
 )
 
 POLICIES: tuple[FieldSetting, ...] = (
-    policy("persistent", "persistent", "Keep connections open for further requests: on or off."),
-    policy("keep-alive-10", "keepAlive10", "Keep connections of HTTP/1.0 clients that ask for it: on or off."),
+    policy("persistent", "persistent", "Keep connections open for further requests."),
+    policy("keep-alive-10", "keepAlive10", "Keep connections of HTTP/1.0 clients that ask for it."),
     policy(
         "chunked-responses",
         "chunkedResponses",
-        "Send responses of unknown length in chunks; off: their end closes the connection.",
+        "Send responses of unknown length in chunks; off closes the connection after them.",
     ),
-    policy("empty-host", "emptyHost", "Accept requests with an empty Host field: on or off."),
-    policy("length-required", "lengthRequired", "Refuse chunked request bodies with 411 Length Required: on or off."),
+    policy("empty-host", "emptyHost", "Accept requests with an empty Host field."),
+    policy("length-required", "lengthRequired", "Refuse chunked request bodies with 411 Length Required."),
 )
 
 #: What becomes a field of `Timeouts`, `Limits` or `Policy`.
 SETTINGS = (*TIMERS, *LIMITS, *POLICIES)
 
-APP = text(
-    "app",
-    "Application to serve, as module:attribute: a callable that takes a request, or an IApplication.",
+APP = Setting(
+    key="app",
+    option="app",
+    valueType=APPLICATION,
     default=PLAYGROUND,
+    help="Application to serve: a callable that takes a request, or an IApplication, as module:attribute.",
 )
 WORKERS = CountSetting(
     key="workers",
     option="workers",
     default=0,
-    help="Number of worker processes; 0: serve in this process.",
+    help="Number of worker processes; 0 serves in this process.",
 )
 WORKER_TIMEOUT = SecondsSetting(
     key="worker-timeout",
@@ -104,14 +128,14 @@ BEHIND = ChoiceSetting(
     valueType=TEXT,
     example="nginx",
     words=tuple(PROFILES),
-    help="Load balancer in front, whose timeouts ours have to outlast: nginx, haproxy, alb or envoy.",
+    help="Load balancer in front, whose timeouts ours have to outlast.",
 )
 TCP_KEEPALIVE = TcpKeepAliveSetting(
     key="tcp-keepalive",
     option="tcp-keepalive",
     valueType=TEXT,
     example="600:75:9",
-    help="TCP keep-alive probes: IDLE[:INTERVAL[:COUNT]], in seconds and probes; off unless set.",
+    help="TCP keep-alive: seconds until the first probe, seconds between probes, and their number; off unless set.",
 )
 ACCESS_LOG = Setting(
     key="access-log",
@@ -126,7 +150,7 @@ LOG_FORMAT = ChoiceSetting(
     valueType=TEXT,
     default="combined",
     words=LOG_FORMATS,
-    help="Format of the access log: combined or json.",
+    help="Format of the access log.",
 )
 ADMIN = Setting(
     table="admin",
@@ -203,7 +227,7 @@ KEY = Setting(
     example="site.key",
     help="File with its private key, in PEM; may be the same file.",
 )
-SITE_APP = Setting(table="site", key="app", valueType=TEXT, example="shop.web:handler", help=APP.help)
+SITE_APP = Setting(table="site", key="app", valueType=APPLICATION, example="shop.web:handler", help=APP.help)
 SITE_HOST = Setting(
     table="site",
     key="host",

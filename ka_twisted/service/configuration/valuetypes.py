@@ -24,6 +24,7 @@ class ValueType:
     :ivar parse: makes one from a word of the command line; raises ValueError.
     :ivar convert: makes of it what the server works with; raises ValueError with the rest of a sentence.
     :ivar resolve: makes relative paths in it begin at a folder.
+    :ivar name: what the help calls a value.
     :ivar textNoun: what a sentence calls them on the command line; empty: the same as in TOML.
     """
 
@@ -32,6 +33,7 @@ class ValueType:
     parse: Callable[[str], Any] = str
     convert: Callable[[Any], Any] = lambda value: value
     resolve: Callable[[Any, str], Any] = lambda value, folder: value
+    name: str = "VALUE"
     textNoun: str = ""
 
     def accept(self, value: Any, folder: str) -> Any:
@@ -100,10 +102,11 @@ def _path(text: str, folder: str) -> str:
     return text if text == "-" else os.path.abspath(os.path.join(folder, text))
 
 
-NUMBER = ValueType("a number", (int, float), _number)
-WHOLE = ValueType("a whole number", (int,), int)
+NUMBER = ValueType("a number", (int, float), _number, name="NUMBER")
+WHOLE = ValueType("a whole number", (int,), int, name="NUMBER")
 TEXT = ValueType("a text", (str,))
-PATH = ValueType("a text", (str,), resolve=_path)
-ENDPOINT_TEXT = ValueType("a text", (str,), resolve=resolvePaths)
-FLAG = ValueType("true or false", (bool,), _flag, textNoun="on or off")
-NETWORKS = ValueType("an array of texts", (list,), lambda text: text.split(","), _networks)
+APPLICATION = ValueType("a text", (str,), name="MODULE:ATTRIBUTE")
+PATH = ValueType("a text", (str,), resolve=_path, name="FILE")
+ENDPOINT_TEXT = ValueType("a text", (str,), resolve=resolvePaths, name="ENDPOINT")
+FLAG = ValueType("true or false", (bool,), _flag, name="on|off", textNoun="on or off")
+NETWORKS = ValueType("an array of texts", (list,), lambda text: text.split(","), _networks, name="NETWORK,...")

@@ -58,7 +58,7 @@ class OperatorListener:
             self._factory.drain(_CLOSE_GRACE)
         self._factory = None if admin is None else self._made(admin)
         for openPort in self._ports:
-            openPort.switch.inner = self._factory
+            openPort.switch.current = self._factory
 
     def forget(self, wanted: OpenPorts) -> None:
         """Close what was prepared in vain."""

@@ -37,11 +37,11 @@ class FactorySwitch(Factory):
     """The factory of a port, which passes each new connection on to what is behind it at that time."""
 
     noisy = False
-    inner: IProtocolFactory | None = None
+    current: IProtocolFactory | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:  # type: ignore[override]
         """See `IProtocolFactory.buildProtocol`."""
-        return None if self.inner is None else self.inner.buildProtocol(addr)  # type: ignore[arg-type]
+        return None if self.current is None else self.current.buildProtocol(addr)  # type: ignore[arg-type]
 
     def logPrefix(self) -> str:
         """What Twisted logs of the port."""
@@ -107,6 +107,8 @@ class Ports:
         self._endpointOf = endpointOf or (lambda text: serverFromString(reactor, text))
         self._late = late or (lambda problem: _log.error("{problem}", problem=problem))
         self.open: OpenPorts = {}
+        #: Whether connections are accepted; before `accept` is called they wait in the queues of the sockets.
+        self.accepting = True
 
     def __iter__(self) -> Iterator[OpenPort]:
         return iter(self.open.values())
@@ -153,6 +155,15 @@ class Ports:
     def forget(self, wanted: OpenPorts) -> None:
         """Close what was prepared in vain."""
         self._closeAll([openPort for key, openPort in wanted.items() if key not in self.open])
+
+    def accept(self) -> None:
+        """Accept connections from now on, where `accepting` was off."""
+        if not self.accepting:
+            self.accepting = True
+            for openPort in self:
+                port: Any = openPort.port
+                if port is not None:
+                    port.startReading()
 
     def close(self) -> list[Deferred[Any]]:
         """Listen on nothing any more; what comes back fires when that is so."""
@@ -207,7 +218,7 @@ class Ports:
 
     def _prepareSocket(self, openPort: OpenPort) -> None:
         port: Any = openPort.port
-        if self._passive:
+        if self._passive or not self.accepting:
             port.stopReading()
         if isinstance(port, tcp.Port):
             if "backlog=" not in openPort.text and not openPort.inherited:

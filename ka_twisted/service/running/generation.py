@@ -1,5 +1,5 @@
 """
-What a configuration becomes while it is in force: an application, a factory, and what each listener speaks.
+What a configuration becomes while it is in force: its applications, a factory, and what each listener speaks.
 
 A reload makes a new generation and lets the old one finish. What observes them outlives both.
 """
@@ -8,78 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IProtocolFactory
 
 from ...config import Tls
-from ...net.stages import CROWDED
+from ...interfaces import IDrainable
+from ...server.application import IApplication
 from ...server.factory import KeepAliveFactory
 from ...server.hooks import Handler
 from ...server.secured import HTTP1_PROTOCOLS, TLS_REQUIRED
-from ..applications.loading import ApplicationError
-from ..applications.sites import handlerOf
+from ..applications.lifespan import Lifespans, drained, needStart
+from ..applications.loading import ApplicationError, applicationOf
+from ..applications.sites import LoadedSite, Site, handlerOf, loadSites
 from ..configuration.values import Configuration, Listener
 from ..errors import ConfigurationError, oneLine
 from ..listening.ports import FactorySwitch
+from .observers import ObserverSet
 
 if TYPE_CHECKING:
     from ...net.tls import TlsContexts
     from ...observe.accesslog import AccessLog
-    from ...observe.connections import ConnectionLog
-    from ...observe.metrics import Metrics
 
 
-class ObserverSet:
-    """
-    What observes the connections of all generations: something does where there is an operator to read it.
-
-    :ivar numbers: of the connections, which go on from one generation to the next.
-    """
-
-    def __init__(self) -> None:
-        self.metrics: Metrics | None = None
-        self.log: ConnectionLog | None = None
-        self.numbers = count(1)
-        self.accepted = 0
-
-    def provide(self, configuration: Configuration) -> None:
-        """
-        Make what a configuration needs and is not there yet.
-
-        :raises ConfigurationError: when a package for it is missing.
-        """
-        if configuration.admin is None or self.metrics is not None:
-            return
-        from ...observe.connections import ConnectionLog
-
-        self.metrics = metrics()
-        self.log = ConnectionLog()
-
-    def handshakeFailed(self, reason: str) -> None:
-        """A connection ended before HTTP began."""
-        if self.metrics is None:
-            return
-        if reason == CROWDED:
-            self.metrics.connectionRefused(reason)
-        else:
-            self.metrics.handshakeFailed(reason)
-
-
-def metrics() -> Metrics:
-    """
-    Make metrics.
-
-    :raises ConfigurationError: when the package for them is missing.
-    """
-    from ...observe.metrics import Metrics
-
-    try:
-        return Metrics()
-    except ImportError as error:
-        raise ConfigurationError(oneLine(error)) from error
+#: Seconds that each application has to stop, where a drain has a deadline: less than a supervisor and systemd wait.
+STOP_WITHIN = 10.0
 
 
 class _Factory(KeepAliveFactory):
@@ -96,7 +50,9 @@ class Generation:
     """
     A configuration in force.
 
-    :param handler: answers the requests; None: the applications that the configuration names.
+    :param lifespans: the applications of this process that are running.
+    :param handler: answers the requests, a handler or an `IApplication`; None: the applications that the configuration
+        names.
     :param previous: the generation to take over from; its access log is kept where the configurations agree on it.
     :raises ConfigurationError: when the configuration cannot be put into effect.
     """
@@ -105,21 +61,26 @@ class Generation:
         self,
         configuration: Configuration,
         observerSet: ObserverSet,
+        lifespans: Lifespans,
         reactor: Any,
         *,
-        handler: Handler | None = None,
+        handler: Handler | IApplication | None = None,
         previous: Generation | None = None,
     ) -> None:
         self.configuration = configuration
         self._observerSet = observerSet
+        self._lifespans = lifespans
         self._reactor = reactor
+        self._applicationsLock = DeferredLock()
+        self._applicationsRun = False
         observerSet.provide(configuration)
         self.accessLog = self._accessLog(previous)
         self.ownsLog = previous is None or self.accessLog is not previous.accessLog
         self.contexts = self._contexts()
-        self.factory: KeepAliveFactory = self._makeFactory(handler or self._handler())
+        self.applications = self._loaded(handler)
+        self.factory: KeepAliveFactory = self._makeFactory(self._handler())
         self._entrance = FactorySwitch()
-        self._entrance.inner = self.factory
+        self._entrance.current = self.factory
 
     def open(self) -> None:
         """
@@ -182,29 +143,68 @@ class Generation:
         """Whether there are no connections but those of the factory: none waits for a header or a handshake."""
         return all(listener.tls is None and not listener.proxies for listener in self.configuration.listeners)
 
+    @property
+    def needsStart(self) -> bool:
+        """Whether it has applications that have to be started."""
+        return needStart(self.applications)
+
+    async def start(self) -> None:
+        """
+        Start its applications.
+
+        :raises ConfigurationError: when one fails; then those that were started for it are stopped again.
+        """
+        try:
+            await self._lifespans.start(self.applications)
+        except ApplicationError as error:
+            raise ConfigurationError(oneLine(error)) from error
+        self._applicationsRun = True
+
+    async def stop(self) -> None:
+        """Stop its applications, but for those that another configuration uses; after its last request."""
+        await self._applicationsLock.run(lambda: Deferred.fromCoroutine(self._stopOnce()))
+
+    async def _stopOnce(self) -> None:
+        if self._applicationsRun:
+            self._applicationsRun = False
+            await self._lifespans.stop(self.applications, STOP_WITHIN if self.configuration.timeouts.drain else 0)
+
+    def _drainables(self) -> list[IDrainable]:
+        factory: IDrainable = self.factory
+        return [factory, *self._lifespans.drainable(self.applications)]
+
     def retire(self, successor: Generation | None = None) -> None:
         """
-        Let every response from now on close its connection.
+        Let every response from now on close its connection, and tell its applications.
 
         :param successor: has the connections whose headers and handshakes are not complete yet.
         """
-        self.factory.retire()
+        for drainable in self._drainables():
+            drainable.retire()
         if successor is not None:
-            self._entrance.inner = successor.factory
+            self._entrance.current = successor.factory
             self.factory.registry.passStages(successor.factory.registry)
 
     def drain(self) -> Deferred[None]:
-        """Serve what has been taken up; fires when the last connection is gone."""
-        return self.factory.drain(self.configuration.timeouts.drain)
+        """Serve what has been taken up; fires when the last connection is gone and its applications have drained."""
+        return Deferred.fromCoroutine(drained(self._drainables(), self.configuration.timeouts.drain))
 
     def cut(self) -> int:
         """End all connections at once; how many there were."""
         return self.factory.registry.cut()
 
+    def _loaded(self, handler: Handler | IApplication | None) -> tuple[LoadedSite, ...]:
+        if handler is not None:
+            return (LoadedSite(Site(), applicationOf(handler)),)
+        try:
+            return loadSites(self.configuration.sites)
+        except ApplicationError as error:
+            raise ConfigurationError(oneLine(error)) from error
+
     def _handler(self) -> Handler:
         try:
-            return handlerOf(self.configuration.sites)
-        except (ApplicationError, ValueError) as error:
+            return handlerOf(self.applications)
+        except ValueError as error:
             raise ConfigurationError(oneLine(error)) from error
 
     def _makeFactory(self, handler: Handler) -> KeepAliveFactory:
@@ -229,13 +229,16 @@ class Generation:
         path, form = self.configuration.accessLog, self.configuration.logFormat
         if path is None:
             return None
-        if previous is not None:
-            before = previous.configuration
-            if (before.accessLog, before.logFormat) == (path, form):
+        file = self._observerSet.accessLogFile
+        if previous is not None and previous.accessLog is not None and previous.configuration.accessLog == path:
+            if previous.configuration.logFormat == form:
                 return previous.accessLog
+            file = previous.accessLog.file  # what it leads to may take the lines of one writer only
         from ...observe.accesslog import AccessLog
 
-        return AccessLog(path, format=form, reactor=self._reactor)
+        log = AccessLog(path, format=form, reactor=self._reactor, file=file)
+        log.file.dropped = self._observerSet.linesDropped
+        return log
 
     def _contexts(self) -> dict[Tls, TlsContexts]:
         wanted = dict.fromkeys(listener.tls for listener in self.configuration.listeners if listener.tls is not None)

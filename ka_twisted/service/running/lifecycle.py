@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
@@ -22,6 +23,7 @@ from ..listening.operator import OperatorListener
 from ..listening.ports import OpenPort, Ports
 from ..systemd.notify import Notifier, StatusReporter, closeUnused
 from .announce import announce
+from .generation import STOP_WITHIN
 from .pauses import Pauses
 from .reload import Reloader
 from .signals import OperatorSignals, StopSignals
@@ -45,6 +47,8 @@ class LifeCycle(Service):
     :param read: reads the configuration anew; None: it stays what it is.
     :param notifier: systemd's ear; None: nobody listens there.
     :param supervised: whether a supervisor speaks for it: to the log, to systemd, and to the operator.
+    :ivar onReady: called when it has become ready.
+    :ivar onFailed: called with one sentence when it cannot start; by default that is logged, and the reactor stopped.
     :ivar ready: whether new connections are welcome.
     :ivar state: ``serving``, ``reloading`` or ``draining``.
     :ivar started: seconds since the epoch.
@@ -72,6 +76,8 @@ class LifeCycle(Service):
         self._notifier = notifier
         self._statusReporter = None if notifier is None else StatusReporter(notifier, reactor, status=self.status)
         self._supervised = supervised
+        self.onReady: Callable[[], object] = lambda: None
+        self.onFailed: Callable[[str], object] = self.stopFailed
         self._claimed = False
         self._draining: Deferred[None] | None = None
         self._pauses = Pauses(reactor)
@@ -193,6 +199,15 @@ class LifeCycle(Service):
         if self._notifier is not None:
             self._keepSockets([*self.openPorts])
             self._notifier.ready()
+        self.onReady()
+
+    def stopFailed(self, problem: str) -> None:
+        """Stop, because it cannot start: the log says why."""
+        self._log.critical("{problem}; stopping", problem=problem)
+        try:
+            self._reactor.stop()
+        except ReactorNotRunning:
+            pass  # it is stopping already
 
     def _describe(self) -> None:
         for port in self.ports:
@@ -248,7 +263,7 @@ class LifeCycle(Service):
             self.state = DRAINING
             if self._statusReporter is not None:
                 timeouts = self.configuration.timeouts
-                expected = timeouts.drainDelay + GRACE + timeouts.drain
+                expected = timeouts.drainDelay + GRACE + timeouts.drain + STOP_WITHIN
                 self._statusReporter.draining(self._reactor.seconds() + expected)
             self._draining = Deferred.fromCoroutine(self._leaveService(replaced))
         return self._draining

@@ -7,20 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.python.failure import Failure
 
+from ...server.application import IApplication
 from ...server.factory import KeepAliveFactory
 from ...server.hooks import Handler
+from ..applications.lifespan import Lifespans
 from ..configuration.values import Configuration
 from ..errors import RECOVERABLE, ConfigurationError, oneLine
 from ..listening.balance import Share
 from ..listening.ports import OpenPorts, Ports
 from ..systemd.notify import Notifier
-from .generation import Generation, ObserverSet
-from .lifecycle import GRACE, QUEUED, LifeCycle
+from .generation import Generation
+from .lifecycle import DRAINING, GRACE, QUEUED, LifeCycle
+from .observers import ObserverSet
 from .reload import CertificateWatch
 
 if TYPE_CHECKING:
     from ...admin.interfaces import IServerView
+    from ...observe.linefile import LineFile
 
 
 class KeepAliveService(LifeCycle):
@@ -28,12 +33,14 @@ class KeepAliveService(LifeCycle):
     Serves a configuration on all of its listeners, or on none.
 
     :param reactor: provides IReactorCore, IReactorTime and IReactorFromThreads.
-    :param handler: answers the requests until the first reload; None: the applications of the configuration.
+    :param handler: answers the requests until the first reload, a handler or an `IApplication`; None: the applications
+        of the configuration.
     :param read: reads the configuration anew; None: it stays what it is.
     :param inherited: descriptors of sockets that listen already, by `listening.storeName` of their endpoints.
     :param endpointOf: makes an endpoint of its description.
     :param notifier: systemd's ear.
     :param share: of the connections, in a worker; a supervisor speaks for it to the log, systemd, and the operator.
+    :param accessLogFile: takes the lines of the access log, in a worker whose supervisor writes it.
     :raises ConfigurationError: when the configuration cannot be put into effect.
     """
 
@@ -42,18 +49,22 @@ class KeepAliveService(LifeCycle):
         configuration: Configuration,
         *,
         reactor: Any,
-        handler: Handler | None = None,
+        handler: Handler | IApplication | None = None,
         read: Callable[[], Configuration] | None = None,
         inherited: dict[str, list[int]] | None = None,
         endpointOf: Callable[[str], IStreamServerEndpoint] | None = None,
         notifier: Notifier | None = None,
         share: Share | None = None,
+        accessLogFile: LineFile | None = None,
     ) -> None:
         openPorts = Ports(reactor, inherited=inherited, share=share, endpointOf=endpointOf, late=self._failedLate)
         supervised = share is not None
         super().__init__(configuration, openPorts, reactor=reactor, read=read, notifier=notifier, supervised=supervised)
-        self.observerSet = ObserverSet()
-        self.generation = Generation(configuration, self.observerSet, reactor, handler=handler)
+        self.observerSet = ObserverSet(accessLogFile)
+        self._lifespans = Lifespans(reactor)
+        self._starting: Deferred[None] | None = None
+        self.generation = Generation(configuration, self.observerSet, self._lifespans, reactor, handler=handler)
+        self.openPorts.accepting = not self.generation.needsStart
         self._former: list[Generation] = []
         self._certificates = CertificateWatch(
             reactor,
@@ -97,13 +108,28 @@ class KeepAliveService(LifeCycle):
         self.generation.close()
 
     def _serve(self) -> None:
+        self._starting = Deferred.fromCoroutine(self._start())
+        self._starting.addErrback(self._startFailed)
+
+    async def _start(self) -> None:
+        """Start the applications, then accept connections."""
+        await self.generation.start()
+        self.openPorts.accept()
         self._certificates.start()
         self._becomeReady()
+
+    def _startFailed(self, failure: Failure) -> None:
+        if self.state == DRAINING:
+            return  # it was told to stop meanwhile
+        if failure.check(*RECOVERABLE) is None:
+            self._log.failure("the server failed to start", failure)
+        assert failure.value is not None
+        self.onFailed(oneLine(failure.value))
 
     def _settle(self, wanted: OpenPorts) -> None:
         """Put what the listeners speak now behind their ports, and close those that are gone."""
         for listener, openPort in zip(self.generation.configuration.listeners, wanted.values(), strict=True):
-            openPort.switch.inner = self.generation.stack(listener)
+            openPort.switch.current = self.generation.stack(listener)
         before = list(self.openPorts)
         gone = self.openPorts.settle(wanted)
         self._keepSockets(gone, keep=False)
@@ -115,8 +141,7 @@ class KeepAliveService(LifeCycle):
     def _failedLate(self, problem: str) -> None:
         """An endpoint that took its time has failed: all or none holds for it as well."""
         if self.running:
-            self._log.critical("{problem}; stopping", problem=problem)
-            self._reactor.stop()
+            self.onFailed(problem)
 
     # Reloads.
 
@@ -127,8 +152,15 @@ class KeepAliveService(LifeCycle):
             return
         if configuration.workers:
             raise ConfigurationError("changing between worker processes and none takes a restart")
-        new = Generation(configuration, self.observerSet, self._reactor, previous=old)
-        self._prepareAndSettle(new)
+        new = Generation(configuration, self.observerSet, self._lifespans, self._reactor, previous=old)
+        await new.start()
+        try:
+            if self.state == DRAINING:
+                raise ConfigurationError("the server is shutting down")
+            self._prepareAndSettle(new)
+        except RECOVERABLE:
+            await new.stop()
+            raise
         self._describe()
         self._retire(old)
 
@@ -163,6 +195,7 @@ class KeepAliveService(LifeCycle):
         grace = max(GRACE, old.configuration.timeouts.drainDelay)
         await self._pauses.until(lambda: not old.factory.connections, grace)
         await old.drain()
+        await old.stop()
         self._former.remove(old)
         if all(generation.accessLog is not old.accessLog for generation in self._all()):
             old.close()
@@ -185,6 +218,8 @@ class KeepAliveService(LifeCycle):
     async def _leaveService(self, replaced: bool) -> None:
         delay = self.configuration.timeouts.drainDelay
         grace = max(GRACE, delay) if replaced else GRACE
+        if self._starting is not None:
+            self._starting.cancel()
         self.generation.retire()
         if not replaced:
             if delay:
@@ -199,8 +234,11 @@ class KeepAliveService(LifeCycle):
         if self._pauses.over:
             self._cut()
         await DeferredList(draining)
+        for generation in self._all():
+            await generation.stop()
 
     def _cut(self) -> None:
+        self._lifespans.stopWaiting()
         self._log.info("stopping now: closing {count} connections", count=self.connectionCount)
         for generation in self._all():
             generation.cut()

@@ -13,9 +13,10 @@ from zope.interface import implementer
 
 from ...admin.interfaces import IServerView
 from ...observe.counts import Counts
+from ...observe.families import ACCESS_LOG_DROPPED, WORKER_LOG_DROPPED
 from ...observe.selection import slowestAndOldest
 from ..configuration.values import Configuration
-from ..running.generation import metrics
+from ..running.observers import metrics
 from .process import WorkerProcess
 
 if TYPE_CHECKING:
@@ -55,6 +56,11 @@ class Aggregate:
         if self.metrics is not None:
             self.metrics.reloaded(well)
 
+    def linesDropped(self, count: int) -> None:
+        """Lines of the access log are lost."""
+        if self.metrics is not None:
+            self.metrics.count(ACCESS_LOG_DROPPED, count)
+
     def died(self) -> None:
         """A worker has ended that nobody had told to."""
         if self.metrics is not None:
@@ -63,6 +69,7 @@ class Aggregate:
     def remember(self, worker: WorkerProcess) -> None:
         """A worker is gone."""
         self.accepted += worker.accepted
+        self._gone = self._gone + _droppedBy(worker)
         self.records.extend(reversed(worker.records))
         if worker.counts is not None:
             self._gone = self._gone + Counts.fromJson(worker.counts).ended()
@@ -71,9 +78,15 @@ class Aggregate:
         """What was counted by the supervisor, by workers that are gone, and by these, as far as is known."""
         total = self._gone if self.metrics is None else self._gone + self.metrics.counts()
         for worker in workers:
+            total = total + _droppedBy(worker)
             if worker.counts is not None:
                 total = total + Counts.fromJson(worker.counts)
         return total
+
+
+def _droppedBy(worker: WorkerProcess) -> Counts:
+    """What of a worker's log is lost, which its supervisor counts."""
+    return Counts({WORKER_LOG_DROPPED: {(): worker.droppedEvents}} if worker.droppedEvents else {})
 
 
 @implementer(IServerView)

@@ -19,10 +19,13 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
+from ...observe.linefile import LineFile
 from ..configuration.values import Configuration
+from ..errors import oneLine
 from ..listening.balance import LoadTable
 from .channel import Channel, Message, attach
-from .worker import CHANNEL, LISTENERS, LOAD_TABLE, LOG, STDERR
+from .frames import Damage, FrameReader
+from .worker import ACCESS_LOG, CHANNEL, LISTENERS, LOAD_TABLE, LOG, STDERR
 
 #: Seconds within which a worker has to be ready, and to answer a question.
 READY_WITHIN = 60.0
@@ -38,11 +41,21 @@ _NOT_INHERITED = (
     "FDSTORE",
 )
 #: Names that an event of a worker cannot have once more.
-_TAKEN = frozenset(("level", "format", "pid", "text"))
+_TAKEN = frozenset(("self", "level", "format", "pid", "text"))
+#: Bytes of a line on the standard error that are logged as one.
+_LONG_LINE = 1 << 20
 
 
 class WorkerFailed(Exception):
-    """A worker did not become ready; the text is one sentence that says why."""
+    """
+    A worker did not become ready; the text is one sentence that says why.
+
+    :ivar fatal: whether another worker would fail in the same way.
+    """
+
+    def __init__(self, problem: str, *, fatal: bool = False) -> None:
+        super().__init__(problem)
+        self.fatal = fatal
 
 
 class WorkerProcess(ProcessProtocol):
@@ -54,7 +67,9 @@ class WorkerProcess(ProcessProtocol):
     :param loadTable: where the workers note how many connections they have.
     :param ended: called with this, and how it ended, once the process is gone.
     :param leaving: called with this when it goes by itself, and serves only what it has taken up.
+    :ivar accessLog: takes the lines of its access log; None: it writes them itself. To be set before `spawn`.
     :ivar pid: of the process, once it was started.
+    :ivar droppedEvents: of its log, which the supervisor could not read in time.
     :ivar counts: what it has counted, as far as it was heard of.
     :ivar records: of its last closed connections, once it takes leave.
     """
@@ -75,7 +90,7 @@ class WorkerProcess(ProcessProtocol):
         self.pid: int | None = None
         self.isReady = self.isLeaving = self.isDrained = False
         self.readySince = 0.0
-        self.openConnections = self.accepted = 0
+        self.openConnections = self.accepted = self.droppedEvents = 0
         self.counts: Any = None
         self.records: list[dict[str, Any]] = []
         #: How often in a row somebody has looked and nothing was heard in between.
@@ -87,12 +102,15 @@ class WorkerProcess(ProcessProtocol):
         self._ended = ended
         self._leaving = leaving
         self._channel = Channel(self._received, self._channelClosed)
-        self._problem = ""
+        self._problem, self._isFatal = "", False
         self._isGone = False
         self._waiting: dict[str, list[Deferred[None]]] = {"ready": [], "drained": [], "ended": []}
         self._questions: dict[int, Deferred[Any]] = {}
         self._numbers = count(1)
-        self._partial = {STDERR: b"", LOG: b""}
+        self._logReader = FrameReader()
+        self._errorLine = b""
+        self.accessLog: LineFile | None = None
+        self._accessLine = b""
 
     def spawn(self) -> None:
         """
@@ -112,6 +130,7 @@ class WorkerProcess(ProcessProtocol):
             path=sys.path,
             PYTHONPATH=os.environ.get("PYTHONPATH"),
             configuration=base64.b64encode(pickle.dumps(self.configuration)).decode("ascii"),
+            accessLog=self.accessLog is not None,
             sockets=[(name, number) for number, (name, _) in enumerate(self._sockets, LISTENERS)],
         )
 
@@ -128,6 +147,8 @@ class WorkerProcess(ProcessProtocol):
                 LOG: "r",
                 LOAD_TABLE: self._loadTable.descriptor,
             }
+            if self.accessLog is not None:
+                descriptors[ACCESS_LOG] = "r"
             for number, (_, descriptor) in enumerate(self._sockets, LISTENERS):
                 descriptors[number] = descriptor
             arguments = [sys.executable, "-m", f"{__package__}.worker", type(self._reactor).__module__]
@@ -214,7 +235,7 @@ class WorkerProcess(ProcessProtocol):
         if {"ready": self.isReady, "drained": self.isDrained, "ended": False}[what]:
             return succeed(None)
         if self._isGone:
-            return fail(WorkerFailed(self._problem)) if what == "ready" else succeed(None)
+            return fail(self._failure()) if what == "ready" else succeed(None)
         waiting: Deferred[None] = Deferred()
         self._waiting[what].append(waiting)
         return waiting
@@ -231,7 +252,7 @@ class WorkerProcess(ProcessProtocol):
         self._fire("ready")
 
     def _told_failed(self, message: Message) -> None:
-        self._problem = message["problem"]
+        self._problem, self._isFatal = message["problem"], message["fatal"]
 
     def _told_load(self, message: Message) -> None:
         self.openConnections, self.accepted = message["open"], message["accepted"]
@@ -262,6 +283,9 @@ class WorkerProcess(ProcessProtocol):
         for deferred in waiting:
             deferred.callback(None)
 
+    def _failure(self) -> WorkerFailed:
+        return WorkerFailed(self._problem, fatal=self._isFatal)
+
     # What Twisted says of the process.
 
     def connectionMade(self) -> None:
@@ -269,29 +293,60 @@ class WorkerProcess(ProcessProtocol):
         self.pid = self.transport.pid  # type: ignore[union-attr]
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
-        """See `IProcessProtocol`: an event of its log, or something that was written past it."""
-        *lines, self._partial[childFD] = (self._partial[childFD] + data).split(b"\n")
-        for line in lines:
-            self._pass(childFD, line)
+        """See `IProcessProtocol`: events of its log, or lines that were written past it."""
+        if childFD == LOG:
+            for item in self._logReader.feed(data):
+                self._logged(item)
+        elif childFD == ACCESS_LOG:
+            whole, feed, self._accessLine = (self._accessLine + data).rpartition(b"\n")
+            if self.accessLog is not None and whole:
+                self.accessLog.write(whole + feed)
+        elif childFD == STDERR:
+            *lines, self._errorLine = (self._errorLine + data).split(b"\n")
+            for line in lines:
+                self._wrote(line)
+            if len(self._errorLine) > _LONG_LINE:
+                self._wrote(self._errorLine)
+                self._errorLine = b""
 
-    def _pass(self, descriptor: int, line: bytes) -> None:
-        """Log a line in the supervisor's log."""
-        log, level, text = self._log, LogLevel.error, line.decode("utf-8", "replace")
-        about: dict[str, str] = {}
-        if descriptor == LOG:
-            event = json.loads(line)
-            log = Logger(event["namespace"])
-            level, text = LogLevel.lookupByName(event["level"]), event["text"]
-            about = {name: value for name, value in event["about"].items() if name not in _TAKEN}
-        log.emit(level, "worker {pid}: {text}", pid=self.pid, text=text, **about)
+    def _wrote(self, line: bytes) -> None:
+        """Log a line of its standard error."""
+        self._log.error("worker {pid}: {text}", pid=self.pid, text=line.decode("utf-8", "replace"))
+
+    def _logged(self, item: bytes | Damage) -> None:
+        """Log an event of its log."""
+        if isinstance(item, Damage):
+            self._log.error("worker {pid}: {count} bytes of its log are damaged", pid=self.pid, count=item.skipped)
+            return
+        try:
+            event = json.loads(item)
+            if "dropped" in event:
+                self._dropped(event["dropped"])
+                return
+            level, text = LogLevel.lookupByName(event["level"]), _encodable(event["text"])
+            about = {name: _encodable(value) for name, value in event["about"].items() if name not in _TAKEN}
+            Logger(event["namespace"]).emit(level, "worker {pid}: {text}", pid=self.pid, text=text, **about)
+        except Exception as error:
+            self._log.error(
+                "worker {pid}: an event of its log cannot be read: {problem}",
+                pid=self.pid,
+                problem=f"{type(error).__name__}: {oneLine(error)}",
+            )
+
+    def _dropped(self, count: int) -> None:
+        self.droppedEvents += count
+        self._log.warn(
+            "worker {pid}: {count} events of its log were dropped, the pipe was full", pid=self.pid, count=count
+        )
 
     def processEnded(self, reason: Failure) -> None:
         """See `IProcessProtocol`."""
         self._isGone = True
         self._loadTable.free(self._slot)
-        for descriptor, rest in self._partial.items():
-            if rest:
-                self._pass(descriptor if descriptor != LOG else STDERR, rest)
+        for damage in self._logReader.close():
+            self._logged(damage)
+        if self._errorLine:
+            self._wrote(self._errorLine)
         how = _howItEnded(reason.value)
         self._problem = self._problem or f"it exited before, {how}"
         self._channel.close()
@@ -300,9 +355,14 @@ class WorkerProcess(ProcessProtocol):
         failed, self._waiting["ready"] = self._waiting["ready"], []
         self._ended(self, how)
         for waiting in failed:
-            waiting.errback(WorkerFailed(self._problem))
+            waiting.errback(self._failure())
         self._fire("drained")
         self._fire("ended")
+
+
+def _encodable(text: str) -> str:
+    """A text that every log can write: it may have surrogates, which no encoding has."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _howItEnded(reason: Any) -> str:

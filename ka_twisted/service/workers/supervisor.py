@@ -20,6 +20,7 @@ from ..listening.binding import storeName
 from ..listening.ports import OpenPorts, Ports
 from ..running.lifecycle import DRAINING, GRACE, QUEUED, LifeCycle
 from ..systemd.notify import Notifier
+from .accesslogs import AccessLogs
 from .aggregate import Aggregate, WorkersView
 from .process import READY_WITHIN, WorkerFailed, WorkerProcess
 from .worker import CHECKS
@@ -86,12 +87,13 @@ class Supervisor(LifeCycle):
         super().__init__(configuration, openPorts, reactor=reactor, read=read, notifier=notifier)
         self.aggregate = Aggregate()
         self.aggregate.provide(configuration)
+        self._accessLogs = AccessLogs(reactor, self.aggregate.linesDropped)
         self.slots: list[Slot] = []
         #: All that have not ended.
         self.processes: list[WorkerProcess] = []
         self._process = process
         self._loadTable: LoadTable | None = None
-        self._hasBegun = False
+        self._hasBegun = self._hasFailed = False
         self._watch: IDelayedCall | None = None
 
     def status(self) -> str:
@@ -105,18 +107,21 @@ class Supervisor(LifeCycle):
         )
 
     def reopenLog(self) -> None:
-        """See `LifeCycle`: each worker writes by itself."""
+        """See `LifeCycle`: each worker writes by itself, but for what takes one writer only."""
+        self._accessLogs.reopen()
         for process in self.processes:
             process.reopenLog()
 
     # The beginning.
 
     def _claim(self) -> None:
+        self._accessLogs.provide(self.configuration)
         self.openPorts.settle(self.openPorts.prepare(_texts(self.configuration)))
 
     def _release(self) -> None:
         self.openPorts.closeNow()
         self._operator.closeNow()
+        self._accessLogs.close()
 
     def _serve(self) -> None:
         self._loadTable = LoadTable()
@@ -135,8 +140,9 @@ class Supervisor(LifeCycle):
         )
         self.processes.append(process)
         try:
+            process.accessLog = self._accessLogs.provide(slot.configuration)
             process.spawn()
-        except OSError as error:
+        except (OSError, ConfigurationError) as error:
             self.processes.remove(process)
             raise WorkerFailed(oneLine(error)) from error
         return process
@@ -153,10 +159,18 @@ class Supervisor(LifeCycle):
             await self._readiness(worker)
         except WorkerFailed as error:
             if slot in self.slots and slot.worker is worker and self.state != DRAINING:
-                self._log.error("a worker did not become ready: {problem}", problem=str(error))
-                self._refill(slot)
+                self._notReady(slot, error)
             return
         self._updateReadiness()
+
+    def _notReady(self, slot: Slot, error: WorkerFailed) -> None:
+        if error.fatal and not self._hasBegun:
+            if not self._hasFailed:
+                self._hasFailed = True
+                self.onFailed(str(error))
+            return
+        self._log.error("a worker did not become ready: {problem}", problem=str(error))
+        self._refill(slot)
 
     async def _readiness(self, worker: WorkerProcess) -> None:
         """
@@ -192,6 +206,7 @@ class Supervisor(LifeCycle):
     def _ended(self, worker: WorkerProcess, how: str) -> None:
         self.processes.remove(worker)
         self.aggregate.remember(worker)
+        self._keepAccessLogs()
         slot = self._slotOf(worker)
         if slot is None or self.state == DRAINING or not worker.isReady:
             return  # it was to go; or whoever waits for it to be ready hears of it
@@ -203,6 +218,12 @@ class Supervisor(LifeCycle):
         self.aggregate.died()
         self._refill(slot)
         self._updateReadiness()
+
+    def _keepAccessLogs(self) -> None:
+        """Close the access logs that no worker, and no slot, writes to any more."""
+        configurations = [process.configuration for process in self.processes]
+        configurations += [slot.configuration for slot in self.slots]
+        self._accessLogs.keep({configuration.accessLog for configuration in (self.configuration, *configurations)})
 
     def _leaving(self, worker: WorkerProcess) -> None:
         """Somebody has told a worker to end, and it was not us."""
@@ -248,6 +269,7 @@ class Supervisor(LifeCycle):
         operator: OpenPorts = {}
         try:
             self.aggregate.provide(configuration)
+            self._accessLogs.provide(configuration)
             wanted = self.openPorts.prepare(_texts(configuration))
             operator = self._operator.prepare(configuration.admin)
             await self._roll(configuration, wanted)
@@ -378,6 +400,7 @@ class Supervisor(LifeCycle):
         await ended
         if late.active():
             late.cancel()
+        self._accessLogs.close()
         if self._loadTable is not None:
             self._loadTable.close()
             self._loadTable = None

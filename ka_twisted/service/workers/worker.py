@@ -21,18 +21,22 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.task import LoopingCall
-from twisted.logger import ILogObserver, Logger, LogLevel, formatEvent, globalLogBeginner
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent, globalLogBeginner
 from twisted.python.failure import Failure
-from zope.interface import provider
+from zope.interface import implementer
 
+from ...observe.linefile import BLOCK, LineFile
+from ...observe.lines import FORMATS
+from ...observe.outputs import NonBlocking
 from ..configuration.values import Configuration
 from ..errors import RECOVERABLE, oneLine
 from ..listening.balance import LoadTable, Share
 from ..systemd.journal import details
 from .channel import Channel, Message, attach
+from .frames import FrameWriter
 
 #: The descriptors of a worker; those of the listeners follow.
-STDERR, CHANNEL, LOG, LOAD_TABLE, LISTENERS = 2, 3, 4, 5, 6
+STDERR, CHANNEL, LOG, LOAD_TABLE, ACCESS_LOG, LISTENERS = 2, 3, 4, 5, 6, 7
 #: Seconds between two words on how much there is to do, at most. They also tell that the reactor turns.
 _LOAD = 1.0
 #: Such words within the time in which it has to turn, at least.
@@ -43,6 +47,9 @@ _CLOSE_GRACE = 2.0
 _ORPHANED = 30.0
 #: Closed connections whose records are left behind.
 _RECORDS = 200
+
+#: Characters of one text in a log event.
+_LONGEST = 1 << 22
 
 _log = Logger()
 
@@ -110,20 +117,43 @@ class Worker:
             loadTable = LoadTable(LOAD_TABLE)
             os.close(LOAD_TABLE)
             self._share = Share(loadTable, message["slot"], lambda: service.connectionCount, self._reactor)
-            service = KeepAliveService(configuration, reactor=self._reactor, inherited=inherited, share=self._share)
+            service = KeepAliveService(
+                configuration,
+                reactor=self._reactor,
+                inherited=inherited,
+                share=self._share,
+                accessLogFile=self._accessLogFile(configuration) if message["accessLog"] else None,
+            )
+            service.onReady, service.onFailed = self._ready, self._failFatally
+            self._service = service
             service.startService()
         except RECOVERABLE as error:
             self._fail(oneLine(error))
         except Exception as error:
             _log.failure("the worker failed to start")
             self._fail(f"{type(error).__name__}: {oneLine(error)}")
-        else:
-            self._service = service
-            self._channel.send(tell="ready")
-            self._loop.start(min(_LOAD, configuration.workerTimeout / CHECKS or _LOAD))
 
-    def _fail(self, problem: str) -> None:
-        self._channel.send(tell="failed", problem=problem)
+    def _accessLogFile(self, configuration: Configuration) -> LineFile:
+        """What takes the lines of the access log, where the supervisor writes it."""
+        os.set_inheritable(ACCESS_LOG, False)
+        lost = FORMATS[configuration.logFormat]().lost
+        # This worker is alone on its pipe: pieces may be of any size.
+        return LineFile(
+            "of the supervisor", self._reactor, lost, opener=lambda path: NonBlocking(os.dup(ACCESS_LOG), piece=BLOCK)
+        )
+
+    def _ready(self) -> None:
+        self._channel.send(tell="ready")
+        patience = self._service.configuration.workerTimeout / CHECKS
+        self._loop.start(min(_LOAD, patience or _LOAD))
+
+    def _failFatally(self, problem: str) -> None:
+        """The applications failed to start: where no worker was ever ready, no other would be."""
+        self._fail(problem, fatal=True)
+
+    def _fail(self, problem: str, *, fatal: bool = False) -> None:
+        self._channel.send(tell="failed", problem=problem, fatal=fatal)
+        self._service = None
         self._stop()
 
     def _drain(self) -> None:
@@ -191,25 +221,38 @@ class Worker:
             await self._closing
 
 
-def logTo(descriptor: int) -> ILogObserver:
+@implementer(ILogObserver)
+class SupervisorLog:
     """
     An observer that passes events on to the supervisor, which logs them with all the others.
 
-    Events are written at once: they arrive even when the worker is stuck or dies right after.
+    Events are written at once where the pipe has room: they arrive even when the worker is stuck or dies right after.
+
+    :param descriptor: of the pipe.
     """
 
-    @provider(ILogObserver)
-    def observe(event: dict[str, Any]) -> None:
+    def __init__(self, descriptor: int) -> None:
+        self._frames = FrameWriter(descriptor, lambda count: _payload(dropped=count))
+
+    def __call__(self, event: LogEvent) -> None:
         text = formatEvent(event)
         failure = event.get("log_failure")
         if isinstance(failure, Failure):
             text = "\n".join(filter(None, (text, failure.getTraceback().rstrip())))
+        if len(text) > _LONGEST:
+            text = f"{text[:_LONGEST]}... ({len(text) - _LONGEST} more characters)"
         level = event.get("log_level", LogLevel.info).name
         namespace = event.get("log_namespace", "-")
-        line = json.dumps({"level": level, "namespace": namespace, "text": text, "about": dict(details(event))})
-        os.write(descriptor, line.encode() + b"\n")
+        about = {name: value[:_LONGEST] for name, value in details(event)}
+        self._frames.write(_payload(level=level, namespace=namespace, text=text, about=about))
 
-    return observe  # type: ignore[no-any-return]
+    def finish(self) -> None:
+        """Wait a moment for what the supervisor has not read yet."""
+        self._frames.finish(_CLOSE_GRACE)
+
+
+def _payload(**event: object) -> bytes:
+    return json.dumps(event).encode("ascii")
 
 
 def main(arguments: list[str]) -> None:
@@ -227,10 +270,12 @@ def main(arguments: list[str]) -> None:
     import_module(arguments[0]).install()
     from twisted.internet import reactor
 
-    globalLogBeginner.beginLoggingTo([logTo(LOG)])
+    log = SupervisorLog(LOG)
+    globalLogBeginner.beginLoggingTo([log])
     Worker(reactor).begin(CHANNEL)
     os.close(CHANNEL)
     reactor.run()
+    log.finish()
 
 
 if __name__ == "__main__":
