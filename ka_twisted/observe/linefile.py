@@ -198,7 +198,7 @@ class LineFile:
             while self._waiting and self._output is not None and (taken := self._output.write(self._piece())):
                 self._taken(taken)
                 progress = True
-                if self._lost:
+                if self._lost and self._gap <= self._limit - BLOCK:  # else what fills it could be dropped again
                     self._fillGap()
         except OSError as error:
             self._failed(error)

@@ -1,4 +1,4 @@
-"""Applications are started before their first request and stopped after their last, each once, whoever shares it."""
+"""Applications are started before their first request and stopped after their last, each once for all its users."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """
 What runs in a worker: the service of one process, on sockets that its supervisor listens on.
 
-It does what it is told on its channel, and ends when that is closed: without a supervisor it would serve for nobody.
+It does what it is told on its channel, and ends when that is closed: without a supervisor nothing would stop it.
 Started as ``python -m ka_twisted.service.workers.worker REACTOR``, with descriptors as `process` hands them over.
 """
 
@@ -71,7 +71,7 @@ class Worker:
         #: Whether it was told to end.
         self._expected = False
         self._closing: Deferred[None] | None = None
-        self._tasks: dict[str, Callable[[Message], None]] = {
+        self._commands: dict[str, Callable[[Message], None]] = {
             "serve": self._serve,
             "ask": self._answer,
             "drain": lambda message: self._drain(),
@@ -86,10 +86,10 @@ class Worker:
         attach(self._reactor, descriptor, self._channel)
         self._reactor.addSystemEventTrigger("before", "shutdown", self._shutDown)
 
-    # What the supervisor says.
+    # Commands of the supervisor.
 
     def _received(self, message: Message) -> None:
-        self._tasks[message["do"]](message)
+        self._commands[message["command"]](message)
 
     def _orphaned(self) -> None:
         self._channel.transport = None
@@ -143,7 +143,7 @@ class Worker:
         )
 
     def _ready(self) -> None:
-        self._channel.send(tell="ready")
+        self._channel.send(event="ready")
         patience = self._service.configuration.workerTimeout / CHECKS
         self._loop.start(min(_LOAD, patience or _LOAD))
 
@@ -152,14 +152,14 @@ class Worker:
         self._fail(problem, fatal=True)
 
     def _fail(self, problem: str, *, fatal: bool = False) -> None:
-        self._channel.send(tell="failed", problem=problem, fatal=fatal)
+        self._channel.send(event="failed", problem=problem, fatal=fatal)
         self._service = None
         self._stop()
 
     def _drain(self) -> None:
         self._expected = True
         drained: Deferred[None] = succeed(None) if self._service is None else self._service.drain()
-        drained.addCallback(lambda _: self._channel.send(tell="drained"))
+        drained.addCallback(lambda _: self._channel.send(event="drained"))
 
     def _leave(self) -> None:
         self._expected = True
@@ -179,7 +179,7 @@ class Worker:
     def _answer(self, message: Message) -> None:
         Deferred.fromCoroutine(self._query(message["what"], *message["arguments"])).addErrback(
             lambda failure: _log.failure("a query of the supervisor failed", failure)
-        ).addCallback(lambda value: self._channel.send(tell="answer", id=message["id"], value=value))
+        ).addCallback(lambda value: self._channel.send(event="answer", id=message["id"], value=value))
 
     async def _query(self, what: str, *arguments: Any) -> Any:
         """What the operator's view of this worker tells; None where there is no operator."""
@@ -188,7 +188,7 @@ class Worker:
         value = await getattr(self._service.view(), what)(*arguments)
         return value.toJson() if what == "counts" else value
 
-    # What the supervisor is told.
+    # Reports to the supervisor.
 
     def _tellLoad(self) -> None:
         assert self._share is not None
@@ -196,14 +196,16 @@ class Worker:
             self._share.note()
         else:
             self._share.leave()
-        self._channel.send(tell="load", open=self._service.connectionCount, accepted=self._service.observerSet.accepted)
+        self._channel.send(
+            event="load", open=self._service.connectionCount, accepted=self._service.observerSet.accepted
+        )
 
     # The end.
 
     def _shutDown(self) -> Deferred[None]:
         if not self._expected:  # a signal was sent to this worker alone
             self._expected = True
-            self._channel.send(tell="leaving")
+            self._channel.send(event="leaving")
         return Deferred.fromCoroutine(self._end())
 
     async def _end(self) -> None:
@@ -212,7 +214,7 @@ class Worker:
             self._tellLoad()
             self._loop.stop()
             counts, records = await self._query("counts"), await self._query("connections", _RECORDS)
-            self._channel.send(tell="last", counts=counts, closed=records and records["closed"])
+            self._channel.send(event="last", counts=counts, closed=records and records["closed"])
         if self._channel.transport is not None:
             # What was said has left once the channel is closed.
             self._closing = Deferred()
