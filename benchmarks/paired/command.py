@@ -12,7 +12,7 @@ from pathlib import Path
 from .. import report as tables
 from .. import wrk
 from ..environment import environment
-from ..processes import LoadFailed, allow_descriptors, processors
+from ..processes import LoadFailed, PeerFailed, allow_descriptors, processors
 from ..session import Progress
 from . import measure, report
 from .revision import BuildFailed, Environment, built, this_tree
@@ -104,7 +104,8 @@ def main(argv: Sequence[str]) -> int:
         if options.json:
             options.json.touch()
         both = prepared(options)
-    except (BuildFailed, LoadFailed, OSError) as error:
+        measure.warm(both.values(), reactors)
+    except (BuildFailed, LoadFailed, PeerFailed, OSError) as error:
         tell(f"python -m benchmarks paired: {error}")
         return 1
     take = partial(measure.measure, both, connections=options.connections, seconds=options.seconds, idle=options.idle)

@@ -50,9 +50,14 @@ class Environment:
 
 
 def this_tree() -> Environment:
-    """The files as they are, with the Python and the dependencies of this process."""
+    """
+    The files as they are, with the Python and the dependencies of this process.
+
+    What is compiled of them is kept in the cache, not in the tree.
+    """
     name = _run(["git", "describe", "--always", "--dirty", "--abbrev=10"], cwd=ROOT).strip()
-    return Environment(name, sys.executable, {"PYTHONPATH": str(ROOT)})
+    compiled = {"PYTHONPYCACHEPREFIX": str(cache() / "compiled"), "PYTHONDONTWRITEBYTECODE": ""}
+    return Environment(name, sys.executable, {"PYTHONPATH": str(ROOT), **compiled})
 
 
 def commit(revision: str) -> str:

@@ -22,6 +22,13 @@ from benchmarks.peers import Peer
 from benchmarks.processes import LoadFailed, PeerFailed, Server, running
 from benchmarks.session import Progress
 
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is kept in the cache of the user."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
 HERE = Environment("here", sys.executable, {"PYTHONPATH": str(revision.ROOT)})
 
 
@@ -184,6 +191,15 @@ def test_the_server_of_both_answers_every_load() -> None:
     assert set(found) == {OLD, NEW}
 
 
+def test_what_is_compiled_of_this_tree_stays_out_of_it() -> None:
+    tree = revision.this_tree()
+    assert tree.package() == revision.ROOT / "ka_twisted"
+    kept = Path(tree.variables["PYTHONPYCACHEPREFIX"])
+    assert kept.is_relative_to(revision.cache())
+    measure.warm([tree], ["default"])
+    assert list(kept.rglob("factory.*.pyc"))
+
+
 def test_both_have_the_same_seed_in_one_round() -> None:
     peers: list[Peer] = [measure.peer(HERE, "default", number) for number in (1, 1, 2)]
     assert [each.variables["PYTHONHASHSEED"] for each in peers] == ["1", "1", "2"]
@@ -236,6 +252,7 @@ def test_the_command_prints_a_table_a_reactor_and_writes_json(
 
     monkeypatch.setattr(command, "prepared", lambda options: {OLD: HERE, NEW: HERE})
     monkeypatch.setattr(measure, "measure", take)
+    monkeypatch.setattr(measure, "warm", lambda *arguments: None)
     file = tmp_path / "figures.json"
     line = ["paired", "HEAD", "--rounds", "2", "--reactors", "default", "--only", "keep-alive", "--json", str(file)]
     assert main(line) == 0
