@@ -137,8 +137,9 @@ class LineFile:
 
     def write(self, line: bytes) -> None:
         """Take a line, or several, with their line feeds; they are written soon."""
-        self._waiting += line
-        if len(self._waiting) >= self._mark:
+        waiting = self._waiting
+        waiting += line
+        if len(waiting) >= self._mark:
             self.flush()
         elif self._call is None:
             self._call = self._reactor.callLater(DELAY, self._due)
