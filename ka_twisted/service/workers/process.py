@@ -60,7 +60,7 @@ class WorkerFailed(Exception):
 
 class WorkerProcess(ProcessProtocol):
     """
-    A process that serves.
+    A worker process.
 
     :param configuration: what it serves.
     :param sockets: names and descriptors of what it listens on, in the order of the listeners.
@@ -70,8 +70,8 @@ class WorkerProcess(ProcessProtocol):
     :ivar accessLog: takes the lines of its access log; None: it writes them itself. To be set before `spawn`.
     :ivar pid: of the process, once it was started.
     :ivar droppedEvents: of its log, which the supervisor could not read in time.
-    :ivar counts: what it has counted, as far as it was heard of.
-    :ivar records: of its last closed connections, once it takes leave.
+    :ivar counts: what it has counted, as it last reported.
+    :ivar records: of its last closed connections, once it has reported them.
     """
 
     _log = Logger()
@@ -187,11 +187,11 @@ class WorkerProcess(ProcessProtocol):
         self._channel.send(command="reopen")
 
     def abort(self) -> None:
-        """End, and say where it was: in lines on the standard error, which need no turn of the reactor."""
+        """End with the stacks of its threads on standard error, which needs no turn of the event loop."""
         self._signal(signal.SIGABRT)
 
     def kill(self) -> None:
-        """End at once, also when it hears nothing."""
+        """End at once, also when its event loop is blocked."""
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 RESTART_DELAY, MAX_RESTART_DELAY = 0.1, 30.0
 #: Seconds of service after which a worker's death is not held against its successor.
 STABLE_AFTER = 10.0
-#: Seconds between two looks where no such time is set.
+#: Seconds between two checks where no such time is set.
 _IDLE_CHECK = 10.0
 #: Seconds that workers get beyond their deadlines before they are killed.
 MARGIN = 5.0
@@ -234,9 +234,9 @@ class Supervisor(LifeCycle):
 
     def _checkWorkers(self) -> None:
         """
-        See whether all of them turn, now and from now on; kill one that does not, whose end has it replaced.
+        Check that no event loop is blocked, now and from now on; kill a worker whose is, which has it replaced.
 
-        Looks are counted, not seconds: those pass without a turn also where the machine was asleep.
+        Checks are counted, not seconds: those pass without a turn also where the machine was suspended.
         """
         seconds = self.configuration.workerTimeout
         self._watch = self._reactor.callLater(seconds / CHECKS or _IDLE_CHECK, self._checkWorkers)

@@ -37,11 +37,11 @@ from .frames import FrameWriter
 
 #: The descriptors of a worker; those of the listeners follow.
 STDERR, CHANNEL, LOG, LOAD_TABLE, ACCESS_LOG, LISTENERS = 2, 3, 4, 5, 6, 7
-#: Seconds between two words on how much there is to do, at most. They also tell that the reactor turns.
+#: Seconds between two reports of the load, at most. They also show that the event loop is not blocked.
 _LOAD = 1.0
-#: Such words within the time in which it has to turn, at least.
+#: Reports within the time for which the event loop may be blocked, at least.
 CHECKS = 5
-#: Seconds for the last words to leave.
+#: Seconds for the last reports to be sent.
 _CLOSE_GRACE = 2.0
 #: Seconds for the connections of a worker without a supervisor, where a drain has no deadline.
 _ORPHANED = 30.0
@@ -56,7 +56,7 @@ _log = Logger()
 
 class Worker:
     """
-    Serves as its supervisor wants.
+    Serves as its supervisor commands.
 
     :param reactor: provides what a server needs, and IReactorSocket.
     """
@@ -66,7 +66,7 @@ class Worker:
         self._channel = Channel(self._received, self._orphaned)
         self._service: Any = None
         self._share: Share | None = None
-        self._loop = LoopingCall(self._tellLoad)
+        self._loop = LoopingCall(self._reportLoad)
         self._loop.clock = reactor
         #: Whether it was told to end.
         self._expected = False
@@ -167,7 +167,7 @@ class Worker:
             self._stop()
         else:
             self._service.drain(replaced=True).addCallback(lambda _: self._stop())
-            self._tellLoad()
+            self._reportLoad()
 
     def _stop(self) -> None:
         self._expected = True
@@ -190,7 +190,7 @@ class Worker:
 
     # Reports to the supervisor.
 
-    def _tellLoad(self) -> None:
+    def _reportLoad(self) -> None:
         assert self._share is not None
         if self._service.ready:
             self._share.note()
@@ -211,7 +211,7 @@ class Worker:
     async def _end(self) -> None:
         if self._service is not None:
             await self._service.stopService()
-            self._tellLoad()
+            self._reportLoad()
             self._loop.stop()
             counts, records = await self._query("counts"), await self._query("connections", _RECORDS)
             self._channel.send(event="last", counts=counts, closed=records and records["closed"])
