@@ -18,6 +18,9 @@ from .sites import LoadedSite
 
 _log = Logger()
 
+#: Seconds that each application has to stop, where a drain has a deadline: less than a supervisor and systemd wait.
+STOP_WITHIN = 10.0
+
 
 @dataclass(eq=False)
 class _Entry:
@@ -62,7 +65,7 @@ class Lifespans:
                 begun.append(each)
                 await entry.lock.run(self._begin, entry)
         except BaseException:
-            await self.stop(begun, 0)
+            await self.stop(begun, STOP_WITHIN)
             raise
 
     async def stop(self, loaded: Iterable[LoadedSite], seconds: float) -> None:

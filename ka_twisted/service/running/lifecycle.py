@@ -16,6 +16,7 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
+from ..applications.lifespan import STOP_WITHIN
 from ..configuration.values import Configuration
 from ..errors import RECOVERABLE, ConfigurationError
 from ..listening.binding import describeAddress, storeName
@@ -23,7 +24,6 @@ from ..listening.operator import OperatorListener
 from ..listening.ports import OpenPort, Ports
 from ..systemd.notify import Notifier, StatusReporter, closeUnused
 from .announce import announce
-from .generation import STOP_WITHIN
 from .pauses import Pauses
 from .reload import Reloader
 from .signals import OperatorSignals, StopSignals
