@@ -56,6 +56,9 @@ class Timeouts:
     linger: float = 5.0
     #: How long the peer is listened to at most, silent or not; 0: as long as it sends. As nginx's `lingering_time`.
     lingerTotal: float = 30.0
+    #: Longest silence, in both directions, of a connection that was handed over to another protocol; 0: any. Most such
+    #: protocols have pings of their own.
+    switchedIdle: float = 0.0
     #: Deadline of a graceful shutdown; 0: as long as it takes.
     drain: float = 30.0
     #: How long a shutdown is announced before it begins: balancers are told that the server is not ready, every

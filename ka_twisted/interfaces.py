@@ -6,17 +6,14 @@ what a graceful shutdown asks.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
-from twisted.internet.interfaces import IAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IReactorTime
 from zope.interface import Attribute, Interface
 
 from .core.exchange import Exchange
 from .core.persistence import Persistence
 from .core.reasons import CloseReason
-
-if TYPE_CHECKING:
-    from twisted.internet.defer import Deferred
 
 
 class IConnection(Interface):
@@ -37,7 +34,14 @@ class IConnection(Interface):
     lastDecision: Persistence | None = Attribute("What was decided with the latest response; None before the first.")
     closeReason: CloseReason | None = Attribute("Why it ends or has ended; None while it does not.")
     exchanges: tuple[Exchange, ...] = Attribute("The exchanges in service, oldest first.")
+    clock: IReactorTime = Attribute("The reactor, or whatever keeps the time in its place.")
     registry: IConnectionRegistry = Attribute("The connections that it is one of.")
+
+    def drain() -> None:
+        """Serve what has been taken up, then close."""
+
+    def abort(reason: CloseReason = CloseReason.APPLICATION_ABORT) -> None:
+        """Close now, whatever is under way, and by a reset."""
 
 
 class IConnectionRegistry(Interface):

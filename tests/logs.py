@@ -23,9 +23,16 @@ class Logged:
 
     def failures(self, *kinds: type[BaseException]) -> list[Failure]:
         """Take the failures with an exception of these types."""
+        return [event["log_failure"] for event in self._take(*kinds)]
+
+    def entries(self, *kinds: type[BaseException]) -> list[str]:
+        """Take them, for what was said about them."""
+        return [formatEvent(event) for event in self._take(*kinds)]
+
+    def _take(self, *kinds: type[BaseException]) -> list[LogEvent]:
         taken = [event for event in self._events if _failed(event, kinds)]
         self._events = [event for event in self._events if event not in taken]
-        return [event["log_failure"] for event in taken]
+        return taken
 
     def messages(self, level: LogLevel = LogLevel.error) -> list[str]:
         """Take what was said at this level without a failure."""

@@ -110,10 +110,9 @@ def test_the_parameters_of_a_factory() -> None:
 def test_what_a_request_shows() -> None:
     shown = {name for name in dir(ka_twisted.Request) if not name.startswith("_")}
     assert shown == {
-        "body", "connection", "contentLength", "exchange", "expectation", "framing", "headers", "host", "interim",
-        "method",
-        "number", "path", "pending", "persistence", "query", "read", "respond", "state", "target", "upgrades",
-        "version",
+        "body", "connection", "contentLength", "exchange", "expectation", "finished", "framing", "headers", "host",
+        "interim", "method", "number", "path", "pending", "persistence", "query", "read", "respond", "start", "started",
+        "state", "streamCancelled", "streamConcluded", "target", "upgrades", "version",
     }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ its own ka_twisted, and none of this folder.
 """
 
 import sys
+from typing import Any
 
 from twisted.application.reactors import installReactor
 
@@ -20,7 +21,7 @@ async def upload(request: Request) -> Response:
     return Response(200, f"{len(await request.read())}\n", _TEXT)
 
 
-def answer(request: Request) -> object:
+def answer(request: Request) -> Any:
     """A response, or a coroutine that gives one."""
     if request.method == "POST":
         return upload(request)

@@ -19,6 +19,8 @@ class Deadline(Enum):
     UNREAD = ("the rest of an unread body", CloseReason.UNREAD_TIMEOUT)
     EXPECTATION = ("the application's answer to an expectation", None)
     WRITE = ("progress in sending", CloseReason.WRITE_TIMEOUT)
+    AGE = ("the age past which the next response closes", None)
+    SWITCHED_IDLE = ("anything on a connection that left HTTP", None)
     REFUSED = ("the request that is answered with 503", None)
     LINGER = ("the peer's close", None)
 

@@ -20,7 +20,7 @@ from ..core.reasons import CloseReason
 from ..core.semantics import SAFE_METHODS
 from ..http1.caches import ServerCaches
 from ..http1.events import BodyComplete, BodyFailed, Event, RequestRefused
-from ..http1.pipeline import Exchange
+from ..http1.exchange import Exchange
 from ..http1.request_fields import RequestFields
 from ..http1.response_heads import parse_response_head
 from ..http1.server import ServerConnection
@@ -156,7 +156,7 @@ class _Explanation:
             if keeps:
                 told["ifLeftUnread"] = self._leftUnread(start)
         elif self._core.ending is None:
-            self._core.respond(exchange, 200, NO_FIELDS if keeps else _CLOSING, b"")
+            exchange.respond(200, NO_FIELDS if keeps else _CLOSING, b"")
         return told
 
     def _body(self, exchange: Exchange, told: dict[str, Any]) -> RemoteProtocolError | None:
@@ -165,7 +165,7 @@ class _Explanation:
         start = self._position
         self._feed(self._due(exchange))
         handshake = exchange.handshake
-        core.begin_body(exchange)
+        exchange.begin_body()
         core.take_output()  # perhaps 100 Continue
         exchange.flowing = True
         while not isinstance(event := core.next_event(), (BodyComplete, BodyFailed)):
@@ -179,13 +179,13 @@ class _Explanation:
 
     def _due(self, exchange: Exchange) -> int:
         """Bytes that belong to the body for certain: its rest, or a line."""
-        rest = exchange.reader.remaining if exchange.reader is not None else None
+        rest = exchange.request_body.remaining if exchange.request_body is not None else None
         return self._line() if rest is None else rest
 
     def _answered(self, exchange: Exchange) -> dict[str, Any]:
         """The reply to a request that is wholly read, on a connection of its own."""
         twin = ServerConnection(self._caches)
-        answered = Exchange(exchange.number, exchange.head)
+        answered = Exchange(exchange.number, exchange.head, twin)
         twin.add(answered)
         decision, ending = self._start(twin, answered)
         return {
@@ -209,7 +209,7 @@ class _Explanation:
 
     def _start(self, core: ServerConnection, exchange: Exchange) -> tuple[Persistence, Framing]:
         reply = self._reply
-        core.start(exchange, reply.status, reply.fields, reply.length)
+        exchange.start(reply.status, reply.fields, reply.length)
         assert exchange.persistence is not None
         assert exchange.response_framing is not None
         return exchange.persistence, exchange.response_framing

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from email.utils import formatdate
+from math import inf
+
 from ..config import Limits, Policy, Timeouts
 from ..core.headers import ResponseFields
 from ..core.memo import Memo
@@ -24,9 +28,23 @@ class ServerCaches:
     What all connections of a server have in common.
 
     :param budget: bytes that each memo may take.
+    :param seconds: gives the time by which the Date field is made anew.
+    :param wall_clock: gives the seconds since the epoch; None: responses carry no Date.
+    :ivar date_due: when that is to be done.
     """
 
-    __slots__ = ("_preamble", "_requests", "_sections", "advertised", "heads", "limits", "policy")
+    __slots__ = (
+        "_preamble",
+        "_requests",
+        "_sections",
+        "_wall_clock",
+        "advertised",
+        "date_due",
+        "heads",
+        "limits",
+        "policy",
+        "seconds",
+    )
 
     def __init__(
         self,
@@ -35,7 +53,12 @@ class ServerCaches:
         timeouts: Timeouts | None = None,
         *,
         budget: int = CACHE_BYTES,
+        seconds: Callable[[], float] = lambda: 0.0,
+        wall_clock: Callable[[], float] | None = None,
     ) -> None:
+        self.seconds = seconds
+        self._wall_clock = wall_clock
+        self.date_due = inf if wall_clock is None else -inf
         self.limits = limits or Limits()
         self.policy = policy or Policy()
         #: Whole seconds promised in Keep-Alive (ledger K-06); None: no promise.
@@ -51,12 +74,17 @@ class ServerCaches:
 
     @property
     def preamble(self) -> bytes:
-        """Field lines that every final response carries, e.g. Date; the owner keeps it current."""
+        """Field lines that every final response carries: Date, as of now."""
+        if self.seconds() >= self.date_due:
+            self.renew_date()
         return self._preamble
 
-    @preamble.setter
-    def preamble(self, lines: bytes) -> None:
-        self._preamble = lines
+    def renew_date(self) -> None:
+        """Have responses carry the present Date (RFC 9110 6.6.1), which changes with the second."""
+        assert self._wall_clock is not None
+        wall = self._wall_clock()
+        self.date_due = self.seconds() + 1 - wall % 1
+        self._preamble = b"Date: %b\r\n" % formatdate(wall, usegmt=True).encode()
         for heads in self.heads:
             heads.clear()
 
@@ -88,7 +116,7 @@ class ServerCaches:
         repeated = fields.http1_block is not None and not fields.personal
         head = b"%b%b%bContent-Length: %d\r\n%b\r\n" % (
             STATUS_LINES[status],
-            self._preamble,
+            self.preamble,
             block(fields),
             length,
             self.promise(0) if promised else b"",

@@ -1,17 +1,14 @@
 """
-What a connection tells its owner. A request itself is told as the `pipeline.Exchange` that it opens.
+What a connection tells its owner. A request itself is told as the `exchange.Exchange` that it opens.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..core.errors import RemoteProtocolError
 from ..core.reasons import CloseReason
-
-if TYPE_CHECKING:
-    from .pipeline import Exchange
+from .exchange import Exchange
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,80 +1,15 @@
 """
-One exchange, and the order in which exchanges share their connection.
+The order in which exchanges share their connection.
 
-Responses leave in the order of their requests, always. Light requests (safe, without a body or an Upgrade) run side by
-side; any other waits until all before it are answered, and those behind it wait for it (RFC 9112 9.3.2, ledger N-02).
+Responses leave in the order of their requests, always. Pipelinable requests (safe, without a body or an Upgrade) run
+side by side; any other waits until all before it are answered, and those behind it wait for it (RFC 9112 9.3.2, ledger
+N-02).
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from ..core import exchange as core_exchange
-from ..core.headers import NO_HEADERS, Headers
-from .incoming import BodyReader
-from .messages import RequestFields, RequestHead
-from .outgoing import BodyWriter
-from .states import Answer, Body, Expectation
-
-# Before Python 3.12 it takes a while to find a member of an Enum by its name.
-_AWAITED, _STREAMING = Answer.AWAITED, Answer.STREAMING
-
-
-class Exchange(core_exchange.Exchange):
-    """
-    A request and what becomes of it, over HTTP/1.
-
-    Written to by its `server.ServerConnection` alone, but for `owner`, `started`, `responded`, `ended` and `flowing`.
-    """
-
-    head: RequestHead
-    #: Who takes the request body.
-    body: Body = Body.ABSENT
-    #: The 100-continue handshake.
-    handshake: Expectation = Expectation.NONE
-    #: How far the response is.
-    answer: Answer
-    #: Whether the application can take bytes of the body now.
-    flowing: bool = False
-    reader: BodyReader | None = None
-    writer: BodyWriter | None = None
-    #: Output that waits for earlier responses; None: it goes out directly.
-    held: list[bytes] | None
-    #: Whatever the connection's owner keeps with it.
-    owner: Any
-
-    def __init__(self, number: int, head: RequestHead) -> None:
-        self.number = number
-        self.head = head
-        self.answer = _AWAITED
-        self.held = self.owner = None
-        self.responded = 0.0
-        self.depth = 1
-
-    @property
-    def http11(self) -> bool:
-        """Whether the client speaks HTTP/1.1 or later, not 1.0."""
-        return self.head.http11
-
-    @property
-    def fields(self) -> RequestFields | None:
-        """What the header section means; None where it could not be read."""
-        return self.head.fields
-
-    @property
-    def trailers(self) -> Headers:  # type: ignore[override]
-        """The trailer section of a complete body."""
-        return NO_HEADERS if self.reader is None else self.reader.trailers
-
-    @property
-    def answered(self) -> bool:
-        """Whether a final response has begun, or is not wanted any more."""
-        return self.answer is not _AWAITED
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing more will be written."""
-        return self.answer is not _AWAITED and self.answer is not _STREAMING
+from .exchange import Exchange
+from .request_heads import RequestHead
 
 
 class Pipeline:
@@ -92,12 +27,10 @@ class Pipeline:
         self.output: list[bytes] | None = None
         self.held_bytes = 0
 
-    def admits(self, exchange: Exchange, depth: int) -> bool:
-        """Whether the exchange may start beside those in service."""
+    def admits(self, head: RequestHead, depth: int) -> bool:
+        """Whether a request with this head may start beside those in service."""
         exchanges = self.exchanges
-        return not exchanges or (
-            len(exchanges) < depth and exchanges[-1].head.pipelinable and exchange.head.pipelinable
-        )
+        return not exchanges or (len(exchanges) < depth and exchanges[-1].head.pipelinable and head.pipelinable)
 
     def put(self, exchange: Exchange, parts: list[bytes]) -> None:
         """Add bytes to the response of an exchange."""

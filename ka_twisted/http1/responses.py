@@ -9,27 +9,27 @@ from ..core.persistence import ConnectionField, Persistence
 from ..core.semantics import REASON_PHRASES
 from .caches import ServerCaches
 from .encoding import STATUS_LINES, block
-from .pipeline import Exchange
 
 _CLOSE_LINE = b"Connection: close\r\n"
 _ERROR_FIELDS: tuple[tuple[bytes, bytes], ...] = ((b"Content-Type", b"text/plain; charset=utf-8"),)
 
 
 def head(
-    terms: ServerCaches, exchange: Exchange, status: int, fields: ResponseFields, lines: bytes, decision: Persistence
+    caches: ServerCaches, number: int, status: int, fields: ResponseFields, lines: bytes, decision: Persistence
 ) -> bytes:
     """
     A whole response head.
 
+    :param number: of the request on its connection, from 1.
     :param lines: what tells the recipient where the body ends; see `length_lines`.
     :param decision: about the connection: the head says it where the client has to know.
     """
     signal = decision.signal
     if signal is not ConnectionField.NOTHING:
-        lines += _CLOSE_LINE if signal is ConnectionField.CLOSE else terms.promise(exchange.number)
+        lines += _CLOSE_LINE if signal is ConnectionField.CLOSE else caches.promise(number)
     if status == 426 and fields.upgrade:
         lines += b"Upgrade: %b\r\nConnection: upgrade\r\n" % fields.upgrade
-    preamble = b"" if fields.has_date else terms.preamble
+    preamble = b"" if fields.has_date else caches.preamble
     return b"%b%b%b%b\r\n" % (STATUS_LINES[status], preamble, block(fields), lines)
 
 

@@ -17,19 +17,16 @@ _log = Logger()
 
 
 @implementer(IConsumer)
-class ProducerConsumer:
+class PacedConsumer:
     """
-    What an `IBodyProducer` writes to, on its way to a sink.
+    Takes what producers write, on its way to a sink.
 
-    The body is paused while the sink is congested, or the push producer that it has registered is. A pull producer
-    (`twisted.protocols.basic.FileSender`) is asked for more as long as the sink takes it.
+    While the sink is congested, a push producer is paused. A pull producer (`twisted.protocols.basic.FileSender`) is
+    asked for more as long as the sink takes it.
     """
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
-        self._body: Any = None
-        self._sending: Deferred[Any] | None = None
-        self._finished: Deferred[None] = Deferred(self._cancelled)
         self._done = False
         self._push: IPushProducer | None = None
         self._pull: IPullProducer | None = None
@@ -40,18 +37,6 @@ class ProducerConsumer:
         self._asked = False
         self._call: IDelayedCall | None = None
 
-    def consume(self, body: IBodyProducer) -> Deferred[None]:
-        """
-        Have a body written to us.
-
-        :return: fires when the body says that it is complete, fails with what it raises. Cancelling it stops the body.
-        """
-        self._body = self._push = body
-        self._sending = maybeDeferred(_start, body, self)
-        self._sending.addCallbacks(self._succeeded, self._failed)
-        self._pullSome()
-        return self._finished
-
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """See `IConsumer.registerProducer`."""
         if self._done:
@@ -59,7 +44,7 @@ class ProducerConsumer:
             return
         self._push, self._pull = (producer, None) if streaming else (None, producer)
         self._asked = False
-        if self._pull is not None and self._sending is not None:
+        if self._pull is not None:
             self._pullLater()
 
     def unregisterProducer(self) -> None:
@@ -80,6 +65,10 @@ class ProducerConsumer:
             self._waitUntilWritable()
             self._push.pauseProducing()
 
+    def producerFailed(self, failure: Failure) -> None:
+        """A pull producer has raised when it was asked for more."""
+        raise NotImplementedError
+
     def _waitUntilWritable(self) -> None:
         self._paused = True
         self._sink.whenWritable().addCallbacks(self._resume, lambda _: None)  # it fails when this will be cancelled
@@ -90,8 +79,6 @@ class ProducerConsumer:
             self._push.resumeProducing()
         else:
             self._pullSome()
-
-    # A pull producer.
 
     def _pullLater(self) -> None:
         if self._call is None and not self._paused:
@@ -112,8 +99,7 @@ class ProducerConsumer:
             try:
                 self._pull.resumeProducing()
             except Exception:
-                self._end(Failure())
-                self._stop()
+                self.producerFailed(Failure())
                 return
             if self._written == before:
                 self._asked = True  # it goes on when it has written
@@ -125,13 +111,38 @@ class ProducerConsumer:
             if call.active():
                 call.cancel()
 
-    # The end.
+    def _forget(self) -> None:
+        """Take nothing more, and ask for nothing."""
+        self._done = True
+        self._push = self._pull = None
+        self._stopPulling()
 
-    def _succeeded(self, _: object) -> None:
-        self._end(None)
 
-    def _failed(self, failure: Failure) -> None:
+class ProducerConsumer(PacedConsumer):
+    """What an `IBodyProducer` writes to. It is paused itself, or the push producer that it has registered is."""
+
+    def __init__(self, sink: Sink) -> None:
+        super().__init__(sink)
+        self._body: Any = None
+        self._sending: Deferred[Any] | None = None
+        self._finished: Deferred[None] = Deferred(self._cancelled)
+
+    def consume(self, body: IBodyProducer) -> Deferred[None]:
+        """
+        Have a body written to us.
+
+        :return: fires when the body says that it is complete, fails with what it raises. Cancelling it stops the body.
+        """
+        self._body = self._push = body
+        self._sending = maybeDeferred(_start, body, self)
+        self._sending.addCallbacks(lambda _: self._end(None), self._end)
+        self._pullSome()
+        return self._finished
+
+    def producerFailed(self, failure: Failure) -> None:
+        """See `PacedConsumer.producerFailed`."""
         self._end(failure)
+        self._stop()
 
     def _end(self, result: Failure | None) -> None:
         if self._done:  # what follows from being stopped
@@ -141,11 +152,6 @@ class ProducerConsumer:
             self._finished.callback(None)
         else:
             self._finished.errback(result)
-
-    def _forget(self) -> None:
-        self._done = True
-        self._push = self._pull = None
-        self._stopPulling()
 
     def _cancelled(self, _: Deferred[None]) -> None:
         self._forget()

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from twisted.internet.defer import Deferred, fail, succeed
 
 from ..core.errors import BodyTooLarge, LocalProtocolError, ProtocolError
 from ..core.headers import Headers
-from ..http1.pipeline import Exchange
-from ..http1.states import Body
-
-if TYPE_CHECKING:
-    from .protocol import KeepAliveProtocol
+from .stream import ServerStream
 
 
 class RequestBody:
@@ -20,14 +14,13 @@ class RequestBody:
     The bytes of one request body.
 
     Iterate over it with ``async for``, or use `readChunk` and `read`. The first read invites a body that the client
-    withholds (RFC 9110 10.1.1). While nobody reads, the client is held back by the transport's flow control.
+    withholds (RFC 9110 10.1.1). While nothing is read, the client is held back by flow control.
     """
 
-    __slots__ = ("_connection", "_error", "_exchange", "_pushed_back", "_waiting")
+    __slots__ = ("_error", "_pushed_back", "_stream", "_waiting")
 
-    def __init__(self, connection: KeepAliveProtocol, exchange: Exchange) -> None:
-        self._connection = connection
-        self._exchange = exchange
+    def __init__(self, stream: ServerStream) -> None:
+        self._stream = stream
         self._waiting: Deferred[bytes] | None = None
         self._error: BaseException | None = None
         self._pushed_back = b""
@@ -35,7 +28,7 @@ class RequestBody:
     @property
     def trailers(self) -> Headers:
         """The trailer section, once the body has been read to its end. Never merged into the headers."""
-        return self._exchange.trailers
+        return self._stream.trailers
 
     def readChunk(self) -> Deferred[bytes]:
         """
@@ -50,15 +43,14 @@ class RequestBody:
             return succeed(data)
         if self._error is not None:
             return fail(self._error)
-        exchange = self._exchange
-        if exchange.body in (Body.ABSENT, Body.READ):
+        if self._stream.consumed:
             return succeed(b"")
         if self._waiting is not None:
             return fail(LocalProtocolError("the body is being read already"))
         waiting: Deferred[bytes] = Deferred(self._cancel)
         self._waiting = waiting
         try:
-            self._connection.readBody(exchange)
+            self._stream.readBody(self)
         except ProtocolError as error:
             self._waiting = None
             return fail(error)
@@ -68,16 +60,16 @@ class RequestBody:
         """
         The whole body.
 
-        :param limit: in bytes; a longer body fails with `BodyTooLarge`, which a handler may let pass: it is
-            answered 413, and a withheld body is not invited.
+        :param limit: in bytes; a longer body fails with `BodyTooLarge`, which a handler may let pass: it is answered
+            413, and a withheld body is not invited.
         """
-        exchange = self._exchange
-        announced = exchange.framing.length
-        if limit is not None and announced is not None and announced > limit:
+        stream = self._stream
+        stated = stream.framing.length
+        if limit is not None and stated is not None and stated > limit:
             return fail(BodyTooLarge(limit))
-        if announced == 0:
+        if stated == 0:
             return succeed(b"")
-        if not self._pushed_back and (whole := self._connection.core.take_whole_body(exchange)) is not None:
+        if not self._pushed_back and (whole := stream.take_body()) is not None:
             return succeed(whole)
         return Deferred.fromCoroutine(self._readAll(limit))
 
@@ -87,7 +79,7 @@ class RequestBody:
         while data := await self.readChunk():
             size += len(data)
             if limit is not None and size > limit:
-                self._connection.core.abandon_body(self._exchange)
+                self._stream.abandon_body()
                 raise BodyTooLarge(limit)
             pieces.append(data)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -107,14 +99,13 @@ class RequestBody:
 
     def _cancel(self, waiting: Deferred[bytes]) -> None:
         """The reader does not want to wait any more; the body stays where it is."""
-        self._exchange.flowing = False
+        self._stream.pauseBody()
         self._waiting = None
 
-    # What the connection tells.
+    # -- what the stream tells: see `stream.BodyReceiver` --------------------------------------------------------------
 
     def received(self, data: bytes) -> None:
-        """Bytes came; nothing more is delivered before somebody asks."""
-        self._exchange.flowing = False
+        """Bytes came; nothing more is delivered before the next read."""
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting.callback(data)
@@ -129,7 +120,6 @@ class RequestBody:
         """The end will never come. The first reason stands."""
         if self._error is None:
             self._error = error
-        self._exchange.flowing = False
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting.errback(error)

@@ -1,37 +1,25 @@
-"""What all connections of one server share: its handler, its settings, its clock, and their number."""
+"""Listening with the protocols of this package: what makes a connection's protocol, and their common end."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from email.utils import formatdate
-from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from ..config import Limits, Policy, TcpKeepAlive, Timeouts
-from ..core.deadlines import Deadline
-from ..core.errors import RemoteProtocolError
-from ..core.reasons import CloseReason
-from ..http1.caches import ServerCaches
-from ..http1.pipeline import Exchange
-from ..interfaces import IConnectionObserver, IConnectionRegistry
-from ..net.registry import ADMITTED, Admission, ConnectionRegistry
-from ..net.tcp import checkTcpKeepAlive
+from ..interfaces import IConnectionObserver, IDrainable
+from .hooks import Handler, UpgradeHandler
+from .http1_driver import Http1Driver
 from .protocol import KeepAliveProtocol
-from .request import Request
-from .upgrade import UpgradeHandler
-
-#: Answers a request: a `Response`, ``bytes`` or ``str``, or a Deferred or coroutine of one.
-Handler = Callable[[Request], Any]
+from .settings import ServerSettings
 
 
-@implementer(IConnectionRegistry)
-class KeepAliveFactory(Factory):
+@implementer(IDrainable)
+class KeepAliveFactory(ServerSettings, Factory):
     """
     Makes a `KeepAliveProtocol` for every connection. Listen with it on any Twisted endpoint.
 
@@ -47,7 +35,6 @@ class KeepAliveFactory(Factory):
     """
 
     noisy = False
-    _log = Logger()
 
     def __init__(
         self,
@@ -63,50 +50,23 @@ class KeepAliveFactory(Factory):
         reactor: IReactorTime | None = None,
         wallClock: Callable[[], float] = time.time,
     ) -> None:
-        from ..net.alarms import AlarmClock
-
-        if not callable(handler):
-            raise TypeError(f"a handler is called with each request; {handler!r} cannot be")
         if not (isinstance(protocol, type) and issubclass(protocol, KeepAliveProtocol)):
             raise TypeError(f"not a KeepAliveProtocol: {protocol!r}")
-        checkTcpKeepAlive(tcpKeepAlive)
-        if reactor is None:
-            from twisted.internet import reactor as globalReactor
-
-            reactor = cast(IReactorTime, globalReactor)
-        self.handler = handler
+        super().__init__(
+            handler,
+            reviews=protocol.persistenceDecided is not KeepAliveProtocol.persistenceDecided,
+            timeouts=timeouts,
+            limits=limits,
+            policy=policy,
+            tcpKeepAlive=tcpKeepAlive,
+            observers=observers,
+            upgrades=upgrades,
+            reactor=reactor,
+            wallClock=wallClock,
+        )
         self.protocol = protocol  # type: ignore[assignment]
         self._makeProtocol = protocol
-        self.timeouts = timeouts or Timeouts()
-        self.limits = limits or Limits()
-        self.policy = policy or Policy()
-        self.tcpKeepAlive = tcpKeepAlive
-        self.observers = tuple(observers)
-        self.upgrades = {name.lower(): handler for name, handler in (upgrades or {}).items()}
-        #: Whether decisions about persistence are to be shown to the protocol.
-        self.reviews = protocol.persistenceDecided is not KeepAliveProtocol.persistenceDecided
-        self.clock = reactor
-        self.now = self.seconds = reactor.seconds
-        self.alarms = AlarmClock(reactor)
-        self.terms = ServerCaches(self.limits, self.policy, self.timeouts)
-        #: Seconds for each deadline that the peer can owe.
-        self.deadlineSeconds: Mapping[Deadline | None, float] = {
-            None: 0.0,
-            Deadline.FIRST_REQUEST: self.timeouts.first,
-            Deadline.IDLE: self.timeouts.idle,
-            Deadline.HEADER: self.timeouts.header,
-            Deadline.UNREAD: self.timeouts.unread,
-        }
-        self.idle = self.timeouts.idle or float("inf")
-        self.maxAge = self.limits.maxAge
-        #: The connections: how many there may be, and how they end.
-        self.registry: ConnectionRegistry[KeepAliveProtocol] = ConnectionRegistry(self.limits, self.timeouts, reactor)
-        self.connections = self.registry.connections
-        #: When the Date of responses has to be made anew, by the reactor's clock.
-        self.dateDue = 0.0
-        self._wallClock = wallClock
         self._accepted = 0
-        self.renewDate()
 
     @property
     def connectionCount(self) -> int:
@@ -120,76 +80,20 @@ class KeepAliveFactory(Factory):
 
     @property
     def draining(self) -> bool:
-        """Whether a shutdown has begun; see `drain`."""
+        """Whether `drain` was called."""
         return self.registry.draining
 
     def buildProtocol(self, addr: IAddress | None) -> KeepAliveProtocol:  # type: ignore[override]
         """See `IProtocolFactory.buildProtocol`."""
         protocol = self._makeProtocol()
         protocol.factory = self
-        self._accepted += 1
-        protocol.id = self._accepted
+        protocol._driver = Http1Driver(self, protocol, self.nextNumber())
         return protocol
 
-    def renewDate(self) -> None:
-        """Have responses carry the present Date (RFC 9110 6.6.1), which changes with the second."""
-        now = self.now()
-        if now >= self.dateDue:
-            wall = self._wallClock()
-            self.dateDue = now + 1 - wall % 1
-            self.terms.preamble = b"Date: %b\r\n" % formatdate(wall, usegmt=True).encode()
-
-    # -- what connections tell -----------------------------------------------------------------------------------------
-
-    def opened(self, connection: KeepAliveProtocol) -> None:
-        """A connection was accepted: count it, and have it turned away where it is one too many (ledger P-15)."""
-        registry = self.registry
-        host = getattr(connection.peer, "host", None) if registry.countsPeers else None
-        admission = registry.open(connection, host)
-        if admission is not ADMITTED:
-            connection.core.overloaded = RemoteProtocolError(
-                503,
-                "more connections than this server allows",
-                "RFC 9110 15.6.4",
-                row="P-15",
-                reason=CloseReason.TOO_MANY_CONNECTIONS,
-                retry_after=1,
-            )
-        self.renewDate()
-        self._observe("connectionOpened", connection)
-        if admission is not ADMITTED:
-            if admission is Admission.DROPPED:
-                connection.abort(CloseReason.TOO_MANY_CONNECTIONS)
-            else:
-                connection.watch.arm(Deadline.REFUSED, self.timeouts.refused)
-        if registry.draining:
-            connection.core.drain()
-        elif registry.retiring:
-            connection.retire()
-
-    def finished(self, connection: KeepAliveProtocol, exchange: Exchange) -> None:
-        """Nothing more will be written for a request."""
-        exchange.ended = self.now()
-        for observer in self.observers:  # `_observe`, written out: every request comes this way
-            try:
-                observer.exchangeFinished(connection, exchange)
-            except Exception:
-                self._log.failure("an observer failed")
-
-    def closed(self, connection: KeepAliveProtocol, reason: CloseReason) -> None:
-        """A connection is gone."""
-        self.registry.close(connection)
-        self._observe("connectionClosed", connection, reason)
-        self.registry.settle()
-
-    def _observe(self, what: str, *arguments: object) -> None:
-        for observer in self.observers:
-            try:
-                getattr(observer, what)(*arguments)
-            except Exception:
-                self._log.failure("an observer failed")
-
-    # -- shutting down -------------------------------------------------------------------------------------------------
+    def nextNumber(self) -> int:
+        """The number of the next connection, from 1. A factory that follows another may go on from that."""
+        self._accepted += 1
+        return self._accepted
 
     def retire(self) -> None:
         """

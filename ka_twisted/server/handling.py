@@ -1,313 +1,285 @@
 """
-From a request to its response: who is asked, what becomes of what they return, and of what they raise.
+From a request to its response: what is asked of the application, and what becomes of what it returns and raises.
 
-Functions of a connection and one of its requests; the state is theirs.
+Written against `stream.ServerStream`; the state is that of the request and its stream.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Generator
-from contextvars import copy_context
-from types import CoroutineType, coroutine
-from typing import TYPE_CHECKING, Any
+import asyncio
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine
+from types import CoroutineType
+from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..core.deadlines import Deadline
-from ..core.errors import ProtocolError, RemoteProtocolError
+from ..core.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from ..core.headers import encode_text, trailer_fields
-from ..http1.encoding import field_lines
-from ..http1.pipeline import Exchange
-from ..http1.states import Body, Expectation
-from ..net.bodies import BodySource
-from . import flow
-from . import upgrade as negotiation
+from ..net.bodies import BodySource, begun, discard, send, statedLength
+from . import upgrade
+from .awaiting import Started, runningLoop, waiting
+from .hooks import Hooks
 from .request import Request
 from .response import Response, Switch
-
-if TYPE_CHECKING:
-    from .protocol import KeepAliveProtocol
+from .settings import ServerSettings
+from .stream import ServerStream
+from .writer import logExcess
 
 _log = Logger()
 
 
-# What comes before the handler.
+# -- what comes before the handler -------------------------------------------------------------------------------------
 
 
-def begin(connection: KeepAliveProtocol, exchange: Exchange) -> None:
+def begin(hooks: Hooks, request: Request, settings: ServerSettings) -> None:
     """A request begins that has a body, or offers to switch, or may change something."""
-    request = Request(connection, exchange)
-    exchange.owner = request
-    assert exchange.head.fields is not None
-    if exchange.head.fields.expected.expects_continue:
-        _consult(connection, request)
+    stream = request._stream
+    stream.user = request
+    if stream.head.expected.expects_continue:
+        _consult(hooks, request, settings)
+    elif settings.upgrades:
+        _negotiate(hooks, request, settings)
     else:
-        _negotiate(connection, request)
+        _receive(hooks, request)
 
 
-def _receive(connection: KeepAliveProtocol, request: Request) -> None:
+def _receive(hooks: Hooks, request: Request) -> None:
     try:
-        connection.requestReceived(request)
-    except Exception:
-        fail(connection, request, Failure())
+        hooks.requestReceived(request)
+    except BaseException:
+        fail(request, Failure())
 
 
-def _consult(connection: KeepAliveProtocol, request: Request) -> None:
+def _consult(hooks: Hooks, request: Request, settings: ServerSettings) -> None:
     """Ask the application about a body that is withheld."""
-    if request.exchange.handshake is Expectation.HELD:
-        connection.watch.arm(Deadline.EXPECTATION, connection.factory.timeouts.expectation)
-    try:
-        answer = connection.continueExpected(request)
-    except Exception:
-        fail(connection, request, Failure())
-        return
-    if isinstance(answer, Awaitable):
-        _await(connection, request, answer, _consulted)
-    else:
-        _consulted(connection, request, answer)
+    stream = request._stream
+    if stream.withheld:
+        stream.arm(Deadline.EXPECTATION, settings.timeouts.expectation)
 
-
-def _consulted(connection: KeepAliveProtocol, request: Request, answer: object) -> None:
-    """The application has spoken about the body."""
-    if isinstance(answer, Response):
-        respond(connection, request, answer)
-    elif answer is None:
-        _negotiate(connection, request)
-    elif answer:
-        connection.core.accept(request.exchange)
-        connection.watch.disarm(Deadline.EXPECTATION)
-        _negotiate(connection, request)
-    else:
-        respond(connection, request, Response.text("the body is not wanted\n", 417))
-
-
-def _negotiate(connection: KeepAliveProtocol, request: Request) -> None:
-    """Let another protocol take over where one is offered and spoken here; else receive the request."""
-    factory = connection.factory
-    upgrade = negotiation.choose(request, factory.upgrades) if factory.upgrades else None
-    if upgrade is None:
-        _receive(connection, request)
-        return
-    offered, handler = upgrade
-
-    def chosen(connection: KeepAliveProtocol, request: Request, switch: Switch | None) -> None:
-        if switch is None:
-            _receive(connection, request)
+    def consulted(verdict: object) -> None:
+        if isinstance(verdict, Response):
+            respond(request, verdict)
+        elif verdict is False:
+            respond(request, Response.text("the body is not wanted\n", 417))
+        elif verdict is True or verdict is None:
+            if verdict:
+                stream.accept()
+                stream.disarm(Deadline.EXPECTATION)
+            _negotiate(hooks, request, settings)
         else:
-            connection.switch(request, offered, switch)
+            raise TypeError(f"continueExpected returns True, False, None or a Response, not {verdict!r}")
 
-    _await(connection, request, negotiation.negotiate(request, handler, factory.limits.unread), chosen)
+    try:
+        verdict = hooks.continueExpected(request)
+        if isinstance(verdict, Awaitable):
+            _wait(request, verdict, consulted)
+        else:
+            consulted(verdict)
+    except BaseException:
+        fail(request, Failure())
 
 
-def _await(
-    connection: KeepAliveProtocol,
-    request: Request,
-    result: Awaitable[Any],
-    done: Callable[[KeepAliveProtocol, Request, Any], None],
-) -> None:
+def _negotiate(hooks: Hooks, request: Request, settings: ServerSettings) -> None:
+    """Let another protocol take over where one is offered and supported; else receive the request."""
+    chosen = upgrade.choose(request, settings.upgrades)
+    if chosen is None:
+        _receive(hooks, request)
+        return
+
+    def negotiated(answer: Switch | Response | None) -> None:
+        if answer is None:
+            _receive(hooks, request)
+        else:
+            _reply(request, answer)
+
+    _wait(request, upgrade.negotiate(request, *chosen, settings.limits.unread), negotiated)
+
+
+def _wait(request: Request, result: Awaitable[Any], done: Callable[[Any], None]) -> None:
     """Go on once there is a result, unless the request has been answered by then."""
+    stream = request._stream
 
     def fired(value: Any) -> None:
         request.pending = None
-        if not request.exchange.answered:
-            connection.refreshDate()
-            done(connection, request, value)
-        elif isinstance(value, Response) and not isinstance(value.body, bytes):
-            flow.discard(value.body)  # nobody waits for it any more
-        connection.turn()
-
-    request.exchange.owner = request
-    waiting = result if isinstance(result, Deferred) else Deferred.fromCoroutine(_coroutine(result))
-    request.pending = waiting
-    waiting.addCallback(fired)
-    waiting.addErrback(lambda failure: fail(connection, request, failure))
-
-
-def _coroutine(awaitable: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
-    return awaitable if isinstance(awaitable, Coroutine) else _awaiting(awaitable)
-
-
-async def _awaiting(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable
-
-
-# What comes behind it.
-
-
-def answer(connection: KeepAliveProtocol, request: Request, result: Any) -> None:
-    """Answer a request with what its handler returned: a value, a Deferred or a coroutine."""
-    if result.__class__ is CoroutineType:
-        _run(connection, request, result)
-    elif isinstance(result, Awaitable):
-        _await(connection, request, result, _answered)
-    else:
-        respond(connection, request, _response(result))
-
-
-def _answered(connection: KeepAliveProtocol, request: Request, result: Any) -> None:
-    respond(connection, request, _response(result))
-
-
-def _run(connection: KeepAliveProtocol, request: Request, running: Coroutine[Any, Any, Any]) -> None:
-    """Start a coroutine: one that does not wait is answered without a Deferred."""
-    context = copy_context()
-    try:
-        waiting = context.run(running.send, None)
-    except StopIteration as stop:
-        respond(connection, request, _response(stop.value))
-    else:
-        resumed = context.run(Deferred.fromCoroutine, _resumed(running, waiting))
-        _await(connection, request, resumed, _answered)
-
-
-@coroutine
-def _resumed(running: Coroutine[Any, Any, Any], waiting: Any) -> Generator[Any, Any, Any]:
-    """The rest of a coroutine that has been started and waits for something."""
-    resume: Callable[[Any], Any]
-    while True:
-        try:
-            value = yield waiting
-        except GeneratorExit:
-            running.close()
-            raise
-        except BaseException as error:
-            resume, value = running.throw, error
+        if not stream.answered:
+            done(value)
         else:
-            resume = running.send
-        try:
-            waiting = resume(value)
-        except StopIteration as stop:
-            return stop.value
+            _tooLate(request, value)
+        stream.flush()
+
+    stream.user = request
+    request.pending = pending = waiting(result)
+    pending.addCallback(fired)
+    pending.addErrback(lambda failure: fail(request, failure))
 
 
-def _response(result: object) -> Response:
-    """What a handler returned, as a response."""
-    if isinstance(result, Response):
-        return result
-    if isinstance(result, bytes):
-        return Response(200, result)
-    if isinstance(result, str):
-        return Response.text(result)
-    raise TypeError(f"a handler returns a Response, bytes or str, not {result!r}")
+def _tooLate(request: Request, value: object) -> None:
+    """A handler returned something although the request was answered, or is not waited for any more."""
+    if isinstance(value, Response) and not isinstance(value.body, bytes):
+        discard(value.body)
+    if value is not None and request.started and not request._stream.over:
+        raise LocalProtocolError("a handler that pushes its response returns None")
 
 
-def respond(connection: KeepAliveProtocol, request: Request, response: Response) -> None:
+# -- what comes behind it ----------------------------------------------------------------------------------------------
+
+
+def answer(request: Request, result: object) -> None:
+    """Answer a request with what its handler returned: a value, a Deferred or a coroutine."""
+    if result.__class__ is CoroutineType and runningLoop() is None:
+        _run(request, result)
+    elif isinstance(result, Awaitable):
+        _wait(request, result, lambda value: _reply(request, value))
+    else:
+        _reply(request, result)
+
+
+def _run(request: Request, running: Coroutine[Any, Any, Any]) -> None:
+    """Start a coroutine: one that does not wait is answered without a Deferred."""
+    started = Started(running)
+    if started.waits:
+        _wait(request, started.rest(), lambda value: _reply(request, value))
+    else:
+        _reply(request, started.value)
+
+
+def _reply(request: Request, value: object) -> None:
+    """Answer with what a handler returned, now that it is there."""
+    if isinstance(value, Response):
+        respond(request, value)
+    elif isinstance(value, bytes):
+        respond(request, Response(200, value))
+    elif isinstance(value, str):
+        respond(request, Response.text(value))
+    elif isinstance(value, Switch):
+        switch(request, value)
+    elif value is not None or not request.started:
+        raise TypeError(f"a handler returns a Response, a Switch, bytes or str, not {value!r}")
+
+
+def respond(request: Request, response: Response) -> None:
     """
     Answer with a response.
 
     :raises ProtocolError: when the request has been answered.
     """
-    exchange = request._exchange
+    stream = request._stream
     fields = response.fields
     body = response.body
     if fields.dropped:
         _log.warn("a response header has no effect: {dropped}", dropped="; ".join(fields.dropped))
     if not isinstance(body, bytes) or response.trailers:
-        _stream(connection, request, response)
+        _stream(request, response)
         return
-    if connection.factory.reviews:
-        exchange.owner = request
-        connection.core.respond(exchange, response.status, fields, body, connection.review)
-    else:
-        connection.core.respond(exchange, response.status, fields, body)
-    if exchange.bytes_sent < len(body) and exchange.method != b"HEAD":
-        _logExcess(len(body) - exchange.bytes_sent)
-    if exchange.owner is not None:
-        connection.over(exchange)
-    elif connection.factory.observers:
-        connection.factory.finished(connection, exchange)
+    stream.respond(response.status, fields, body)
+    if stream.bytes_sent < len(body) and stream.method != b"HEAD":
+        logExcess(len(body) - stream.bytes_sent)
+    if stream.user is not None:
+        stream.conclude()
 
 
-def _stream(connection: KeepAliveProtocol, request: Request, response: Response) -> None:
+def switch(request: Request, switched: Switch) -> None:
+    """
+    Leave HTTP.
+
+    :raises ProtocolError: when the client did not offer it, or the request is not complete, or not alone.
+    """
+    offered = request._stream.head.upgrades
+    name = offered[0] if switched.name is None and offered else (switched.name or "").encode("ascii", "replace")
+    request._stream.switchTo(name, switched.fields, switched.protocol)
+
+
+def _stream(request: Request, response: Response) -> None:
     """Answer with a body that is made while it is sent."""
     body = [response.body] if isinstance(response.body, bytes) else response.body
-    if request.exchange.body is Body.HELD and isinstance(body, AsyncIterable):
+    if request._stream.unread and isinstance(body, AsyncIterable):
         # It may be made of the request's body: its first piece comes before the head, so that its first read invites.
-
-        def made(connection: KeepAliveProtocol, request: Request, body: AsyncIterable[bytes]) -> None:
-            _start(connection, request, response, body)
-
-        _await(connection, request, flow.begun(body), made)
+        _wait(request, begun(body), lambda body: _start(request, response, body))
     else:
-        _start(connection, request, response, body)
+        _start(request, response, body)
 
 
-def _start(connection: KeepAliveProtocol, request: Request, response: Response, body: BodySource) -> None:
+def _start(request: Request, response: Response, body: BodySource) -> None:
     """Send the head, and the body as it is made."""
-    exchange = request.exchange
-    exchange.owner = request
+    stream = request._stream
+    stream.user = request
     length = response.fields.length
     if length is None:
-        length = flow.statedLength(body)
+        length = statedLength(body)
     trailers = response.trailers or {}
-    announced = b""
-    if response.optionalTrailers or (exchange.fields is not None and exchange.fields.wants_trailers):
-        announced = b", ".join(encode_text(name) for name in trailers)
-    review = connection.review if connection.factory.reviews else None
-    connection.core.start(exchange, response.status, response.fields, length, review, announced)
-    exchange.responded = connection.factory.now()
-    connection.watch.disarm(Deadline.EXPECTATION)
+    names: tuple[bytes, ...] = ()
+    if response.optionalTrailers or stream.head.wants_trailers:
+        names = tuple(encode_text(name) for name in trailers)
+    stream.start(response.status, response.fields, length, names)
+    stream.disarm(Deadline.EXPECTATION)
 
     def sent(_: None) -> None:
         request.pending = None
-        if exchange.over:
+        if stream.over:
             return
-        encoded = b""
-        if announced:
+        pairs: tuple[tuple[bytes, bytes], ...] = ()
+        if names:
             values = ((name, value() if callable(value) else value) for name, value in trailers.items())
-            encoded = field_lines(trailer_fields(values, trailers))
-        if exchange.writer is not None and exchange.writer.excess:
-            _logExcess(exchange.writer.excess)
-        connection.core.finish(exchange, encoded)
-        connection.over(exchange)
-        connection.turn()
+            pairs = trailer_fields(values, trailers)
+        if stream.excess:
+            logExcess(stream.excess)
+        stream.finish(pairs)
+        stream.conclude()
 
-    assert exchange.response_framing is not None
-    if exchange.response_framing.bodiless:
-        if exchange.method != b"HEAD":
-            _log.error("the body of a response that has none, a {status}, was dropped", status=exchange.status)
-        sending = flow.discard(body)
+    assert stream.response_framing is not None
+    if stream.response_framing.bodiless:
+        if stream.method != b"HEAD":
+            _log.error("the body of a response that has none, a {status}, was dropped", status=stream.status)
+        sending = discard(body)
     else:
-        sending = flow.send(connection, exchange, body)
+        sending = send(stream, body)
     request.pending = sending
     sending.addCallback(sent)
-    sending.addErrback(lambda failure: fail(connection, request, failure))
+    sending.addErrback(lambda failure: fail(request, failure))
 
 
-def _logExcess(size: int) -> None:
-    _log.error("{size} bytes of a response that has no room for them were dropped", size=size)
+# -- what goes wrong ---------------------------------------------------------------------------------------------------
 
 
-# What goes wrong.
-
-
-def fail(connection: KeepAliveProtocol, request: Request, failure: Failure) -> None:
+def fail(request: Request, failure: Failure) -> None:
     """The application failed: 500 while that can still be said, else the response ends unfinished (ledger D4)."""
     request.pending = None
-    exchange = request.exchange
+    stream = request._stream
     error = failure.value
-    if exchange.over:
-        if not failure.check(CancelledError, ConnectionLost, ConnectionDone, ProtocolError):
-            _logFailure(connection, request, failure)
+    if stream.over:
+        if not failure.check(CancelledError, asyncio.CancelledError, ConnectionLost, ConnectionDone, ProtocolError):
+            _logFailure(request, failure)
         return
     if isinstance(error, RemoteProtocolError):  # the peer's error, which the application lets pass
         status, text = error.status, f"{error.status} {error}\n"
     else:
         status, text = 500, "500 Internal Server Error\n"
-        _logFailure(connection, request, failure)
-    if exchange.answered:
-        connection.core.abort(exchange)
-        connection.over(exchange)
+        _logFailure(request, failure)
+    if stream.answered:
+        stream.abort()
+        stream.conclude()
     else:
-        connection.refreshDate()
-        respond(connection, request, Response.text(text, status))
-    connection.turn()
+        respond(request, Response.text(text, status))
+    stream.flush()
 
 
-def _logFailure(connection: KeepAliveProtocol, request: Request, failure: Failure) -> None:
+def cancel(stream: ServerStream, reason: Failure) -> None:
+    """The client does not wait for this response any more: tell the application."""
+    request = stream.user
+    if request is not None:
+        try:
+            request.streamCancelled(reason)
+        except Exception:
+            assert isinstance(request, Request)
+            _logFailure(request, Failure())
+
+
+def _logFailure(request: Request, failure: Failure) -> None:
+    connection = request.connection
     _log.failure(
         "the handler failed on {method} {target} (connection {id}, request {number})",
         failure,
@@ -317,17 +289,3 @@ def _logFailure(connection: KeepAliveProtocol, request: Request, failure: Failur
         peer=connection.peer,
         number=request.number,
     )
-
-
-def cancel(exchange: Exchange, reason: Failure) -> None:
-    """Nobody waits for this response any more: tell those who make it."""
-    request: Request | None = exchange.owner
-    if request is None:
-        return
-    request.body.failed(reason.value or ConnectionDone())
-    if request.pending is not None:
-        pending, request.pending = request.pending, None
-        try:
-            pending.cancel()
-        except Exception:
-            _logFailure(request._protocol, request, Failure())

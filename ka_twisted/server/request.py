@@ -2,80 +2,76 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.python.failure import Failure
 
 from ..core.errors import LocalProtocolError
+from ..core.exchange import Exchange
 from ..core.expectation import Expected
 from ..core.framing import Framing
-from ..core.headers import FieldsInput, Headers, response_fields
+from ..core.headers import FieldsInput, FieldText, Headers, encode_text, response_fields
 from ..core.persistence import Persistence
 from ..core.targets import split_target
-from ..http1 import persistence
-from ..http1.messages import check_target
-from ..http1.pipeline import Exchange
+from ..interfaces import IConnection
 from .body import RequestBody
-
-if TYPE_CHECKING:
-    from .protocol import KeepAliveProtocol
+from .stream import ServerStream
+from .writer import ResponseWriter
 
 
 class ConnectionView:
     """A connection, as the application sees it from one of its requests."""
 
-    __slots__ = ("_protocol", "requestNumber")
+    __slots__ = ("protocol", "requestNumber")
 
-    def __init__(self, protocol: KeepAliveProtocol, requestNumber: int) -> None:
-        self._protocol = protocol
+    def __init__(self, connection: IConnection, requestNumber: int) -> None:
+        #: The connection itself: an instance of the protocol class that the factory was given.
+        self.protocol = connection
         #: Number of the request on its connection, from 1.
         self.requestNumber = requestNumber
 
     @property
     def id(self) -> int:
         """Number of the connection in its factory, from 1."""
-        return self._protocol.id
+        return self.protocol.id
 
     @property
     def peer(self) -> IAddress:
         """Where the client is."""
-        return self._protocol.peer
+        return self.protocol.peer
 
     @property
     def host(self) -> IAddress:
         """Where the client reached us."""
-        return self._protocol.host
+        return self.protocol.host
 
     @property
     def secure(self) -> bool:
         """Whether it runs on TLS."""
-        return self._protocol.secure
+        return self.protocol.secure
 
     @property
     def requestCount(self) -> int:
         """Requests taken up so far."""
-        return self._protocol.requestCount
+        return self.protocol.requestCount
 
     @property
     def age(self) -> float:
         """Seconds since it was accepted."""
-        return self._protocol.age
+        return self.protocol.age
 
     @property
     def lastDecision(self) -> Persistence | None:
         """What was decided with the latest response; None before the first."""
-        return self._protocol.lastDecision
+        return self.protocol.lastDecision
 
     @property
     def clock(self) -> IReactorTime:
         """The reactor, or whatever keeps the time in its place."""
-        return self._protocol.factory.clock
-
-    @property
-    def protocol(self) -> KeepAliveProtocol:
-        """The connection itself."""
-        return self._protocol
+        return self.protocol.clock
 
 
 class Request:
@@ -91,20 +87,24 @@ class Request:
     state: Any = None
     _body: RequestBody | None = None
     _query: tuple[str, str] | None = None
+    _writer: ResponseWriter | None = None
+    _finished: Deferred[None] | None = None
+    _failure: Failure | None = None
+    #: Kept when the stream, which is left with the facts, does not know it any more.
+    _connection: IConnection | None = None
 
-    def __init__(self, protocol: KeepAliveProtocol, exchange: Exchange) -> None:
-        self._protocol = protocol
-        self._exchange = exchange
+    def __init__(self, stream: ServerStream) -> None:
+        self._stream = stream
 
     @property
     def method(self) -> str:
         """The method, case kept."""
-        return self._exchange.method.decode("ascii")
+        return self._stream.method.decode("ascii")
 
     @property
     def target(self) -> str:
         """The target as it came."""
-        return self._exchange.target.decode("ascii")
+        return self._stream.target.decode("ascii")
 
     @property
     def path(self) -> str:
@@ -118,65 +118,59 @@ class Request:
 
     def _split(self) -> tuple[str, str]:
         if self._query is None:
-            self._query = split_target(self._exchange.target)
+            self._query = split_target(self._stream.target)
         return self._query
 
     @property
     def version(self) -> str:
-        """``"1.1"`` or ``"1.0"``; later minor versions are served, and shown, as 1.1 (ledger H-02)."""
-        return "1.1" if self._exchange.http11 else "1.0"
+        """``"1.0"``, ``"1.1"`` or ``"2"``; later minor versions are served, and shown, as 1.1 (ledger H-02)."""
+        return self._stream.version
 
     @property
     def headers(self) -> Headers:
         """The fields, less those that Connection names: they were for the connection only (ledger K-08)."""
-        return self._exchange.headers
+        return self._stream.headers
 
     @property
     def host(self) -> str:
         """The authority asked for: the target's where it has one, else the Host field's (RFC 9112 3.3)."""
-        exchange = self._exchange
-        named = None if exchange.target[:1] == b"/" else check_target(exchange.method, exchange.target)
-        if named is None:
-            named = exchange.fields.host if exchange.fields is not None else b""
-        return named.decode("ascii")
+        return self._stream.head.authority.decode("ascii")
 
     @property
     def contentLength(self) -> int | None:
         """Bytes of the body; 0 where there is none, None where its end is not known beforehand."""
-        return self._exchange.framing.length
+        return self._stream.framing.length
 
     @property
     def number(self) -> int:
         """Number of the request on its connection, from 1."""
-        return self._exchange.number
+        return self._stream.number
 
     @property
     def upgrades(self) -> tuple[str, ...]:
         """The protocols that the client offers to switch to, in its order of preference."""
-        fields = self._exchange.fields
-        return () if fields is None else tuple(name.decode("ascii", "replace") for name in fields.upgrades)
+        return tuple(name.decode("ascii", "replace") for name in self._stream.head.upgrades)
 
     @property
     def exchange(self) -> Exchange:
-        """What the protocol layer knows of it."""
-        return self._exchange
+        """The facts about it and its response."""
+        assert isinstance(self._stream, Exchange)
+        return self._stream
 
     @property
     def connection(self) -> ConnectionView:
         """The connection that it came on."""
-        return ConnectionView(self._protocol, self._exchange.number)
+        return ConnectionView(self._connection or self._stream.connection, self._stream.number)
 
     @property
     def framing(self) -> Framing:
         """How its body ends, and by which rule."""
-        return self._exchange.framing
+        return self._stream.framing
 
     @property
     def expectation(self) -> Expected:
         """What the client expects before it sends the body, and by which rule."""
-        fields = self._exchange.fields
-        assert fields is not None
-        return fields.expected
+        return self._stream.head.expected
 
     @property
     def persistence(self) -> Persistence:
@@ -186,21 +180,22 @@ class Request:
         The decision, once it was made with the response; until then, what it would be for an ordinary response to a
         request that is wholly read.
         """
-        exchange = self._exchange
-        if exchange.persistence is not None:
-            return exchange.persistence
-        if self._protocol.core.draining:
-            return persistence.DRAINING
-        assert exchange.fields is not None
-        return exchange.fields.persistence
+        return self._stream.persistence or self._stream.expectedPersistence
 
     @property
     def body(self) -> RequestBody:
         """The body: ``async for chunk in request.body``. The first read invites a withheld body."""
         if self._body is None:
-            self._body = RequestBody(self._protocol, self._exchange)
-            self._exchange.owner = self
+            self._body = RequestBody(self._stream)
+            if self._failure is not None:
+                self._body.failed(self._failure.value or ConnectionDone())
+            self._register()
         return self._body
+
+    def _register(self) -> None:
+        """Be told of the end of the stream."""
+        if not self._stream.over:
+            self._stream.user = self
 
     def read(self, limit: int | None = None) -> Deferred[bytes]:
         """The whole body; see `RequestBody.read`."""
@@ -213,9 +208,55 @@ class Request:
         :raises ValueError: after the final response has begun; for a status outside 102 to 199; for fields that are
             none.
         """
+        self._stream.interim(status, response_fields(headers))
+        self._stream.flush()
+
+    def start(
+        self,
+        status: int = 200,
+        headers: FieldsInput | None = None,
+        *,
+        length: int | None = None,
+        trailers: tuple[FieldText, ...] = (),
+    ) -> ResponseWriter:
+        """
+        Begin a response, and write its body whenever there is something: the handler returns None then.
+
+        :param status: 200 to 599.
+        :param length: bytes of the body, where they are known.
+        :param trailers: names of the fields that `ResponseWriter.finish` will be given; sent where the client takes
+            trailers and the body is chunked.
+        :raises ValueError: when the request has been answered; for a status or fields that are none.
+        """
+        stream = self._stream
         fields = response_fields(headers)
-        self._protocol.core.interim(self._exchange, status, fields)
-        self._protocol.turn()
+        if fields.length is not None and length is None:
+            length = fields.length
+        names = [encode_text(name) for name in trailers] if stream.head.wants_trailers else []
+        stream.start(status, fields, length, names)
+        self._register()
+        self._writer = ResponseWriter(stream, trailers, sendsTrailers=bool(names))
+        stream.flush()
+        return self._writer
+
+    @property
+    def started(self) -> bool:
+        """Whether the application pushes the response; see `start`."""
+        return self._writer is not None
+
+    @property
+    def finished(self) -> Deferred[None]:
+        """
+        Fires when the response is out: all of it has been handed to the connection. Fails with the reason when the
+        client has gone before, or the response was aborted. The same Deferred each time.
+        """
+        if self._finished is None:
+            self._finished = Deferred()
+            if self._stream.over:
+                self._tellFinished()
+            else:
+                self._register()
+        return self._finished
 
     def respond(self, result: Any) -> None:
         """
@@ -225,9 +266,40 @@ class Request:
 
         :raises ValueError: when it has been answered.
         """
-        if self._exchange.answered or self.pending is not None:
+        if self._stream.answered or self.pending is not None:
             raise LocalProtocolError("the request has been answered")
-        self._protocol.answer(self, result)
+        self._stream.handle(self, result)
+
+    # -- what the stream tells: see `stream.StreamUser` ----------------------------------------------------------------
+
+    def streamConcluded(self, connection: IConnection) -> None:
+        """Nothing more is written: there is nothing to wait for any more."""
+        self._connection = connection
+        if self._body is not None and not self._stream.consumed:
+            self._body.failed(LocalProtocolError("the request has been answered"))
+        if self._finished is not None:
+            self._tellFinished()
+
+    def streamCancelled(self, reason: Failure) -> None:
+        """The client does not wait for the response any more: tell those who make it."""
+        self._failure = reason
+        if self._body is not None:
+            self._body.failed(reason.value or ConnectionDone())
+        if self.pending is not None:
+            pending, self.pending = self.pending, None
+            pending.cancel()
+
+    def _tellFinished(self) -> None:
+        finished = self._finished
+        assert finished is not None
+        if finished.called:
+            return
+        if self._failure is not None:
+            finished.errback(self._failure)
+        elif not self._stream.completed:
+            finished.errback(LocalProtocolError("the response was aborted"))
+        else:
+            finished.callback(None)
 
     def __repr__(self) -> str:
         return f"<Request {self.number} {self.method} {self.target}>"

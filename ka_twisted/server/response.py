@@ -139,13 +139,15 @@ class Switch:
 
     :param protocol: takes over the transport.
     :param headers: further fields of the 101.
+    :param name: which of the protocols that the client offers is meant; None: the first.
     """
 
-    __slots__ = ("fields", "protocol")
+    __slots__ = ("fields", "name", "protocol")
 
-    def __init__(self, protocol: IProtocol, headers: FieldsInput | None = None) -> None:
+    def __init__(self, protocol: IProtocol, headers: FieldsInput | None = None, *, name: str | None = None) -> None:
         self.protocol = protocol
         self.fields = response_fields(headers)
+        self.name = name
 
 
 def _status(status: object) -> int:

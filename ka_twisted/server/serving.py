@@ -8,7 +8,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
 
-from .factory import Handler, KeepAliveFactory
+from .factory import KeepAliveFactory
+from .hooks import Handler
 
 
 class Serving:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
 
+from .hooks import Handler, Result
 from .request import Request
 from .response import Response
 
-if TYPE_CHECKING:
-    from .factory import Handler
-
 #: The prefixes of one host with their handlers, the longest first.
-_Prefixes = list[tuple[str, "Handler"]]
+_Prefixes = list[tuple[str, Handler]]
 
 
 class Sites:
@@ -45,7 +42,7 @@ class Sites:
             host: sorted(prefixes.items(), key=lambda entry: -len(entry[0])) for host, prefixes in hosts.items()
         }
 
-    def __call__(self, request: Request) -> Any:
+    def __call__(self, request: Request) -> Result:
         """Answer a request."""
         path = request.path
         known = False

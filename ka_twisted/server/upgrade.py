@@ -1,22 +1,18 @@
-"""Upgrade: whether this connection leaves HTTP, and for which protocol (RFC 9110 7.8)."""
+"""Upgrade: whether a connection leaves HTTP, and for which protocol (RFC 9110 7.8)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Mapping
 
 from twisted.internet.interfaces import IProtocol
 
+from .hooks import Upgrade, UpgradeHandler
 from .request import Request
-from .response import Switch
-
-#: Gives the protocol that takes over, a `Switch` with further fields for the 101, or None to answer ordinarily; or a
-#: Deferred or coroutine of one of them.
-UpgradeHandler = Callable[[Request], Any]
+from .response import Response, Switch
 
 
 def choose(request: Request, handlers: Mapping[str, UpgradeHandler]) -> tuple[str, UpgradeHandler] | None:
-    """The first protocol that the client offers and somebody here speaks, names compared without case (ledger U-02)."""
+    """The first protocol that the client offers and that is supported, names compared without case (ledger U-02)."""
     for offered in request.upgrades:
         handler = handlers.get(offered.lower())
         if handler is not None:
@@ -24,27 +20,35 @@ def choose(request: Request, handlers: Mapping[str, UpgradeHandler]) -> tuple[st
     return None
 
 
-async def negotiate(request: Request, handler: UpgradeHandler, maxBody: int) -> Switch | None:
+async def negotiate(request: Request, name: str, handler: UpgradeHandler, maxBody: int) -> Switch | Response | None:
     """
     Ask the handler, once the body of the request is read (ledger U-06).
 
-    :param maxBody: bytes; with a larger body the offer is ignored, and the body is there to be read as if nothing was.
-    :return: None when the request is to be answered ordinarily.
+    :param name: the protocol, as it was offered.
+    :param maxBody: bytes; with a larger body the offer is ignored, and the body can be read as if nothing was.
+    :return: a response refuses the offer; None where the request is to be answered as if there was none.
     """
     if not await _readBody(request, maxBody):
         return None
     answer = handler(request)
-    if hasattr(answer, "__await__"):
-        answer = await answer
-    if answer is None or isinstance(answer, Switch):
-        return answer
-    if IProtocol.providedBy(answer):
-        return Switch(answer)
-    raise TypeError(f"an upgrade handler gives a protocol, a Switch or None, not {answer!r}")
+    decided = await answer if isinstance(answer, Awaitable) else answer
+    return _checked(decided, name)
+
+
+def _checked(decided: Upgrade, name: str) -> Switch | Response | None:
+    if isinstance(decided, Switch):
+        if decided.name is None:
+            decided.name = name
+        return decided
+    if decided is None or isinstance(decided, Response):
+        return decided
+    if IProtocol.providedBy(decided):
+        return Switch(decided, name=name)
+    raise TypeError(f"an upgrade handler returns a protocol, a Switch, a Response or None, not {decided!r}")
 
 
 async def _readBody(request: Request, limit: int) -> bool:
-    """Read the body and give it back; False, with as much given back as was read, when it is too large."""
+    """Read the body and push it back; False, with as much pushed back as was read, when it is too large."""
     if request.contentLength == 0:
         return True
     if request.contentLength is not None and request.contentLength > limit:

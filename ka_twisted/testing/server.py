@@ -15,7 +15,8 @@ from zope.interface import implementer
 from ..core.exchange import Exchange
 from ..core.reasons import CloseReason
 from ..interfaces import IConnection, IConnectionObserver
-from ..server.factory import Handler, KeepAliveFactory
+from ..server.factory import KeepAliveFactory
+from ..server.hooks import Handler
 from .client import MemoryClient
 from .clocks import advance, settle
 from .transport import MemoryTransport

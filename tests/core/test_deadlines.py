@@ -67,7 +67,7 @@ def test_between_requests_and_not_while_one_is_answered() -> None:
     assert wire.core.deadline is None
     wire.start()
     assert wire.core.deadline is None
-    wire.core.finish(wire.exchange)
+    wire.exchange.finish()
     assert wire.core.deadline is Deadline.IDLE
     assert wire.send(b"\r\n").core.deadline is Deadline.IDLE
 
@@ -77,7 +77,7 @@ def test_between_requests_and_not_while_one_is_answered() -> None:
 def test_a_body_is_due_only_while_the_application_takes_it(data: bytes) -> None:
     wire = run(data, later)
     assert wire.core.deadline is None
-    wire.core.begin_body(wire.exchange)
+    wire.exchange.begin_body()
     assert wire.core.deadline is None
     wire.exchange.flowing = True
     assert wire.core.deadline is Deadline.BODY
@@ -98,7 +98,7 @@ def test_the_rest_of_a_body_is_due_behind_the_response() -> None:
     assert wire.core.deadline is Deadline.IDLE
     wire = run(post(b"hello")[:-1], later).start()
     assert wire.core.deadline is None
-    wire.core.finish(wire.exchange)
+    wire.exchange.finish()
     assert wire.core.deadline is Deadline.UNREAD
     wire.core.expire(Deadline.UNREAD)
     assert wire.reason == "UNREAD_TIMEOUT"

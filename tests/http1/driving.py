@@ -6,7 +6,7 @@ of what it answers.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ka_twisted.config import Limits, Policy, Timeouts
@@ -21,7 +21,7 @@ from ka_twisted.http1.events import (
     ExchangeCancelled,
     RequestRefused,
 )
-from ka_twisted.http1.pipeline import Exchange
+from ka_twisted.http1.exchange import Exchange, Review
 from ka_twisted.http1.server import ServerConnection
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -211,7 +211,7 @@ def at_once(wire: Wire, exchange: Exchange) -> None:
 
 def when_read(wire: Wire, exchange: Exchange) -> None:
     """Reads the body, and answers when it is complete with what it was."""
-    if exchange.reader is None:
+    if exchange.request_body is None:
         wire.answer(exchange)
     else:
         wire.read(exchange)
@@ -238,9 +238,14 @@ class Wire:
         policy: Policy | None = None,
         timeouts: Timeouts | None = None,
         caches: ServerCaches | None = None,
+        review: Review | None = None,
+        wall_clock: Callable[[], float] | None = None,
     ) -> None:
-        self.terms = ServerCaches(limits, policy, timeouts) if caches is None else caches
-        self.core = ServerConnection(self.terms)
+        self.seconds = 0.0
+        if caches is None:
+            caches = ServerCaches(limits, policy, timeouts, seconds=lambda: self.seconds, wall_clock=wall_clock)
+        self.caches = caches
+        self.core = ServerConnection(caches, review=review)
         self.application = application
         self.exchanges: list[Exchange] = []
         self.events: list[Exchange | Event] = []
@@ -312,7 +317,7 @@ class Wire:
         body: bytes = b"hello\n",
     ) -> Wire:
         """Answer whole; the oldest request that is not answered unless another is given."""
-        self.core.respond(exchange or self.due, status, response_fields(fields), body)
+        (exchange or self.due).respond(status, response_fields(fields), body)
         return self
 
     def start(
@@ -321,16 +326,16 @@ class Wire:
         status: int = 200,
         fields: FieldsInput | None = None,
         length: int | None = None,
-        trailers: bytes = b"",
+        trailers: Sequence[bytes] = (),
     ) -> Wire:
         """Begin a response, to the oldest request that is not answered unless another is given."""
-        self.core.start(exchange or self.due, status, response_fields(fields), length, None, trailers)
+        (exchange or self.due).start(status, response_fields(fields), length, trailers)
         return self
 
     def read(self, exchange: Exchange | None = None) -> Wire:
         """Read the body of the latest request, or another, as it comes."""
         exchange = exchange or self.exchange
-        self.core.begin_body(exchange)
+        exchange.begin_body()
         exchange.flowing = True
         return self
 

@@ -140,7 +140,7 @@ def test_d3_07_without_a_body_there_is_no_100(length: list[str]) -> None:
     assert wire.exchange.head.expected is not None
     assert wire.exchange.head.expected.row == "D3-07"
     assert wire.core.expecting() is None
-    wire.core.accept(wire.exchange)
+    wire.exchange.accept()
     wire.answer().turn()
     assert (wire.statuses, wire.reason) == ([200], None)
 
@@ -164,7 +164,7 @@ def test_d3_09_accepting_sends_the_100_at_once(field: str, body: bytes, yes: str
         assert wire.core.expecting() is wire.exchange
         assert not wire.data
         if yes == "accept":
-            wire.core.accept(wire.exchange)
+            wire.exchange.accept()
         else:
             wire.read()
         wire.turn()
@@ -209,7 +209,8 @@ def test_d3_11_time_decides_for_the_application_and_the_body_is_held_up_to_a_bou
 def test_d3_12_a_final_status_takes_the_place_of_the_100(status: int, streamed: bool) -> None:
     wire = run(WAITING, later)
     if streamed:
-        wire.start(None, status, None, 0).core.finish(wire.exchange)
+        wire.start(None, status, None, 0)
+        wire.exchange.finish()
     else:
         wire.answer(None, status)
     wire.turn()
@@ -217,9 +218,9 @@ def test_d3_12_a_final_status_takes_the_place_of_the_100(status: int, streamed: 
     assert wire.reply.connection == ["Connection: close"]
     assert wire.reason == "EXPECTATION_REFUSED"
     assert wire.exchange.handshake is Expectation.REFUSED
-    for call in (wire.core.accept, wire.core.begin_body):
+    for call in (wire.exchange.accept, wire.exchange.begin_body):
         with pytest.raises(LocalProtocolError):
-            call(wire.exchange)
+            call()
     wire.send(b"hello" + GET)
     assert wire.bodies == {}
     assert wire.statuses == [status]
@@ -230,18 +231,18 @@ def test_d3_12_a_final_status_takes_the_place_of_the_100(status: int, streamed: 
 def test_d3_13_a_switch_is_preceded_by_the_100_and_the_body(asked: bool) -> None:
     wire = run(waiting("Content-Length: 5", "Upgrade: chat", "Connection: upgrade"), later)
     with pytest.raises(LocalProtocolError):
-        wire.core.switch(wire.exchange, b"chat")
+        wire.exchange.switch(b"chat")
     if asked:
-        wire.core.accept(wire.exchange)
+        wire.exchange.accept()
     wire.application = later
-    wire.core.begin_body(wire.exchange)
+    wire.exchange.begin_body()
     wire.core.receive(b"hello" + b"chatter")
     wire.exchange.flowing = True
     events = []
     while (event := wire.core.next_event()) is not None:
         events.append(event)
     assert isinstance(events[-1], BodyComplete)
-    assert wire.core.switch(wire.exchange, b"chat") == b"chatter"
+    assert wire.exchange.switch(b"chat") == b"chatter"
     wire.turn()
     assert wire.statuses == [100, 101]
     assert wire.exchange.persistence is not None
@@ -252,7 +253,7 @@ def test_d3_13_a_switch_is_preceded_by_the_100_and_the_body(asked: bool) -> None
 def test_d3_14_with_a_part_of_the_body_there_accepting_sends_no_100() -> None:
     for separate in (True, False):
         wire = Wire(later).send(*([WAITING, b"he"] if separate else [WAITING + b"he"]))
-        wire.core.accept(wire.exchange)
+        wire.exchange.accept()
         wire.read().turn()
         assert not wire.data
         wire.send(b"llo")
@@ -300,7 +301,7 @@ def test_d3_16_a_final_status_with_a_part_of_the_body_there(
 def test_d3_17_there_is_one_100_at_most() -> None:
     wire = run(WAITING, later)
     for _ in range(2):
-        wire.core.accept(wire.exchange)
+        wire.exchange.accept()
         wire.read()
         wire.core.expire(Deadline.EXPECTATION)
     wire.turn()
@@ -357,7 +358,7 @@ def test_d3_20_behind_a_response_that_closes_the_request_is_discarded(body: byte
 )  # fmt: skip
 def test_a_final_status_after_the_100(status: int, field: str, part: bytes, row: str) -> None:
     wire = run(waiting(field), later)
-    wire.core.accept(wire.exchange)
+    wire.exchange.accept()
     wire.turn().send(*[part] if part else [])
     wire.answer(None, status).turn()
     assert wire.statuses == [100, status]
@@ -401,9 +402,9 @@ def test_d3_25_a_client_that_closes_while_it_waits_gets_nothing() -> None:
     assert wire.exchange.over
     assert wire.cancelled == []
     assert (wire.reason, wire.ending.reason.by) == ("PEER_CLOSED_MID_REQUEST", "peer")
-    for call in (wire.core.accept, wire.core.begin_body, wire.answer, wire.start):
+    for call in (wire.exchange.accept, wire.exchange.begin_body, wire.answer, wire.start):
         with pytest.raises(LocalProtocolError):
-            call(wire.exchange)
+            call()
     wire.core.expire(Deadline.EXPECTATION)
     wire.turn()
     assert not wire.data
@@ -413,9 +414,9 @@ def test_d3_25_a_client_that_closes_while_it_waits_gets_nothing() -> None:
 def test_d3_25_a_connection_that_is_lost_while_the_client_waits() -> None:
     wire = run(WAITING, later)
     assert wire.core.lost() == [wire.exchange]
-    for call in (wire.core.accept, wire.core.begin_body, wire.answer, wire.start):
+    for call in (wire.exchange.accept, wire.exchange.begin_body, wire.answer, wire.start):
         with pytest.raises(LocalProtocolError):
-            call(wire.exchange)
+            call()
     assert not wire.core.take_output()
 
 
@@ -470,7 +471,7 @@ def test_an_error_of_the_body_is_not_followed_by_a_100() -> None:
     wire.read().turn()
     assert wire.statuses == [400]
     with pytest.raises(LocalProtocolError):
-        wire.core.begin_body(wire.exchange)
+        wire.exchange.begin_body()
     assert wire.exchange.body is Body.CUT
 
 

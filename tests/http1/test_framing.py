@@ -268,12 +268,13 @@ def test_a_fault_in_a_chunked_body_within_the_response(
     outcomes = set()
     for pieces in cuts(data + GET, seeds=3):
         wire = Wire(later, **settings).send(first)
-        wire.read().start().core.write(wire.exchange, b"part")
+        wire.read().start()
+        wire.exchange.write(b"part")
         wire.turn().send(*pieces)
         assert len(wire.failures) == 1
         if request.node.callspec.id.startswith("D2-27"):
             assert wire.core.ending is None
-            wire.core.finish(wire.exchange)
+            wire.exchange.finish()
             wire.turn()
             assert wire.reply.complete
         else:
@@ -328,7 +329,7 @@ def test_the_input_ends_inside_a_body(data: bytes) -> None:
         wire.read().start().turn()
         wire.eof()
         assert len(wire.failures) == 1
-        wire.core.finish(wire.exchange)
+        wire.exchange.finish()
         wire.turn()
         assert (wire.statuses, wire.reply.complete, wire.reason) == ([200], True, "PEER_CLOSED_MID_REQUEST")
 
@@ -351,7 +352,7 @@ def test_silence_inside_a_body(data: bytes) -> None:
     wire.core.expire(deadline)
     wire.turn()
     assert len(wire.failures) == 1
-    wire.core.finish(wire.exchange)
+    wire.exchange.finish()
     wire.turn()
     assert (wire.statuses, wire.reply.complete, wire.reason) == ([200], True, "BODY_TIMEOUT")
 
@@ -444,9 +445,9 @@ def test_the_bytes_of_a_response(
     first = wire.exchanges[0]
     if streamed:
         wire.start(first, status, fields, stated)
-        wire.core.write(first, b"hel")
-        wire.core.write(first, b"lo\n")
-        wire.core.finish(first)
+        first.write(b"hel")
+        first.write(b"lo\n")
+        first.finish()
     else:
         wire.answer(first, status, fields)
     wire.turn()
@@ -466,8 +467,8 @@ def test_a_chunked_response_before_a_close_has_its_last_chunk() -> None:
     framing = wire.exchange.response_framing
     assert framing is not None
     assert framing.row == "D4-12"
-    wire.core.write(wire.exchange, b"hello")
-    wire.core.finish(wire.exchange)
+    wire.exchange.write(b"hello")
+    wire.exchange.finish()
     wire.turn()
     assert wire.data.endswith(b"5\r\nhello\r\n0\r\n\r\n")
     assert (wire.reply.get("Transfer-Encoding"), wire.reply.connection) == ("chunked", ["Connection: close"])
@@ -478,8 +479,7 @@ def test_a_chunked_response_before_a_close_has_its_last_chunk() -> None:
 @pytest.mark.parametrize("minor", [1, 0])
 def test_interim_responses_have_no_length_and_do_not_go_to_http10(minor: int) -> None:
     wire = run(get("/", "Connection: keep-alive", minor=minor), later)
-    fields = wire.core.interim
-    fields(wire.exchange, 103)
+    wire.exchange.interim(103)
     wire.answer().turn()
     assert wire.statuses == ([103, 200] if minor else [200])
     assert wire.replies[0].connection == ([] if minor else ["Connection: keep-alive", "Keep-Alive: timeout=70"])
@@ -490,8 +490,8 @@ def test_interim_responses_have_no_length_and_do_not_go_to_http10(minor: int) ->
 def test_the_only_coding_ever_sent_is_our_own_chunked() -> None:
     mine = [("Transfer-Encoding", "gzip, chunked"), ("Content-Length", "99")]
     wire = run(GET, later).start(None, 200, mine)
-    wire.core.write(wire.exchange, b"hello")
-    wire.core.finish(wire.exchange)
+    wire.exchange.write(b"hello")
+    wire.exchange.finish()
     wire.turn()
     assert wire.reply.all("Transfer-Encoding") == ["chunked"]
     assert wire.reply.all("Content-Length") == []
@@ -518,13 +518,12 @@ def test_bytes_beyond_the_stated_length_are_dropped_and_the_connection_closes(wh
         wire.answer(first, 200, [("Content-Length", "3")], b"hello")
     else:
         wire.start(first, 200, None, 3)
-        wire.core.write(first, b"he")
-        wire.core.write(first, b"llo")
-        wire.core.finish(first)
+        first.write(b"he")
+        first.write(b"llo")
+        first.finish()
     wire.turn()
     assert (wire.reply.body, wire.reply.complete) == (b"hel", True)
-    assert first.writer is not None
-    assert first.writer.excess == 2
+    assert first.excess == 2
     assert wire.reason == "APPLICATION_ABORT"
     assert not wire.ending.reset
     assert wire.cancelled == [2]
@@ -538,8 +537,8 @@ def test_too_few_bytes_abort_the_response_and_are_never_padded(whole: bool) -> N
         wire.answer(None, 200, [("Content-Length", "9")], b"hello")
     else:
         wire.start(None, 200, None, 9)
-        wire.core.write(wire.exchange, b"hello")
-        wire.core.finish(wire.exchange)
+        wire.exchange.write(b"hello")
+        wire.exchange.finish()
     wire.turn()
     assert (wire.reply.body, wire.reply.complete) == (b"hello", False)
     assert (wire.reason, wire.ending.reset) == ("APPLICATION_ABORT", False)
@@ -562,8 +561,8 @@ def test_a_wrong_status_raises_and_leaves_the_request_to_be_answered(status: int
 @pytest.mark.parametrize("length", [None, 10], ids=["chunked", "length"])
 def test_a_failure_after_the_head_leaves_the_response_visibly_unfinished(length: int | None) -> None:
     wire = run(GET, later).start(None, 200, None, length)
-    wire.core.write(wire.exchange, b"hello")
-    wire.core.abort(wire.exchange)
+    wire.exchange.write(b"hello")
+    wire.exchange.abort()
     wire.turn()
     assert (wire.reply.body, wire.reply.complete) == (b"hello", False)
     assert wire.data.partition(b"\r\n\r\n")[2] == (b"hello" if length else b"5\r\nhello\r\n")
@@ -574,8 +573,8 @@ def test_a_failure_after_the_head_leaves_the_response_visibly_unfinished(length:
 @pytest.mark.parametrize("data", [get("/", minor=0), get("/", "Connection: keep-alive", minor=0)])
 def test_a_failure_inside_a_body_that_the_close_ends_is_shown_by_a_reset(data: bytes) -> None:
     wire = run(data, later).start()
-    wire.core.write(wire.exchange, b"hello")
-    wire.core.abort(wire.exchange)
+    wire.exchange.write(b"hello")
+    wire.exchange.abort()
     assert (wire.reason, wire.ending.reset) == ("APPLICATION_ABORT", True)
 
 
@@ -585,9 +584,9 @@ def test_trailers_are_announced_and_follow_the_last_chunk() -> None:
     fields = wire.exchange.fields
     assert fields is not None
     assert fields.wants_trailers
-    wire.start(trailers=b"X-Sum")
-    wire.core.write(wire.exchange, b"hello")
-    wire.core.finish(wire.exchange, b"X-Sum: 1\r\n")
+    wire.start(trailers=[b"X-Sum"])
+    wire.exchange.write(b"hello")
+    wire.exchange.finish([(b"X-Sum", b"1")])
     wire.turn()
     assert wire.reply.get("Trailer") == "X-Sum"
     assert (wire.reply.body, wire.reply.trailers) == (b"hello", [("X-Sum", "1")])
@@ -597,9 +596,9 @@ def test_trailers_are_announced_and_follow_the_last_chunk() -> None:
 @pytest.mark.ledger("D4-22", "L-27")
 @pytest.mark.parametrize(("data", "length"), [(GET, 5), (get("/", minor=0), None), (get("/", method="HEAD"), None)])
 def test_trailers_have_no_place_in_any_other_framing(data: bytes, length: int | None) -> None:
-    wire = run(data, later).start(None, 200, None, length, b"X-Sum")
-    wire.core.write(wire.exchange, b"hello")
-    wire.core.finish(wire.exchange, b"X-Sum: 1\r\n")
+    wire = run(data, later).start(None, 200, None, length, [b"X-Sum"])
+    wire.exchange.write(b"hello")
+    wire.exchange.finish([(b"X-Sum", b"1")])
     wire.turn()
     assert b"X-Sum" not in wire.data
     assert wire.reply.complete
@@ -629,10 +628,9 @@ def test_trailers_are_wanted_only_by_te_with_its_connection_option(lines: list[s
 def test_bytes_written_to_a_response_without_a_body_are_dropped_and_counted(method: str, status: int) -> None:
     wire = run(get("/", method=method) + GET, later).start(None, status)
     first = wire.exchanges[0]
-    wire.core.write(first, b"hello")
-    assert first.writer is not None
-    assert (first.writer.excess, first.bytes_sent) == (5, 0)
-    wire.core.finish(first)
+    first.write(b"hello")
+    assert (first.excess, first.bytes_sent) == (5, 0)
+    first.finish()
     wire.turn()
     assert b"hello" not in wire.data
     assert wire.reason is None
@@ -649,7 +647,7 @@ def test_connect_makes_no_tunnel_here() -> None:
 @pytest.mark.ledger("D1-03", "D4-03")
 def test_101_leaves_http() -> None:
     wire = run(get("/", "Upgrade: chat", "Connection: upgrade"), later)
-    wire.core.switch(wire.exchange, b"chat")
+    wire.exchange.switch(b"chat")
     wire.turn()
     assert wire.reply.lines == [("Upgrade", "chat"), ("Connection", "upgrade")]
     assert wire.exchange.persistence is not None
@@ -668,26 +666,26 @@ def test_bytes_of_a_stated_length_may_be_sent_past_the_connection_in_their_turn(
     wire.start(second, length=4).start(first, length=10)
     for exchange in (first, second):  # its head has not left; it is not its turn
         with pytest.raises(LocalProtocolError, match="out of turn"):
-            wire.core.written_past(exchange, 4)
+            exchange.written_past(4)
     wire.turn()
-    wire.core.written_past(first, 4)
-    wire.core.write(first, b"567")
+    first.written_past(4)
+    first.write(b"567")
     wire.turn()
     with pytest.raises(LocalProtocolError, match="beyond a stated length"):
-        wire.core.written_past(first, 4)
-    wire.core.written_past(first, 3)
-    wire.core.finish(first)
+        first.written_past(4)
+    first.written_past(3)
+    first.finish()
     wire.turn()
     assert first.bytes_sent == 10
-    wire.core.written_past(second, 4)
-    wire.core.finish(second)
+    second.written_past(4)
+    second.finish()
     wire.turn()
     assert wire.reason is None
     with pytest.raises(LocalProtocolError, match="out of turn"):
-        wire.core.written_past(second, 0)
+        second.written_past(0)
 
 
 def test_no_bytes_of_a_body_in_chunks_are_sent_past_the_connection() -> None:
     wire = run(GET, later).start().turn()
     with pytest.raises(LocalProtocolError, match="beyond a stated length"):
-        wire.core.written_past(wire.exchange, 1)
+        wire.exchange.written_past(1)

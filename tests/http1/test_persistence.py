@@ -14,8 +14,8 @@ from ka_twisted.core.headers import NO_FIELDS
 from ka_twisted.core.persistence import ConnectionField, Persistence
 from ka_twisted.core.reasons import CloseReason, KeepReason
 from ka_twisted.http1 import persistence
+from ka_twisted.http1.exchange import Exchange
 from ka_twisted.http1.persistence import UnreadBody
-from ka_twisted.http1.pipeline import Exchange
 from tests.http1.driving import GET, GET_10, Wire, at_once, chunked, cuts, get, later, post, run, upload, when_read
 from tests.ledger import case
 
@@ -181,15 +181,15 @@ def test_only_kept_connections_promise_anything() -> None:
 
 def streamed(wire: Wire, exchange: Exchange) -> None:
     """Answers with a body of unknown length."""
-    wire.core.start(exchange, 200)
-    wire.core.write(exchange, b"hello\n")
-    wire.core.finish(exchange)
+    exchange.start(200)
+    exchange.write(b"hello\n")
+    exchange.finish()
 
 
 def reading(wire: Wire, exchange: Exchange) -> None:
     """Streams a response while it reads the body: an echo; the end is left to the test."""
     wire.read(exchange)
-    wire.core.start(exchange, 200)
+    exchange.start(200)
 
 
 def asking(wire: Wire, exchange: Exchange) -> None:
@@ -337,7 +337,7 @@ def test_where_nothing_of_a_request_came_a_time_out_is_silent(data: bytes, deadl
 @pytest.mark.ledger("D1-02")
 def test_d1_02_a_response_cut_short_aborts_the_connection() -> None:
     wire = run(GET + get("/2"), later).start()
-    wire.core.abort(wire.exchanges[0])
+    wire.exchanges[0].abort()
     wire.turn()
     assert (wire.reply.connection, wire.reply.complete) == ([], False)
     assert wire.reason == "APPLICATION_ABORT"
@@ -350,7 +350,7 @@ def test_d1_02_a_response_cut_short_aborts_the_connection() -> None:
 @pytest.mark.parametrize("closing", [[], ["Connection: close"]], ids=["kept", "with close"])
 def test_d1_03_a_switch_leaves_http_whatever_else_was_said(closing: list[str]) -> None:
     wire = run(get("/", "Upgrade: chat", "Connection: upgrade", *closing) + b"chatter", later)
-    assert wire.core.switch(wire.exchange, b"chat") == b"chatter"
+    assert wire.exchange.switch(b"chat") == b"chatter"
     wire.turn()
     assert wire.reply.connection == ["Upgrade: chat", "Connection: upgrade"]
     assert wire.reason is None
@@ -506,7 +506,7 @@ def test_d1_24_the_body_ends_before_the_response_does(request_: bytes, rest: byt
     assert wire.core.decision is not None
     assert wire.core.decision.row == "D1-24"
     wire.send(rest)
-    wire.core.finish(wire.exchange)
+    wire.exchange.finish()
     wire.application = at_once
     wire.turn().send(get("/2"))
     assert [exchange.number for exchange in wire.exchanges] == [1, 2]
@@ -517,7 +517,7 @@ def test_d1_24_the_body_ends_before_the_response_does(request_: bytes, rest: byt
 @pytest.mark.parametrize(("size", "kept"), [(100, True), (101, False)])
 def test_d1_24_the_body_ends_behind_the_response(size: int, kept: bool) -> None:
     wire = Wire(reading, limits=Limits(unread=100)).send(upload(b"5\r\nhello\r\n"))
-    wire.core.finish(wire.exchange)
+    wire.exchange.finish()
     wire.turn()
     assert wire.core.deadline is Deadline.UNREAD
     wire.application = at_once
@@ -532,11 +532,11 @@ def test_d1_24_the_body_ends_behind_the_response(size: int, kept: bool) -> None:
 @pytest.mark.ledger("D1-24")
 def test_d1_24_the_application_stops_reading_within_the_response() -> None:
     wire = Wire(reading, limits=Limits(unread=100)).send(get("/", "Content-Length: 1000", body=b"x" * 100))
-    wire.core.abandon_body(wire.exchange)
+    wire.exchange.abandon_body()
     wire.send(b"x" * 700)
     assert wire.core.backlog == 0
     assert wire.reason is None
-    wire.core.finish(wire.exchange)
+    wire.exchange.finish()
     wire.turn().send(b"x" * 101)
     assert wire.reason == "BODY_UNREAD"
 
@@ -568,8 +568,8 @@ def test_d1_28_also_what_waits_behind_others() -> None:
 def test_d1_28_is_not_announced_when_it_comes_too_late() -> None:
     wire = run(GET, later).start()
     wire.turn().eof()
-    wire.core.write(wire.exchange, b"hello")
-    wire.core.finish(wire.exchange)
+    wire.exchange.write(b"hello")
+    wire.exchange.finish()
     wire.turn()
     assert (wire.reply.connection, wire.reply.body, wire.reason) == ([], b"hello", "PEER_HALF_CLOSED")
 
@@ -601,7 +601,7 @@ def test_d1_29_a_shutdown_within_a_response_closes_behind_it_unannounced(minor: 
     wire.core.drain()
     wire.send(GET)
     assert wire.reason is None
-    wire.core.finish(wire.exchange)
+    wire.exchange.finish()
     wire.turn()
     assert wire.reason == "DRAINING"
     assert len(wire.exchanges) == 1
@@ -621,7 +621,7 @@ def test_d1_29_also_while_a_body_is_read_away() -> None:
 def test_d1_29_what_is_in_service_behind_it_carries_the_close() -> None:
     wire = run(GET + GET, later).start()
     wire.core.drain()
-    wire.core.finish(wire.exchanges[0])
+    wire.exchanges[0].finish()
     wire.turn()
     assert wire.reason is None
     wire.answer(wire.exchanges[1]).turn()
@@ -656,7 +656,7 @@ def test_no_status_of_the_applications_closes_by_being_an_error(status: int) -> 
 )
 def test_an_endpoint_without_persistence_says_close_in_every_final_response(data: bytes) -> None:
     wire = run(data + data, later, policy=Policy(persistent=False))
-    wire.core.interim(wire.exchange, 103)
+    wire.exchange.interim(103)
     wire.answer().turn()
     assert [reply.connection for reply in wire.replies if reply.status >= 200] == [CLOSE]
     assert [reply.connection for reply in wire.replies if reply.status < 200] in ([], [[]])
@@ -700,12 +700,12 @@ def test_an_overloaded_server_answers_the_first_request_and_closes() -> None:
         GET_10,
     ):
         wire = Wire()
-        wire.core.overloaded = error
+        wire.core.turn_away(error)
         wire.send(data + GET)
         assert (wire.statuses, wire.reply.connection, wire.reply.get("Retry-After")) == ([503], CLOSE, "5")
         assert (wire.reason, wire.exchanges) == ("TOO_MANY_CONNECTIONS", [])
     wire = Wire()
-    wire.core.overloaded = error
+    wire.core.turn_away(error)
     assert wire.send(b"nonsense\r\n").statuses == [400]
 
 
@@ -785,12 +785,12 @@ def test_every_decision_of_a_response_can_be_reviewed_and_changed(streams: bool)
 
     def application(wire: Wire, exchange: Exchange) -> None:
         if streams:
-            wire.core.start(exchange, 200, review=review)
-            wire.core.finish(exchange)
+            exchange.start(200)
+            exchange.finish()
         else:
-            wire.core.respond(exchange, 200, NO_FIELDS, b"hello", review)
+            exchange.respond(200, NO_FIELDS, b"hello")
 
-    wire = run(GET * 3, application)
+    wire = Wire(application, review=review).send(GET * 3)
     assert [decision.row for decision in seen] == ["D1-18", "D1-18"]
     assert [reply.connection for reply in wire.replies] == [[], CLOSE]
     assert wire.reason == "CLOSE_REQUESTED"

@@ -9,7 +9,7 @@ import pytest
 
 from ka_twisted.config import Limits
 from ka_twisted.core.errors import LocalProtocolError
-from ka_twisted.http1.pipeline import Exchange
+from ka_twisted.http1.exchange import Exchange
 from ka_twisted.http1.states import Answer
 from tests.http1.driving import (
     GET,
@@ -105,19 +105,19 @@ def test_responses_leave_in_the_order_of_the_requests(order: tuple[int, ...]) ->
 def test_everything_of_a_later_response_waits_interim_ones_and_streams_too() -> None:
     wire = run(GET + GET + GET, later)
     second, third = wire.exchanges[1:]
-    wire.core.interim(second, 103)
+    second.interim(103)
     wire.start(second)
-    wire.core.write(second, b"sec")
+    second.write(b"sec")
     wire.start(third, length=5)
-    wire.core.write(third, b"third")
-    wire.core.finish(third)
+    third.write(b"third")
+    third.finish()
     wire.turn()
     assert not wire.data
     assert wire.core.held_bytes > 0
     wire.answer().turn()
     assert wire.statuses == [200, 103, 200]
-    wire.core.write(second, b"ond")
-    wire.core.finish(second)
+    second.write(b"ond")
+    second.finish()
     wire.turn()
     assert [reply.body for reply in wire.replies] == [b"hello\n", b"", b"second", b"third"]
     assert wire.core.held_bytes == 0
@@ -188,10 +188,10 @@ def test_a_close_cancels_what_is_behind_it(close: str) -> None:
     if close == "response":
         wire.answer(second, 200, [("Connection", "close")])
     elif close == "abort":
-        wire.core.abort(second)
+        second.abort()
     else:
         wire.start(second, length=9)
-        wire.core.finish(second)
+        second.finish()
     wire.turn()
     assert wire.cancelled == [3, 5], "the fourth was over"
     assert wire.reason is None, "the first is still due"
@@ -237,19 +237,19 @@ def test_a_broken_body_ends_the_pipeline_there() -> None:
 
 def test_an_exchange_is_answered_once() -> None:
     wire = run(GET, later)
-    for attempt in (lambda: wire.core.write(wire.exchange, b""), lambda: wire.core.finish(wire.exchange)):
+    for attempt in (lambda: wire.exchange.write(b""), lambda: wire.exchange.finish()):
         with pytest.raises(LocalProtocolError):
             attempt()
     wire.start()
-    for again in (wire.answer, wire.start, lambda: wire.core.interim(wire.exchange, 103)):
+    for again in (wire.answer, wire.start, lambda: wire.exchange.interim(103)):
         with pytest.raises(LocalProtocolError):
             again()
-    wire.core.finish(wire.exchange)
+    wire.exchange.finish()
     data = wire.turn().data
     exchange = wire.exchange
     for late in (
-        lambda: wire.answer(exchange), lambda: wire.start(exchange), lambda: wire.core.write(exchange, b"x"),
-        lambda: wire.core.finish(exchange), lambda: wire.core.interim(exchange, 103), lambda: wire.core.abort(exchange),
+        lambda: wire.answer(exchange), lambda: wire.start(exchange), lambda: exchange.write(b"x"),
+        lambda: exchange.finish(), lambda: exchange.interim(103), lambda: exchange.abort(),
     ):  # fmt: skip
         with pytest.raises(LocalProtocolError):
             late()
@@ -260,7 +260,7 @@ def test_an_exchange_is_answered_once() -> None:
 def test_an_interim_response_has_an_interim_status_and_101_is_not_for_this(status: int) -> None:
     wire = run(GET, later)
     with pytest.raises(LocalProtocolError):
-        wire.core.interim(wire.exchange, status)
+        wire.exchange.interim(status)
 
 
 @pytest.mark.ledger("P-14")
@@ -278,7 +278,7 @@ def test_a_lost_connection_hands_back_what_was_unfinished(data: bytes, applicati
     for exchange in unfinished:
         with pytest.raises(LocalProtocolError):
             wire.answer(exchange)
-        wire.core.abort(exchange)
+        exchange.abort()
     assert wire.core.next_event() is None
     events = len(wire.events)
     wire.send(GET)
@@ -292,7 +292,7 @@ def test_a_switch_waits_for_earlier_responses_and_gets_all_bytes_behind_its_requ
         wire = Wire(later).send(*pieces)
         assert numbers(wire) == [1]
         wire.answer().turn()
-        assert wire.core.switch(wire.exchange, b"chat") == b"chatter"
+        assert wire.exchange.switch(b"chat") == b"chatter"
         wire.turn()
         assert wire.statuses == [200, 101]
         assert (wire.core.state, wire.core.deadline, wire.core.busy) == ("switched", None, False)
@@ -304,7 +304,7 @@ def test_when_nothing_is_switched_to_what_follows_is_the_next_request() -> None:
     wire.answer().turn()
     assert numbers(wire) == [1, 2]
     with pytest.raises(LocalProtocolError):
-        wire.core.switch(wire.exchanges[0], b"chat")
+        wire.exchanges[0].switch(b"chat")
 
 
 def test_the_state_is_told_in_a_word_or_three() -> None:

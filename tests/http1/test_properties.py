@@ -35,7 +35,7 @@ from ka_twisted.http1.events import (
     RequestRefused,
     ResponseDue,
 )
-from ka_twisted.http1.pipeline import Exchange
+from ka_twisted.http1.exchange import Exchange
 from ka_twisted.http1.response_heads import parse_response_head
 from ka_twisted.http1.server import ServerConnection
 from ka_twisted.http1.states import Answer, Body, Expectation, Reading
@@ -166,14 +166,14 @@ def test_h11_as_a_client_understands_every_answer(exchanges: list[tuple[bytes, b
     client = h11.Connection(h11.CLIENT)
 
     def application(wire: Wire, exchange: Exchange) -> None:
-        if exchange.reader is not None:
+        if exchange.request_body is not None:
             wire.read(exchange)
         elif chance.random() < 0.5:
             wire.answer(exchange)
         else:
-            wire.core.start(exchange, 200)
-            wire.core.write(exchange, b"hello\n")
-            wire.core.finish(exchange)
+            exchange.start(200)
+            exchange.write(b"hello\n")
+            exchange.finish()
 
     wire = Wire(application)
     taken = 0
@@ -359,7 +359,7 @@ class AnyApplication(RuleBasedStateMachine):
         exchange = self.one(chance, lambda exchange: not exchange.answered)
         given = response_fields([*chance.choice(FIELDS), ("X-Number", str(exchange.number))])
         body = chance.choice([b"", b"hello", b"hello\n", b"x" * 20000])
-        self.attempt(not exchange.answered, self.core.respond, exchange, chance.choice(STATUSES), given, body)
+        self.attempt(not exchange.answered, exchange.respond, chance.choice(STATUSES), given, body)
         assert exchange.answered
 
     @rule(chance=CHANCE)
@@ -367,55 +367,55 @@ class AnyApplication(RuleBasedStateMachine):
         exchange = self.one(chance, lambda exchange: not exchange.answered)
         given = response_fields([*chance.choice(FIELDS), ("X-Number", str(exchange.number))])
         length = chance.choice([*[None] * 12, 0, 5, 100])
-        self.attempt(not exchange.answered, self.core.start, exchange, chance.choice(STATUSES), given, length)
+        self.attempt(not exchange.answered, exchange.start, chance.choice(STATUSES), given, length)
 
     @rule(chance=CHANCE)
     def write(self, chance: random.Random) -> None:
         exchange = self.one(chance, lambda exchange: exchange.answer is Answer.STREAMING)
         for body in chance.choices([b"", b"12345", b"x" * 200], k=chance.choice([0, 0, 1, 2])):
-            self.attempt(exchange.answer is Answer.STREAMING, self.core.write, exchange, body)
+            self.attempt(exchange.answer is Answer.STREAMING, exchange.write, body)
         if chance.random() < 0.5:
-            self.attempt(exchange.answer is Answer.STREAMING, self.core.finish, exchange)
+            self.attempt(exchange.answer is Answer.STREAMING, exchange.finish)
 
     @rule(chance=CHANCE)
     def abort(self, chance: random.Random) -> None:
         if not self.patient(chance) and chance.random() < 0.3:
             exchange = self.one(chance, lambda exchange: not exchange.over)
-            self.attempt(exchange.answer not in (Answer.COMPLETE, Answer.SWITCHED), self.core.abort, exchange)
+            self.attempt(exchange.answer not in (Answer.COMPLETE, Answer.SWITCHED), exchange.abort)
 
     @rule(chance=CHANCE)
     def interim(self, chance: random.Random) -> None:
         exchange = self.one(chance, lambda exchange: not exchange.answered)
         if chance.random() < 0.5:
-            self.attempt(not exchange.answered, self.core.interim, exchange, chance.randint(102, 199))
+            self.attempt(not exchange.answered, exchange.interim, chance.randint(102, 199))
             return
         waits = exchange.handshake is Expectation.HELD
         refused = exchange.handshake is Expectation.REFUSED
-        self.attempt(not refused and not (waits and exchange.answered), self.core.accept, exchange)
+        self.attempt(not refused and not (waits and exchange.answered), exchange.accept)
 
     @rule(chance=CHANCE)
     def read(self, chance: random.Random) -> None:
         exchange = self.one(chance, lambda exchange: exchange.body in (Body.HELD, Body.WANTED))
         how = chance.choice(["flow", "flow", "flow", "flow", "pause", "stop", "take"])
         if how == "stop":
-            self.attempt(True, self.core.abandon_body, exchange)
+            self.attempt(True, exchange.abandon_body)
         elif how == "take":
-            body = self.core.take_whole_body(exchange)
+            body = exchange.take_body()
             assert body is None or exchange.body is Body.READ
             self.turn()
         else:
             readable = exchange.body in (Body.HELD, Body.WANTED, Body.READ)
             exchange.flowing = exchange.flowing if not readable else how == "flow"
-            self.attempt(readable, self.core.begin_body, exchange)
+            self.attempt(readable, exchange.begin_body)
 
     @rule(chance=CHANCE)
     def switch(self, chance: random.Random) -> None:
         exchange = self.one(chance, lambda exchange: exchange.fields is not None and exchange.fields.upgrades != ())
         offers = exchange.fields is not None and exchange.fields.upgrades
-        whole = exchange.reader is None or exchange.reader.complete
+        whole = exchange.request_body is None or exchange.request_body.complete
         legal = bool(offers) and whole and not exchange.answered and self.core.exchanges == (exchange,)
         self.switched = self.switched or legal
-        self.attempt(legal, self.core.switch, exchange, b"chat")
+        self.attempt(legal, exchange.switch, b"chat")
 
     # The owner.
 
@@ -534,9 +534,9 @@ class AnyApplication(RuleBasedStateMachine):
             for exchange in self.core.exchanges:
                 if not exchange.answered:
                     given = response_fields([("X-Number", str(exchange.number))])
-                    self.core.respond(exchange, 200, given, b"done")
+                    exchange.respond(200, given, b"done")
                 elif exchange.answer is Answer.STREAMING:
-                    self.core.finish(exchange)
+                    exchange.finish()
             self.turn()
             if self.queue and not self.eof:
                 self.arrive(random.Random(0), 100000)

@@ -374,7 +374,7 @@ def test_an_offer_to_switch_needs_its_option_and_http11(
     if not offered:
         wire = run(get("/", *lines, minor=int(http11)), later)
         with pytest.raises(LocalProtocolError):
-            wire.core.switch(wire.exchange, b"chat")
+            wire.exchange.switch(b"chat")
         wire.answer().turn()
         assert (wire.reply.status, wire.reply.all("Upgrade")) == (200, [])
 
@@ -383,8 +383,8 @@ def test_an_offer_to_switch_needs_its_option_and_http11(
 def test_only_what_was_offered_can_be_switched_to() -> None:
     wire = run(get("/", "Upgrade: Chat", "Connection: upgrade"), later)
     with pytest.raises(LocalProtocolError):
-        wire.core.switch(wire.exchange, b"talk")
-    wire.core.switch(wire.exchange, b"cHAT")
+        wire.exchange.switch(b"talk")
+    wire.exchange.switch(b"cHAT")
     assert wire.turn().statuses == [101]
 
 
@@ -443,14 +443,14 @@ def test_a_status_line_has_its_blank_even_without_a_phrase() -> None:
     assert run(GET, lambda wire, exchange: wire.answer(exchange, 299)).data.startswith(b"HTTP/1.1 299 \r\n")
 
 
-def test_a_preamble_goes_into_every_final_response_that_has_no_date_of_its_own() -> None:
-    wire = Wire(later)
-    wire.terms.preamble = b"Date: today\r\n"
+def test_every_final_response_has_the_date_of_the_second_it_is_made_in() -> None:
+    wire = Wire(later, wall_clock=lambda: 1_800_000_000.25 + wire.seconds)
     wire.send(GET * 4)
-    wire.core.interim(wire.exchanges[0], 103)
+    wire.exchanges[0].interim(103)
     wire.answer().start()
-    wire.core.finish(wire.exchanges[1])
+    wire.exchanges[1].finish()
     wire.answer(None, 200, [("Date", "mine")])
-    wire.terms.preamble = b"Date: tomorrow\r\n"
+    wire.seconds = 0.75
     wire.answer().send(b"nonsense\r\n")
-    assert [reply.get("Date") for reply in wire.replies] == [None, "today", "today", "mine", "tomorrow", "tomorrow"]
+    first, second = "Fri, 15 Jan 2027 08:00:00 GMT", "Fri, 15 Jan 2027 08:00:01 GMT"
+    assert [reply.get("Date") for reply in wire.replies] == [None, first, first, "mine", second, second]

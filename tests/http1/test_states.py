@@ -113,8 +113,13 @@ def test_a_deadline_that_ends_the_connection_has_its_own_reason() -> None:
     reasons = [deadline.reason for deadline in Deadline if deadline.reason is not None]
     assert len(set(reasons)) == len(reasons)
     assert all(reason.name.endswith("_TIMEOUT") and reason.by == "us" for reason in reasons)
-    without = {Deadline.EXPECTATION, Deadline.LINGER, Deadline.REFUSED}
-    assert {deadline for deadline in Deadline if deadline.reason is None} == without
+    assert {deadline.name for deadline in Deadline if deadline.reason is None} == {
+        "AGE",
+        "EXPECTATION",
+        "LINGER",
+        "REFUSED",
+        "SWITCHED_IDLE",
+    }
     assert all(deadline.awaited for deadline in Deadline)
 
 

@@ -10,7 +10,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, gatherResults
@@ -248,7 +248,8 @@ class Served:
         """The server's end of a connection, once it is there."""
 
         def find() -> KeepAliveProtocol | None:
-            return next((each for each in self.factory.connections if _port(each) == client.name[1]), None)
+            connections = cast("list[KeepAliveProtocol]", list(self.factory.connections))
+            return next((each for each in connections if _port(each) == client.name[1]), None)
 
         await until(find, "accepted")
         found = find()

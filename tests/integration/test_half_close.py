@@ -41,7 +41,7 @@ async def test_also_those_that_are_answered_later_and_in_another_order() -> None
         await client.send(GET * 4)
         client.halfClose()
         connection = await server.accepted(client)
-        await until(lambda: connection.core.eof and len(held.requests) == 4)
+        await until(lambda: connection._driver.eof and len(held.requests) == 4)
         for number in (3, 1, 4, 2):
             held.answer(number, b"%d" % number)
         replies = await client.replies(*["GET"] * 4)
@@ -81,7 +81,7 @@ async def test_a_response_that_streams_goes_on_after_the_half_close() -> None:
             await client.some()
         client.halfClose()
         connection = await server.accepted(client)
-        await until(lambda: connection.core.eof)
+        await until(lambda: connection._driver.eof)
         pieces[1].callback(b"b")
         pieces[2].callback(b"c")
         (reply,) = await client.replies("GET")
@@ -132,7 +132,7 @@ async def test_a_client_that_half_closes_and_then_vanishes_is_noticed() -> None:
         await client.send(GET)
         client.halfClose()
         connection = await server.accepted(client)
-        await until(lambda: connection.core.eof)
+        await until(lambda: connection._driver.eof)
         await client.take(1 << 20)
         client.reset()
         assert await server.ended() == [CloseReason.PEER_CLOSED_MID_RESPONSE]

@@ -188,7 +188,7 @@ async def test_a_reset_while_the_client_is_held_back_shows_with_the_answer() -> 
         client = await server.connect()
         connection = await server.accepted(client)
         await client.send(get("/", "Content-Length: 1000000", method="POST", body=b"x" * 10_000))
-        await until(lambda: connection.core.request_count and connection.transport not in reactor.getReaders())
+        await until(lambda: connection.requestCount and connection.transport not in reactor.getReaders())
         client.reset()
         answers[0].callback(b"too late\n")
         assert await server.ended() == [CloseReason.BODY_UNREAD]

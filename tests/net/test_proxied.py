@@ -6,7 +6,7 @@ import socket
 import struct
 from ipaddress import ip_network
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 
-from ka_twisted import KeepAliveFactory, Limits, Request, Response
+from ka_twisted import KeepAliveFactory, KeepAliveProtocol, Limits, Request, Response
 from ka_twisted.config import Tls
 from ka_twisted.net.output import SocketOutput
 from ka_twisted.net.proxied import ProxiedFactory
@@ -306,7 +306,7 @@ async def test_on_sockets_the_header_comes_before_tls_and_what_is_plain_is_still
     outlets: list[type] = []
 
     def handler(request: Request) -> Response:
-        outlets.append(type(request.connection.protocol._outlet))
+        outlets.append(type(cast(KeepAliveProtocol, request.connection.protocol)._driver.output))
         return hello(request)
 
     factory: Any = KeepAliveFactory(handler)

@@ -301,7 +301,7 @@ def test_a_transport_without_a_reset_is_closed_instead() -> None:
 def test_half_closing_is_for_those_who_can() -> None:
     assert not outputFor(StringTransport(), Sender()).halfCloses
     server = MemoryServer()
-    assert server.connect().protocol._outlet.halfCloses
+    assert server.connect().protocol._driver.output.halfCloses
 
 
 def test_what_cannot_be_told_is_nothing() -> None:

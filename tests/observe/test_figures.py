@@ -50,13 +50,22 @@ def test_bytes_that_come_late_are_not_counted_as_received() -> None:
     assert (client.protocol.bytesReceived, client.protocol.lateBytes) == (len(GET), 2 * len(GET))
 
 
-def test_another_protocol_counts_for_itself() -> None:
-    server = MemoryServer(upgrades={"echo": lambda request: Switch(Protocol())})
+def test_the_bytes_of_another_protocol_count_in_both_directions() -> None:
+    class Echo(Protocol):
+        def dataReceived(self, data: bytes) -> None:
+            assert self.transport is not None
+            self.transport.write(data)
+            self.transport.writeSequence([data, data])
+
+    server = MemoryServer(upgrades={"echo": lambda request: Switch(Echo())})
     client = server.connect()
     ask = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
     client.send(ask)
+    answered = client.protocol.bytesSent
+    assert answered == len(client.received)
     client.send(b"something else")
-    assert client.protocol.bytesReceived == len(ask)
+    assert client.protocol.bytesReceived == len(ask) + 14
+    assert client.protocol.bytesSent == len(client.received) == answered + 3 * 14
 
 
 def test_the_depth_is_that_of_its_time() -> None:

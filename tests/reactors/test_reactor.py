@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import uvloop
@@ -23,7 +23,7 @@ from twisted.internet.protocol import ProcessProtocol, Protocol
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from ka_twisted import KeepAliveFactory, Request, Response
+from ka_twisted import KeepAliveFactory, KeepAliveProtocol, Request, Response
 from ka_twisted.net.output import SocketOutput
 from ka_twisted.reactors.uvloop import UvloopReactor
 from tests.reactors.driving import Recording, every, only, run
@@ -291,7 +291,7 @@ def test_pipelined_requests_are_answered_in_order(reactor: UvloopReactor) -> Non
         reactor.connectTCP("127.0.0.1", port.getHost().port, only(client))
         await client.made
         (protocol,) = factory.connections
-        assert not isinstance(protocol._outlet, SocketOutput)
+        assert not isinstance(cast(KeepAliveProtocol, protocol)._driver.output, SocketOutput)
         for number in range(1, 51):
             client.transport.write(b"GET /%d HTTP/1.1\r\nHost: shop\r\n\r\n" % number)
         client.transport.write(

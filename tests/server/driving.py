@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from ka_twisted import CloseReason, KeepAliveProtocol, Request, Response
 from ka_twisted.core.exchange import Exchange
+from ka_twisted.http1.server import ServerConnection
 from ka_twisted.interfaces import IConnection, IConnectionObserver
+from ka_twisted.net.alarms import Watch
+from ka_twisted.server.http1_driver import Http1Driver
 from ka_twisted.testing.memory import MemoryClient, MemoryServer
 
 #: More than a stalled reader's transport takes before it holds its producer back.
@@ -162,3 +165,15 @@ def hold_nothing(server: MemoryServer) -> None:
     assert factory.connectionCount == 0
     assert not list(factory.connections)
     assert not server.clock.getDelayedCalls()
+
+
+def core(connection: IConnection) -> ServerConnection:
+    """The protocol layer's side of a connection of HTTP/1."""
+    driver = cast(KeepAliveProtocol, connection)._driver
+    assert isinstance(driver, Http1Driver)
+    return driver.core
+
+
+def watch(connection: IConnection) -> Watch:
+    """The deadlines of a connection."""
+    return cast(KeepAliveProtocol, connection)._driver.watch

@@ -12,7 +12,7 @@ from ka_twisted import CloseReason, Limits, Request, Response
 from ka_twisted.core.errors import BodyTooLarge, IncompleteBody, LocalProtocolError, RemoteProtocolError
 from ka_twisted.testing.memory import MemoryClient, MemoryServer
 from tests.http1.driving import GET, chunked, get, post, upload
-from tests.server.driving import BIG, Held, read, reading, said, statuses
+from tests.server.driving import BIG, Held, core, read, reading, said, statuses
 
 HEAD = get("/", "Content-Length: 10", method="POST")
 
@@ -271,14 +271,14 @@ def test_a_body_that_nobody_reads_is_held_up_to_the_bound(reader: Reader) -> Non
     for start in range(0, len(BIG), 400):
         client.send(BIG[start : start + 400])
     assert client.paused
-    assert client.protocol.core.backlog < 1500
+    assert core(client.protocol).backlog < 1500
     total = 0
     while total < len(BIG):
         reader.results.clear()
         reader.read()
         server.settle()
         total += len(reader.results[0])
-        assert client.protocol.core.backlog < 1500
+        assert core(client.protocol).backlog < 1500
     assert not client.paused
 
 

@@ -19,7 +19,7 @@ from ka_twisted import CloseReason, KeepAliveFactory, Limits, Request, Response
 from ka_twisted.testing.memory import MemoryClient, MemoryServer
 from tests.http1.driving import GET, GET_10, get
 from tests.logs import Logged
-from tests.server.driving import BIG, Held, Observer, endless, stream_echo, uncounted
+from tests.server.driving import BIG, Held, Observer, core, endless, stream_echo, uncounted
 
 PIECE = b"x" * 16384
 
@@ -449,7 +449,7 @@ def test_an_echo_is_as_fast_as_its_reader() -> None:
     for start in range(0, len(BIG), 50_000):
         client.send(BIG[start : start + 50_000])
     assert client.paused
-    held = client.protocol.core.backlog + client.transport.unsentBytes()
+    held = core(client.protocol).backlog + client.transport.unsentBytes()
     assert held < 250_000
     while client.paused or client.transport.inbound:
         client.resume(30_000)

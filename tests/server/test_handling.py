@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from contextvars import ContextVar
 from http import HTTPStatus
@@ -218,7 +219,7 @@ def test_another_result_is_an_error_of_the_handler(result: Any, way: str, logged
     assert statuses(client) == [500, 500]
     failures = logged.failures(TypeError)
     assert len(failures) == 2
-    assert "a handler returns a Response, bytes or str" in str(failures[0].value)
+    assert "a handler returns a Response, a Switch, bytes or str" in str(failures[0].value)
 
 
 @pytest.mark.parametrize(
@@ -291,14 +292,34 @@ def test_a_handler_that_lets_a_protocol_error_pass_is_answered_with_its_status()
     assert not client.ended
 
 
-def test_system_exits_are_not_answered() -> None:
-    def handler(request: Request) -> bytes:
-        raise SystemExit
+UNUSUAL = [SystemExit, KeyboardInterrupt, GeneratorExit, CancelledError, asyncio.CancelledError]
 
-    client = MemoryServer(handler).connect()
-    with pytest.raises(SystemExit):
-        client.send(GET)
-    assert client.received == b""
+
+@pytest.mark.parametrize("error", UNUSUAL)
+@pytest.mark.parametrize("how", ["at once", "in a coroutine", "after a wait"])
+def test_whatever_a_handler_raises_is_a_500_and_one_log_entry(
+    error: type[BaseException], how: str, logged: Logged
+) -> None:
+    waits: list[Deferred[None]] = []
+
+    def at_once(request: Request) -> bytes:
+        if request.path == "/fails":
+            raise error
+        return b"fine"
+
+    async def in_a_coroutine(request: Request) -> bytes:
+        if how == "after a wait" and request.path == "/fails":
+            waits.append(Deferred())
+            await waits[0]
+        return at_once(request)
+
+    client = MemoryServer(at_once if how == "at once" else in_a_coroutine).connect()
+    client.send(get("/1") + get("/fails") + get("/3"))
+    for wait in waits:
+        wait.callback(None)
+    assert statuses(client) == [200, 500, 200]
+    assert not client.ended
+    assert logged.entries(error) == ["the handler failed on GET /fails (connection 1, request 2)"]
 
 
 @pytest.mark.parametrize("framing", ["chunked", "length"])

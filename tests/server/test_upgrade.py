@@ -260,7 +260,14 @@ def test_an_upgrade_that_fails_is_500(logged: Logged) -> None:
         assert len(logged.failures(ZeroDivisionError)) == 1
 
 
-@pytest.mark.parametrize("result", [b"bytes", 7, Response(200)])
+def test_an_upgrade_may_be_refused_with_a_response() -> None:
+    shouting = Shouting(upgrade=lambda request: Response(403, b"not you"))
+    shouting.client.send(OFFER + GET)
+    assert statuses(shouting.client) == [403, 200]
+    assert not shouting.client.ended
+
+
+@pytest.mark.parametrize("result", [b"bytes", 7])
 def test_an_upgrade_gives_a_protocol(result: Any, logged: Logged) -> None:
     shouting = Shouting(upgrade=lambda request: result)
     shouting.client.send(OFFER + GET)

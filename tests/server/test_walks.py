@@ -28,13 +28,14 @@ from hypothesis.stateful import (
 )
 from twisted.internet.defer import CancelledError, Deferred
 
-from ka_twisted import CloseReason, KeepAliveProtocol, Limits, Persistence, Policy, Request, Response, Timeouts
+from ka_twisted import CloseReason, Limits, Persistence, Policy, Request, Response, Timeouts
 from ka_twisted.core.deadlines import Deadline
+from ka_twisted.interfaces import IConnection
 from ka_twisted.testing.memory import MemoryClient, MemoryServer, ParsedResponse, parseResponses
 from tests import logs
 from tests.http1.driving import chunked, get
 from tests.http1.strategies import NOISE, broken_pipelines
-from tests.server.driving import Observer, Recorded
+from tests.server.driving import Observer, Recorded, watch
 
 #: Every timer, short; none is a multiple of another.
 TIMEOUTS = Timeouts(idle=7, header=3, body=4, bodyGrace=9, write=5, expectation=1, unread=2, linger=1.5, drain=20)
@@ -85,7 +86,7 @@ class Call:
 
     number: int
     method: str
-    connection: KeepAliveProtocol
+    connection: IConnection
     due: Deferred[Any] | None = None
     given: bytes | None = None
 
@@ -435,15 +436,15 @@ class Walk(RuleBasedStateMachine):
     def nobody_may_stay_for_ever(self) -> None:
         for connection in self.server.factory.connections:
             owes = connection.state in ("unused", "idle", "reading a head")
-            waits = connection.watch.due < inf or connection.watch.armed(Deadline.WRITE)
+            waits = watch(connection).due < inf or watch(connection).armed(Deadline.WRITE)
             assert waits or not owes, f"{connection.state}, and no deadline"
 
     @invariant()
     def no_byte_puts_off_a_deadline(self) -> None:
         due: dict[object, float] = {
-            (connection.id, connection.requestCount, connection.watch.deadline): connection.watch.due
+            (connection.id, connection.requestCount, watch(connection).deadline): watch(connection).due
             for connection in self.server.factory.connections
-            if connection.watch.deadline in (Deadline.HEADER, Deadline.UNREAD, Deadline.FIRST_REQUEST)
+            if watch(connection).deadline in (Deadline.HEADER, Deadline.UNREAD, Deadline.FIRST_REQUEST)
         }
         assert all(self.due.get(what, inf) >= when for what, when in due.items())
         self.due = due

@@ -48,6 +48,11 @@ TIMERS: tuple[FieldSetting, ...] = (
     ),
     timer("linger-timeout", "linger", "Seconds to wait for more data from the client after closing our side."),
     timer("linger-total-timeout", "lingerTotal", "Seconds in total for reading and discarding such data."),
+    timer(
+        "switched-idle-timeout",
+        "switchedIdle",
+        "Seconds a connection handed over to another protocol may be silent.",
+    ),
     timer("handshake-timeout", "handshake", "Seconds for the PROXY header and the TLS handshake."),
     timer(
         "refused-timeout",

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.interfaces import IAddress, IProtocolFactory
+from twisted.internet.interfaces import IProtocolFactory
 
 from ...config import Tls
 from ...interfaces import IDrainable
 from ...server.application import IApplication
-from ...server.factory import Handler, KeepAliveFactory
-from ...server.protocol import KeepAliveProtocol
+from ...server.factory import KeepAliveFactory
+from ...server.hooks import Handler
 from ...server.secured import HTTP1_PROTOCOLS, TLS_REQUIRED
 from ..applications.lifespan import STOP_WITHIN, Lifespans, drained, needStart
 from ..applications.loading import ApplicationError, applicationOf
@@ -37,10 +37,9 @@ class _Factory(KeepAliveFactory):
 
     observerSet: ObserverSet
 
-    def buildProtocol(self, addr: IAddress | None) -> KeepAliveProtocol:  # type: ignore[override]
-        protocol = super().buildProtocol(addr)
-        self.observerSet.accepted = protocol.id = next(self.observerSet.numbers)
-        return protocol
+    def nextNumber(self) -> int:
+        self.observerSet.accepted = number = next(self.observerSet.numbers)
+        return number
 
 
 class Generation:
@@ -167,7 +166,7 @@ class Generation:
             await self._lifespans.stop(self.applications, STOP_WITHIN if self.configuration.timeouts.drain else 0)
 
     def _drainables(self) -> list[IDrainable]:
-        factory: IDrainable = self.factory  # type: ignore[assignment]
+        factory: IDrainable = self.factory
         return [factory, *self._lifespans.drainable(self.applications)]
 
     def retire(self, successor: Generation | None = None) -> None:

@@ -10,7 +10,8 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.python.failure import Failure
 
 from ...server.application import IApplication
-from ...server.factory import Handler, KeepAliveFactory
+from ...server.factory import KeepAliveFactory
+from ...server.hooks import Handler
 from ..applications.lifespan import Lifespans
 from ..configuration.values import Configuration
 from ..errors import RECOVERABLE, ConfigurationError, oneLine

@@ -1,0 +1,171 @@
+"""
+Waiting for what an application returned: Deferreds, and coroutines that await Deferreds.
+
+Where an asyncio event loop runs the reactor, coroutines may await what asyncio has as well: there each is a task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextvars import copy_context
+from types import coroutine
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+
+def waiting(result: Awaitable[Any]) -> Deferred[Any]:
+    """A Deferred of what an awaitable gives. A coroutine is started; cancelling the Deferred cancels it."""
+    if isinstance(result, Deferred):
+        return result
+    running = result if isinstance(result, Coroutine) else _awaiting(result)
+    loop = runningLoop()
+    return Deferred.fromCoroutine(running) if loop is None else task(running, loop)
+
+
+async def _awaiting(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
+
+
+class Started:
+    """
+    A coroutine that has been started: it has returned, or waits for something.
+
+    :param running: is started. What it raises before it waits comes out of here.
+    """
+
+    __slots__ = ("_awaited", "_context", "_running", "value", "waits")
+
+    def __init__(self, running: Coroutine[Any, Any, Any]) -> None:
+        self._running = running
+        self._context = copy_context()
+        self.waits = True
+        try:
+            self._awaited = self._context.run(running.send, None)
+        except StopIteration as stop:
+            self.waits = False
+            self.value = stop.value
+
+    def rest(self) -> Deferred[Any]:
+        """A Deferred of what the coroutine returns."""
+        return self._context.run(Deferred.fromCoroutine, _resumed(self._running, self._awaited))
+
+
+@coroutine
+def _resumed(running: Coroutine[Any, Any, Any], awaited: Any) -> Generator[Any, Any, Any]:
+    """The rest of a coroutine that has been started and waits for something."""
+    resume: Callable[[Any], Any]
+    while True:
+        try:
+            value = yield awaited
+        except GeneratorExit:
+            running.close()
+            raise
+        except BaseException as error:
+            resume, value = running.throw, error
+        else:
+            resume = running.send
+        try:
+            awaited = resume(value)
+        except StopIteration as stop:
+            return stop.value
+
+
+# -- asyncio -----------------------------------------------------------------------------------------------------------
+
+#: The event loop of asyncio that runs the reactor; None where none does.
+runningLoop: Callable[[], asyncio.AbstractEventLoop | None] = asyncio._get_running_loop
+#: Whether tasks can begin at once, without a turn of the loop (Python 3.12).
+_EAGER = sys.version_info >= (3, 12)
+
+
+def task(running: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> Deferred[Any]:
+    """
+    Run a coroutine as a task. It may await futures of asyncio and Deferreds alike.
+
+    :return: of what it returns. Cancelling it cancels the task: the coroutine then meets `asyncio.CancelledError`,
+        unless what it waits for has come by then.
+    """
+    bridge = _bridge(running, loop)
+    if _EAGER:
+        made: asyncio.Task[Any] = asyncio.Task(bridge, loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
+    else:
+        made = loop.create_task(bridge)
+    finished = TaskResult(made, loop)
+    if made.done():
+        finished.take(made)
+    else:
+        made.add_done_callback(finished.take)
+    return finished
+
+
+class TaskResult(Deferred[Any]):
+    """
+    What a task gives. Cancelled, it fires when the task has ended, with what that made of it.
+
+    :param task: is cancelled in the next turn of its loop: what it waits for may have come already.
+    """
+
+    def __init__(self, task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._task = task
+        self._loop = loop
+
+    def cancel(self) -> None:
+        """See `Deferred.cancel`."""
+        if not self.called:
+            self._loop.call_soon(self._task.cancel)
+
+    def take(self, task: asyncio.Task[Any]) -> None:
+        """The task has ended."""
+        try:
+            value = task.result()
+        except BaseException:
+            self.errback()
+        else:
+            self.callback(value)
+
+
+async def _bridge(running: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> Any:
+    return await _driven(running, loop)
+
+
+@coroutine
+def _driven(running: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> Generator[Any, Any, Any]:
+    """Let a coroutine await Deferreds within a task, which knows futures alone."""
+    resume: Callable[[Any], Any] = running.send
+    value: Any = None
+    while True:
+        try:
+            awaited = resume(value)
+        except StopIteration as stop:
+            return stop.value
+        try:
+            if isinstance(awaited, Deferred):
+                yield from _fired(awaited, loop)
+            else:
+                yield awaited
+        except GeneratorExit:
+            running.close()
+            raise
+        except BaseException as error:
+            resume, value = running.throw, error
+        else:
+            resume, value = running.send, None
+
+
+def _fired(awaited: Deferred[Any], loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+    """A future that is done when a Deferred has fired, and leaves its result to whoever awaits that."""
+    future: asyncio.Future[None] = loop.create_future()
+
+    def fired(result: Any) -> Any:
+        if future.cancelled():
+            return None  # the coroutine has been told
+        future.set_result(None)
+        return result
+
+    awaited.addBoth(fired)
+    future.add_done_callback(lambda future: awaited.cancel() if future.cancelled() else None)
+    return future

@@ -1,0 +1,130 @@
+"""A connection that has left HTTP: it belongs to another protocol, and stays counted, timed and drained."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, cast
+
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, ITransport
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ..core.deadlines import Deadline
+from ..core.reasons import CloseReason
+from ..interfaces import IDrainable
+from ..net.alarms import Watch
+from ..net.handed import HandedTransport
+from ..net.output import OutputStream
+from .settings import ServerSettings
+
+_log = Logger()
+
+
+class HandOverDriver(Protocol):
+    """What is asked of the driver that has handed its connection over."""
+
+    settings: ServerSettings
+    watch: Watch
+    output: OutputStream
+    transport: Any
+    id: int
+
+    def abort(self, reason: CloseReason) -> None: ...
+
+
+class HandedOver:
+    """
+    Another protocol on the transport of a connection.
+
+    A shutdown asks it, if it provides `IDrainable`; otherwise it has ``Timeouts.drain`` and is then cut off. A protocol
+    that raises where Twisted calls it loses the connection.
+    """
+
+    __slots__ = ("_driver", "_transport")
+
+    def __init__(self, driver: HandOverDriver, successor: IProtocol) -> None:
+        self._driver = driver
+        self._transport = HandedTransport(driver.transport, successor, self._written)
+
+    @property
+    def _successor(self) -> IProtocol:
+        return self._transport.protocol
+
+    def begin(self, data: bytes) -> None:
+        """
+        Connect the protocol.
+
+        :param data: what the client has sent behind its request.
+        """
+        self._heard()
+        try:
+            self._successor.makeConnection(cast(ITransport, self._transport))
+            if data:
+                self._successor.dataReceived(data)
+        except BaseException:
+            self._failed()
+
+    def _failed(self) -> None:
+        driver = self._driver
+        _log.failure(
+            "the protocol {protocol!r} failed, which connection {id} was handed over to",
+            protocol=self._successor,
+            id=driver.id,
+        )
+        driver.abort(CloseReason.APPLICATION_ABORT.at("switched"))
+
+    def _heard(self) -> None:
+        """There was something on the connection, in either direction."""
+        settings = self._driver.settings
+        if settings.timeouts.switchedIdle:
+            self._driver.watch.await_(Deadline.SWITCHED_IDLE, settings.now() + settings.timeouts.switchedIdle)
+
+    def _written(self, size: int) -> None:
+        self._driver.output.written += size
+        self._heard()
+
+    # -- what the transport tells --------------------------------------------------------------------------------------
+
+    def received(self, data: bytes) -> None:
+        """Bytes came."""
+        self._heard()
+        try:
+            self._successor.dataReceived(data)
+        except BaseException:
+            self._failed()
+
+    def readLost(self) -> None:
+        """The peer has closed its side."""
+        if IHalfCloseableProtocol.providedBy(self._successor):
+            self._successor.readConnectionLost()
+        else:
+            self._driver.transport.loseConnection()
+
+    def writeLost(self) -> None:
+        """Our side is closed."""
+        if IHalfCloseableProtocol.providedBy(self._successor):
+            self._successor.writeConnectionLost()
+
+    def lost(self, reason: Failure) -> None:
+        """The connection is gone."""
+        try:
+            self._successor.connectionLost(reason)
+        except BaseException:
+            _log.failure("the protocol {protocol!r} failed in connectionLost", protocol=self._successor)
+
+    # -- what ends it --------------------------------------------------------------------------------------------------
+
+    def expired(self, deadline: Deadline) -> None:
+        """A deadline has passed."""
+        if deadline is Deadline.SWITCHED_IDLE:
+            self._driver.abort(CloseReason.IDLE_TIMEOUT.at("switched"))
+
+    def retire(self) -> None:
+        """A shutdown is announced."""
+        if IDrainable.providedBy(self._successor):
+            self._successor.retire()
+
+    def drain(self) -> None:
+        """A shutdown begins: who does not leave in its time is cut off by the registry."""
+        if IDrainable.providedBy(self._successor):
+            drained = self._successor.drain(self._driver.settings.timeouts.drain)
+            drained.addErrback(lambda failure: _log.failure("a connection could not be drained", failure))

@@ -1,0 +1,390 @@
+"""
+HTTP/1 on a connection: bytes between its transport and `http1.server.ServerConnection`, its timers, and its end.
+
+What becomes of requests is in `handling`.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ..core.deadlines import Deadline
+from ..core.errors import RemoteProtocolError
+from ..core.exchange import Exchange
+from ..core.persistence import Persistence
+from ..core.reasons import CloseReason
+from ..http1.events import (
+    BodyComplete,
+    BodyFailed,
+    BodyReceived,
+    Event,
+    ExchangeCancelled,
+    RequestRefused,
+    ResponseDue,
+)
+from ..http1.exchange import Exchange as Http1Exchange
+from ..http1.server import ServerConnection
+from ..http1.states import Reading
+from ..net.alarms import Pace
+from . import handling
+from .driver import Driver
+from .hooks import Hooks
+from .http1_stream import Http1Stream
+from .request import Request
+from .settings import ServerSettings
+
+_log = Logger()
+#: Bytes of responses that are handed over before the transport is looked at again, and what each is taken to weigh
+#: beside its body.
+_PASS = 262144
+_OVERHEAD = 256
+#: Between two requests, and what is awaited then. Before Python 3.12 it takes a while to find a member of an Enum by
+#: its name.
+_BETWEEN, _IDLE = Reading.IDLE, Deadline.IDLE
+#: Deadlines that the protocol layer knows what to do about.
+_OWN = frozenset((Deadline.HEADER, Deadline.BODY, Deadline.UNREAD, Deadline.EXPECTATION))
+
+
+class Http1Driver(Driver):
+    """
+    A connection that speaks HTTP/1.
+
+    :ivar core: the protocol layer's side of it.
+    :ivar pumping: whether it is at work on what was received: answers leave when that is done.
+    """
+
+    __slots__ = ("_pace", "_served", "core", "pumping")
+
+    core: ServerConnection
+    version = "1"
+
+    def __init__(self, settings: ServerSettings, hooks: Hooks, number: int) -> None:
+        super().__init__(settings, hooks, number)
+        self.pumping = False
+        self._served = 0
+        self._pace: Pace | None = None
+
+    def begin(self, transport: Any) -> None:
+        """See `Driver.begin`."""
+        settings = self.settings
+        self.core = ServerConnection(settings.caches, Http1Stream, self, self._review if settings.reviews else None)
+
+    # -- what there is to see ------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> str:
+        """See `Driver.state`."""
+        if self._closing is not None:
+            return "closing"
+        state = self.core.state
+        return "responding" if state == "idle" and self.output.pending else state
+
+    @property
+    def eof(self) -> bool:
+        """See `Driver.eof`."""
+        return self.core.eof
+
+    @property
+    def requestCount(self) -> int:
+        """See `Driver.requestCount`."""
+        return self.core.request_count
+
+    @property
+    def lastDecision(self) -> Persistence | None:
+        """See `Driver.lastDecision`."""
+        return self.core.decision
+
+    @property
+    def exchanges(self) -> tuple[Exchange, ...]:
+        """See `Driver.exchanges`."""
+        return self.core.exchanges
+
+    # -- what the transport tells --------------------------------------------------------------------------------------
+
+    def received(self, data: bytes) -> None:
+        """Bytes came."""
+        if self._closing is not None:
+            self._closing.received(data)
+            return
+        self.bytesReceived += len(data)
+        if self._handedOver is not None:
+            self._handedOver.received(data)
+            return
+        if self._pace is not None:
+            self._pace.received(len(data))
+            if self.watch.deadline is Deadline.BODY:
+                self.watch.await_(None, inf)  # progress: due anew
+        self.core.receive(data)
+        self.pump()
+
+    def readLost(self) -> None:
+        """The peer has closed its side."""
+        if self._handedOver is not None:
+            self._handedOver.readLost()
+            return
+        self.core.receive_eof()
+        if self._closing is not None:
+            self._closing.peerEnded()
+        else:
+            self.pump()
+
+    def lost(self, reason: Failure) -> CloseReason | None:
+        """
+        The connection is gone.
+
+        :return: why; None when that was told before.
+        """
+        if self.closed:
+            return None
+        self._lost(reason)
+        if self._reason is None:
+            self._reason = self._peerCloseReason(reason)
+        self._tellQueued()
+        for exchange in self.core.lost():
+            assert isinstance(exchange, Http1Stream)
+            handling.cancel(exchange, reason)
+            exchange.conclude()
+        for _, waiter in self._takeWaiters():
+            waiter.errback(reason)
+        return self._reason
+
+    def _peerCloseReason(self, reason: Failure) -> CloseReason:
+        """Why the connection ended when it was not by our doing."""
+        state = self.core.state
+        if state in ("reading a head", "reading a body"):
+            return CloseReason.PEER_CLOSED_MID_REQUEST.at(state)
+        if self.core.busy or self.output.pending:
+            return CloseReason.PEER_CLOSED_MID_RESPONSE
+        return (CloseReason.PEER_CLOSED_IDLE if reason.check(ConnectionDone) else CloseReason.TRANSPORT_ERROR).at(state)
+
+    # -- requests in, responses out ------------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Do all that can be done with what was received and answered, and send what comes of it in one write."""
+        if self.pumping or self.closed:
+            return
+        self.pumping = True
+        core = self.core
+        output = self.output
+        settings = self.settings
+        hooks = self.hooks
+        told = bool(settings.observers) or settings.reviews
+        now = settings.now() if told else 0.0
+        budget = _PASS
+        try:
+            while not output.pending and (event := core.next_event()) is not None:
+                if not isinstance(event, Http1Stream):
+                    self._tell(event)
+                    continue
+                event.started = now
+                request = Request(event)
+                if not event.head.pipelinable:
+                    self._pace = None
+                    handling.begin(hooks, request, settings)
+                else:
+                    if told:
+                        event.user = request
+                    try:
+                        hooks.requestReceived(request)
+                    except BaseException:
+                        handling.fail(request, Failure())
+                budget -= event.bytes_sent + _OVERHEAD
+                if budget < 0 and core.output:
+                    budget = _PASS
+                    self.send(core.take_output())
+                if core.reading is _BETWEEN and not core.exchanges and not core.buffer.data and core.events is None:
+                    break  # all is answered, and nothing is in hand: there is no need to ask
+        finally:
+            self.pumping = False
+        self.settle()
+
+    def settle(self) -> None:
+        """Send, then end or wait."""
+        core = self.core
+        output = self.output
+        if parts := core.output:
+            core.output = None
+            output.write(parts)
+            if output.pending:
+                self.backed()
+        if core.ending is not None:
+            self._end()
+            return
+        if self._paused:
+            self._regulate()
+        if core.reading is _BETWEEN and not core.exchanges and not output.pending and not self._paused:
+            # The next request is all that is awaited: this is every request's way. The clock is there already, and
+            # looks again when it wakes.
+            watch = self.watch
+            if self._served != core.request_count or watch.deadline is not _IDLE:
+                self._served = core.request_count
+                watch.deadline = _IDLE
+                watch.due = self.settings.now() + self.settings.idle
+                if watch.due < watch.wakeup:
+                    watch.await_(_IDLE, watch.due)
+            return
+        if core.backlog:
+            self._regulate()
+        self._await(None if self._paused else core.deadline)  # a peer that is not read owes nothing
+
+    def backed(self) -> None:
+        """See `Driver.backed`."""
+        super().backed()
+        self._tellQueued()
+
+    def _regulate(self) -> None:
+        """Hold the peer back while enough is in hand, by not reading (ledger P-16)."""
+        if self.core.wants_input and not (self.output.pending and self.core.backlog):
+            self.resumeReading()
+        else:
+            self.pauseReading()
+
+    def _tell(self, event: Http1Exchange | Event) -> None:
+        """Pass on what the protocol layer says of an exchange."""
+        assert not isinstance(event, Http1Exchange)
+        exchange = event.exchange
+        assert isinstance(exchange, Http1Stream)
+        if isinstance(event, RequestRefused):
+            exchange.started = self.settings.now()
+            exchange.conclude()
+        elif isinstance(event, ResponseDue):
+            self._wake()
+        elif isinstance(event, ExchangeCancelled):
+            handling.cancel(exchange, Failure(ConnectionDone("an earlier response ends the connection")))
+            exchange.conclude()
+        elif isinstance(event, BodyReceived):
+            exchange.flowing = False
+            assert exchange.receiver is not None
+            exchange.receiver.received(event.data)
+        elif isinstance(event, BodyComplete):
+            self._pace = None
+            exchange.flowing = False
+            assert exchange.receiver is not None
+            exchange.receiver.ended()
+        elif isinstance(event, BodyFailed):
+            self._bodyFailed(exchange, event.error)
+
+    def _bodyFailed(self, exchange: Http1Stream, error: BaseException) -> None:
+        self._pace = None
+        exchange.flowing = False
+        if exchange.receiver is not None:
+            exchange.receiver.failed(error)
+        if exchange.over and not exchange.concluded:  # else the application has ended the response by now
+            handling.cancel(exchange, Failure(error))
+            exchange.conclude()
+
+    def _tellQueued(self) -> None:
+        """Pass on what takes no bytes: also while the transport holds its fill, and requests wait."""
+        while (event := self.core.queued_event()) is not None:
+            self._tell(event)
+
+    def _review(self, exchange: Http1Stream, decision: Persistence) -> Persistence:
+        """Show a decision to the application."""
+        try:
+            assert isinstance(exchange.user, Request)
+            reviewed = self.hooks.persistenceDecided(exchange.user, decision)
+            if isinstance(reviewed, Persistence):
+                return reviewed
+            raise TypeError(f"persistenceDecided returns a Persistence, not {reviewed!r}")
+        except Exception:
+            _log.failure("persistenceDecided failed on connection {id}; the decision stands", id=self.id)
+            return decision
+
+    def handOver(self, stream: Http1Stream, successor: IProtocol, data: bytes) -> None:
+        """101 was answered: let another protocol have the transport, and what came behind the request."""
+        self.output.write(self.core.take_output())
+        stream.conclude()
+        self._handOver(successor, data)
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+
+    def _await(self, deadline: Deadline | None) -> None:
+        """Have the clock watch what the peer owes now, when it is not merely the next request."""
+        watch = self.watch
+        if deadline is Deadline.IDLE:
+            deadline = None  # the peer is still taking the response
+        if deadline is Deadline.BODY:
+            if watch.deadline is not deadline:
+                watch.await_(deadline, self._bodyPace().awaiting(self.settings.now()))
+        elif watch.deadline is not deadline or self._served != self.core.request_count:
+            self._served = self.core.request_count
+            now = self.settings.now()
+            if self._pace is not None:
+                self._pace.paused(now)
+            self._owe(deadline, now)
+
+    def _owe(self, deadline: Deadline | None, now: float) -> None:
+        seconds = self.settings.deadlineSeconds[deadline]
+        self.watch.await_(deadline, now + seconds if seconds else inf)
+
+    def _bodyPace(self) -> Pace:
+        if self._pace is None:
+            timeouts = self.settings.timeouts
+            self._pace = Pace(timeouts.body, timeouts.bodyGrace, self.settings.limits.minBodyRate)
+        return self._pace
+
+    def expired(self, deadline: Deadline) -> None:
+        """A deadline has passed."""
+        if deadline in _OWN and self._handedOver is None:
+            self.core.expire(deadline)
+            self.pump()
+        elif deadline is Deadline.AGE and self._handedOver is None:
+            self.core.retire(CloseReason.MAX_AGE)
+        elif deadline is Deadline.IDLE or deadline is Deadline.FIRST_REQUEST:
+            self._idleLate(deadline)
+        else:
+            super().expired(deadline)
+
+    def _idleLate(self, deadline: Deadline) -> None:
+        """
+        No request came in time. One more turn of the reactor reads what has come by now: a request that is under way
+        is served, not lost (ledger P-12).
+        """
+        now = self.settings.now()
+        if self.output.unsent():  # the peer is still taking the last response: it cannot have been idle
+            self.guardSending(self.output.taken(), now)
+            self._owe(deadline, now)
+            return
+        count = self.core.request_count
+
+        def close() -> None:
+            if self._reason is None and self.core.deadline is deadline and self.core.request_count == count:
+                self.core.expire(deadline)
+                self.pump()
+
+        self.settings.clock.callLater(0, close)
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def turnAway(self, error: RemoteProtocolError) -> None:
+        """See `Driver.turnAway`."""
+        self.core.turn_away(error)
+
+    def retire(self) -> None:
+        """See `Driver.retire`."""
+        if self._handedOver is not None:
+            self._handedOver.retire()
+        else:
+            self.core.retire(CloseReason.DRAINING)
+
+    def drain(self) -> None:
+        """See `Driver.drain`."""
+        if self._handedOver is not None:
+            self._handedOver.drain()
+        elif self._reason is None:
+            self.core.drain()
+            self.pump()
+
+    def _end(self) -> None:
+        """Nothing more will be said."""
+        ending = self.core.ending
+        if self._reason is None and ending is not None:
+            self._reason = ending.reason
+            self._tellQueued()
+            self._close(ending.reason, reset=ending.reset)
