@@ -85,6 +85,13 @@ def test_reasons_and_states_are_made_from_the_code() -> None:
     assert re.findall(r"```{state-machine} (\w+)", PAGES["architecture"]) == list(MACHINES)
 
 
+def test_files_that_the_architecture_names_exist() -> None:
+    package = Path(ka_twisted.__file__).parent
+    named = re.findall(r"`((?:\w+/)+(?:\w+\.py)?)`", PAGES["architecture"])
+    assert named
+    assert [name for name in named if not (package / name).exists() and not (DOCS.parent / name).exists()] == []
+
+
 def test_every_public_name_is_in_the_reference() -> None:
     named = set(re.findall(r"\.\. auto\w+:: (\w+)\n", PAGES["reference"]))
     assert named == set(ka_twisted.__all__)

@@ -137,8 +137,9 @@ class LineFile:
 
     def write(self, line: bytes) -> None:
         """Take a line, or several, with their line feeds; they are written soon."""
-        self._waiting += line
-        if len(self._waiting) >= self._mark:
+        waiting = self._waiting
+        waiting += line
+        if len(waiting) >= self._mark:
             self.flush()
         elif self._call is None:
             self._call = self._reactor.callLater(DELAY, self._due)
@@ -198,7 +199,7 @@ class LineFile:
             while self._waiting and self._output is not None and (taken := self._output.write(self._piece())):
                 self._taken(taken)
                 progress = True
-                if self._lost:
+                if self._lost and self._gap <= self._limit - BLOCK:  # else what fills it could be dropped again
                     self._fillGap()
         except OSError as error:
             self._failed(error)

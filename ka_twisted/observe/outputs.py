@@ -9,15 +9,21 @@ sudden: it is opened once more where the kernel lets us, else asked for room bef
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import select
 import socket
 import stat
+import struct
+import termios
+import time
 from typing import Protocol
 
 #: Bytes that a pipe takes as a whole or not at all (PIPE_BUF): what several processes write to it does not mix.
 ATOMIC = select.PIPE_BUF
 STANDARD_OUTPUT = 1
+#: Bytes of a pipe that is the standard output, where the kernel allows it; and seconds between two looks at it.
+_PIPE_SIZE, _LOOK = 1 << 20, 0.01
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -102,6 +108,40 @@ class NonBlocking(_Descriptor):
             return 0
 
 
+class SharedPipe(NonBlocking):
+    """
+    A pipe that is the standard output, where the log of the process goes as well.
+
+    Half of it is left to that log, which would wait for a reader: the access log must not be what fills the pipe.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor)
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+        except OSError:
+            pass  # it stays as it is
+        self._ours = fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ) // 2
+
+    def write(self, data: bytes | bytearray) -> int:
+        """See `Output`."""
+        return super().write(data) if self._unread() + len(data) <= self._ours or not self._unread() else 0
+
+    def wait(self, seconds: float) -> bool:
+        """See `Output`."""
+        end = time.monotonic() + seconds
+        while self._unread() + ATOMIC > self._ours:
+            if time.monotonic() > end:
+                return False
+            time.sleep(_LOOK)
+        return True
+
+    def _unread(self) -> int:
+        """Bytes in the pipe."""
+        number: int = struct.unpack("i", fcntl.ioctl(self._descriptor, termios.FIONREAD, b"\0" * 4))[0]
+        return number
+
+
 class Polled(_Descriptor):
     """A descriptor that others share, and that has to stay as it is: there is room for one piece, or it is not used."""
 
@@ -161,9 +201,10 @@ def _standardOutput() -> Output:
     if stat.S_ISSOCK(os.fstat(STANDARD_OUTPUT).st_mode):
         return StreamSocket(os.dup(STANDARD_OUTPUT))
     try:
-        return NonBlocking(os.open(f"/proc/self/fd/{STANDARD_OUTPUT}", _FLAGS & ~os.O_CREAT))
+        descriptor = os.open(f"/proc/self/fd/{STANDARD_OUTPUT}", _FLAGS & ~os.O_CREAT)
     except OSError:  # another account's, or no such directory
         return Polled(STANDARD_OUTPUT, borrowed=True)
+    return SharedPipe(descriptor) if stat.S_ISFIFO(os.fstat(descriptor).st_mode) else NonBlocking(descriptor)
 
 
 def _isRegular(descriptor: int) -> bool:

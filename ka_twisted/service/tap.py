@@ -40,9 +40,9 @@ def makeService(options: Options) -> LifeCycle:
 
     environment = startEnvironment()
     inherited = listenFds(environment)
-    kind: Any = Supervisor if options.configuration.workers else KeepAliveService
+    serviceClass: Any = Supervisor if options.configuration.workers else KeepAliveService
     try:
-        service: LifeCycle = kind(
+        service: LifeCycle = serviceClass(
             options.configuration,
             reactor=reactor,
             read=options.read,

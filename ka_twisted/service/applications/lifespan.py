@@ -1,4 +1,4 @@
-"""Applications are started before their first request and stopped after their last, each once, whoever shares it."""
+"""Applications are started before their first request and stopped after their last, each once for all its users."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from .loading import ApplicationError
 from .sites import LoadedSite
 
 _log = Logger()
+
+#: Seconds that each application has to stop, where a drain has a deadline: less than a supervisor and systemd wait.
+STOP_WITHIN = 10.0
 
 
 @dataclass(eq=False)
@@ -62,7 +65,7 @@ class Lifespans:
                 begun.append(each)
                 await entry.lock.run(self._begin, entry)
         except BaseException:
-            await self.stop(begun, 0)
+            await self.stop(begun, STOP_WITHIN)
             raise
 
     async def stop(self, loaded: Iterable[LoadedSite], seconds: float) -> None:

@@ -78,7 +78,7 @@ PROFILES: Mapping[str, tuple[Timer, ...]] = {
 
 def contradiction(timer: Timer, value: float, place: object) -> str | None:
     """
-    What is wrong with a value that somebody has set behind the balancer; None: nothing.
+    What is wrong with a value that was set behind the balancer; None: nothing.
 
     :param value: seconds; 0 outlasts everything.
     :param place: where it was set; its text begins the sentence.

@@ -1,7 +1,7 @@
 """
 The end of a port's queue.
 
-A connection that was made, and that nobody has accepted yet, is reset when its port is closed: with it goes the request
+A connection that was made, and is not accepted yet, is reset when its port is closed: with it goes the request
 that may have come on it already. However fast the last ones are accepted, others come between that and the closing.
 Therefore the kernel is told first to let no more begin: their clients' first packets are dropped, sent anew a second
 later, and then refused, which is safe to try elsewhere.

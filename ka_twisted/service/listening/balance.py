@@ -1,7 +1,7 @@
 """
 How workers share what comes: who has more connections than another lets the other accept.
 
-All of them wait for the same queue. Whoever wakes up first would take all that clients open together, and keep it for
+All of them wait for the same queue. The first to wake up would take all that clients open together, and keep it for
 as long as the connections are kept alive, while another worker has nothing to do.
 """
 
@@ -55,7 +55,7 @@ class LoadTable:
         return slot
 
     def free(self, slot: int) -> None:
-        """Nobody has this slot any more; for the supervisor alone."""
+        """Free a slot; for the supervisor alone."""
         self._write(slot, _ABSENT - 1)
 
     def write(self, slot: int, connections: int) -> None:

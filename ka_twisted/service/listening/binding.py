@@ -139,7 +139,7 @@ def adopt(reactor: Any, descriptor: int, factory: Any) -> IListeningPort:
 
 
 def _inheritedPort(reactor: Any) -> Any:
-    """The class of UNIX ports of a reactor, for sockets that are somebody else's."""
+    """The class of UNIX ports of a reactor, for sockets that were handed over and are not ours to unlink."""
     base: Any = unix.Port
     uvloop = sys.modules.get("ka_twisted.reactors.uvloop")
     if uvloop is not None and isinstance(reactor, uvloop.UvloopReactor):

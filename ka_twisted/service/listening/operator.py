@@ -1,4 +1,4 @@
-"""The operator's listener, apart from those of the public."""
+"""The listener of the admin page, apart from those that serve the applications."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .ports import OpenPorts, Ports
 if TYPE_CHECKING:
     from ...admin.interfaces import IServerView
 
-#: Seconds for what the operator is being told when everything ends; a live page never ends by itself.
+#: Seconds for responses in service at the end; the stream of events of an open admin page never ends by itself.
 _CLOSE_GRACE = 0.5
 
 
 class OperatorListener:
     """
-    Where the operator's page is.
+    Listens for the admin page.
 
     :param view: makes what it shows.
     """
@@ -47,7 +47,7 @@ class OperatorListener:
         return self._ports.prepare(() if admin is None else (admin.endpoint,))
 
     def settle(self, wanted: OpenPorts, admin: Admin | None) -> None:
-        """Show the page on what was prepared."""
+        """Serve the page on what was prepared."""
         gone = self._ports.settle(wanted)
         for openPort in gone:
             openPort.close()

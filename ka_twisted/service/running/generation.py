@@ -19,7 +19,7 @@ from ...server.application import IApplication
 from ...server.factory import KeepAliveFactory
 from ...server.hooks import Handler
 from ...server.secured import HTTP1_PROTOCOLS, TLS_REQUIRED
-from ..applications.lifespan import Lifespans, drained, needStart
+from ..applications.lifespan import STOP_WITHIN, Lifespans, drained, needStart
 from ..applications.loading import ApplicationError, applicationOf
 from ..applications.sites import LoadedSite, Site, handlerOf, loadSites
 from ..configuration.values import Configuration, Listener
@@ -30,10 +30,6 @@ from .observers import ObserverSet
 if TYPE_CHECKING:
     from ...net.tls import TlsContexts
     from ...observe.accesslog import AccessLog
-
-
-#: Seconds that each application has to stop, where a drain has a deadline: less than a supervisor and systemd wait.
-STOP_WITHIN = 10.0
 
 
 class _Factory(KeepAliveFactory):

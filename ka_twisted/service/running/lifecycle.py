@@ -16,6 +16,7 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
+from ..applications.lifespan import STOP_WITHIN
 from ..configuration.values import Configuration
 from ..errors import RECOVERABLE, ConfigurationError
 from ..listening.binding import describeAddress, storeName
@@ -23,7 +24,6 @@ from ..listening.operator import OperatorListener
 from ..listening.ports import OpenPort, Ports
 from ..systemd.notify import Notifier, StatusReporter, closeUnused
 from .announce import announce
-from .generation import STOP_WITHIN
 from .pauses import Pauses
 from .reload import Reloader
 from .signals import OperatorSignals, StopSignals
@@ -45,7 +45,7 @@ class LifeCycle(Service):
 
     :param openPorts: what it listens on.
     :param read: reads the configuration anew; None: it stays what it is.
-    :param notifier: systemd's ear; None: nobody listens there.
+    :param notifier: tells systemd; None: it was not started by systemd.
     :param supervised: whether a supervisor speaks for it: to the log, to systemd, and to the operator.
     :ivar onReady: called when it has become ready.
     :ivar onFailed: called with one sentence when it cannot start; by default that is logged, and the reactor stopped.
@@ -146,7 +146,7 @@ class LifeCycle(Service):
         raise NotImplementedError
 
     def status(self) -> str:
-        """One line for whoever asks systemd."""
+        """One line for ``systemctl status``."""
         raise NotImplementedError
 
     # The beginning.

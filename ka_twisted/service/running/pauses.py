@@ -7,7 +7,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-#: Seconds between two looks at something that tells nobody when it changes.
+#: Seconds between two looks at something that does not tell when it changes.
 _INTERVAL = 0.1
 
 

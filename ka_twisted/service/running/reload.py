@@ -1,7 +1,7 @@
 """
 Reloads: one at a time, each with a word on how it went, and certificates also when their files change.
 
-What a reload does is the business of whoever serves (`serving`) or supervises (`workers`).
+What a reload does is decided in `serving`, and by the supervisor of `workers`.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Reloader:
 
 class CertificateWatch:
     """
-    Looks every few seconds whether the files of TLS were replaced, as by whoever renews certificates.
+    Looks every few seconds whether the files of TLS were replaced, as a renewal of certificates does.
 
     :param changed: tells it.
     :param reload: reads them, or raises `ConfigurationError`.

@@ -38,7 +38,7 @@ class KeepAliveService(LifeCycle):
     :param read: reads the configuration anew; None: it stays what it is.
     :param inherited: descriptors of sockets that listen already, by `listening.storeName` of their endpoints.
     :param endpointOf: makes an endpoint of its description.
-    :param notifier: systemd's ear.
+    :param notifier: tells systemd.
     :param share: of the connections, in a worker; a supervisor speaks for it to the log, systemd, and the operator.
     :param accessLogFile: takes the lines of the access log, in a worker whose supervisor writes it.
     :raises ConfigurationError: when the configuration cannot be put into effect.

@@ -67,7 +67,7 @@ class StopSignals:
         try:
             self._reactor.stop()
         except ReactorNotRunning:
-            pass  # somebody else was faster
+            pass  # it is stopping already
 
 
 class OperatorSignals:
@@ -84,7 +84,7 @@ class OperatorSignals:
         self._previous: dict[int, Any] = {}
 
     def install(self) -> None:
-        """Take the signals over; not outside of the main thread, where Python lets nobody do it."""
+        """Take the signals over; not outside of the main thread, where Python does not allow it."""
         if threading.current_thread() is threading.main_thread():
             for number in self._meanings:
                 self._previous[number] = signal.signal(number, self._received)

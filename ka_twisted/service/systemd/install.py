@@ -169,7 +169,7 @@ class Plan:
         return text + listenTables([*(place.endpoint for place in self.unit.sockets), *self._arguments.listen])
 
     def notes(self) -> Iterator[str]:
-        """What whoever installs it should know."""
+        """What the administrator should know."""
         if not self._arguments.user:
             for path in self._places:
                 if _isBelow(path, _TEMPORARY):
@@ -263,7 +263,7 @@ def _isOpen(path: str) -> bool:
     try:
         return all(place.stat().st_mode & stat.S_IXOTH for place in (Path(path), *Path(path).parents))
     except OSError:
-        return True  # it is not there yet, and whoever makes it decides
+        return True  # it is not there yet
 
 
 def _systemdVersion() -> int:
@@ -287,7 +287,7 @@ def _read(path: str) -> str | None:
 
 
 def _write(path: str, text: str) -> None:
-    """Replace a file as a whole, so that nobody ever sees a part of it."""
+    """Replace a file as a whole, so that no reader sees a part of it."""
     beside = f"{path}.new"
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -62,7 +62,7 @@ class Notifier:
 
     @classmethod
     def fromEnvironment(cls, environ: Mapping[str, str]) -> Notifier | None:
-        """Read NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID; None where nobody wants to hear."""
+        """Read NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID; None where there is no service manager."""
         address = environ.get("NOTIFY_SOCKET", "")
         if not address:
             return None
@@ -160,7 +160,7 @@ def listenFds(environ: Mapping[str, str]) -> dict[str, list[int]]:
     """
     The descriptors that systemd has handed over to this process, from now on closed when it executes another.
 
-    Their numbers are valid until somebody closes or adopts them: ask once.
+    Their numbers are valid until they are closed or adopted: ask once.
 
     :param environ: best what `startEnvironment` tells.
     :return: by their names (FileDescriptorName=, FDNAME=), those of one name in systemd's order.

@@ -178,7 +178,7 @@ class Unit:
         yield f"LimitNOFILE={_LIMIT_NOFILE}"
 
     def _stop(self) -> _Lines:
-        yield "# A crash, or a reactor that has not turned for so long, is followed by a new process on the old"
+        yield "# A crash, or an event loop that is blocked for so long, is followed by a new process on the old"
         yield "# sockets: they are stored with systemd, and connections wait in them."
         yield "Restart=on-failure"
         yield "RestartSec=100ms"

@@ -33,7 +33,7 @@ class Aggregate:
     What is left of workers that are gone: their counts, so that sums never go back, and their last records.
 
     :ivar accepted: connections.
-    :ivar metrics: what the supervisor itself counts; None where nobody reads it.
+    :ivar metrics: what the supervisor itself counts; None where there is no admin page.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Aggregate:
             self.metrics.count(ACCESS_LOG_DROPPED, count)
 
     def died(self) -> None:
-        """A worker has ended that nobody had told to."""
+        """A worker has ended without having been told to."""
         if self.metrics is not None:
             self.metrics.workerDied()
 

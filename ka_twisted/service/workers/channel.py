@@ -40,12 +40,12 @@ class Channel(LineOnlyReceiver):
         self._closed()
 
     def send(self, **message: Any) -> None:
-        """Say something; in vain, when the other end is gone."""
+        """Send a message; it is dropped when the other end is gone."""
         if self.transport is not None:
             self.transport.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
 
     def close(self) -> None:
-        """Say nothing more; what was said still arrives."""
+        """Send nothing more; what was sent still arrives."""
         if self.transport is not None:
             self.transport.loseConnection()
 

@@ -60,7 +60,7 @@ class WorkerFailed(Exception):
 
 class WorkerProcess(ProcessProtocol):
     """
-    A process that serves.
+    A worker process.
 
     :param configuration: what it serves.
     :param sockets: names and descriptors of what it listens on, in the order of the listeners.
@@ -70,8 +70,8 @@ class WorkerProcess(ProcessProtocol):
     :ivar accessLog: takes the lines of its access log; None: it writes them itself. To be set before `spawn`.
     :ivar pid: of the process, once it was started.
     :ivar droppedEvents: of its log, which the supervisor could not read in time.
-    :ivar counts: what it has counted, as far as it was heard of.
-    :ivar records: of its last closed connections, once it takes leave.
+    :ivar counts: what it has counted, as it last reported.
+    :ivar records: of its last closed connections, once it has reported them.
     """
 
     _log = Logger()
@@ -93,7 +93,7 @@ class WorkerProcess(ProcessProtocol):
         self.openConnections = self.accepted = self.droppedEvents = 0
         self.counts: Any = None
         self.records: list[dict[str, Any]] = []
-        #: How often in a row somebody has looked and nothing was heard in between.
+        #: Checks in a row between which nothing was received from it.
         self.missedChecks = 0
         self._reactor = reactor
         self._sockets = list(sockets)
@@ -125,7 +125,7 @@ class WorkerProcess(ProcessProtocol):
             self._loadTable.free(self._slot)
             raise
         self._channel.send(
-            do="serve",
+            command="serve",
             slot=self._slot,
             path=sys.path,
             PYTHONPATH=os.environ.get("PYTHONPATH"),
@@ -160,38 +160,38 @@ class WorkerProcess(ProcessProtocol):
             theirs.close()
             os.close(nothing)
 
-    # What it is told.
+    # Commands.
 
     def leave(self) -> None:
         """Others serve from now on: end, without losing a request."""
         self.isLeaving = True
-        self._channel.send(do="leave")
+        self._channel.send(command="leave")
 
     def stop(self) -> None:
         """End."""
-        self._channel.send(do="stop")
+        self._channel.send(command="stop")
 
     def drain(self) -> Deferred[None]:
         """Go out of service, and stay; fires when that is done."""
         self.isLeaving = True
         if not self.isDrained:
-            self._channel.send(do="drain")
+            self._channel.send(command="drain")
         return self.when("drained")
 
     def stopNow(self) -> None:
         """Wait for no connection any more."""
-        self._channel.send(do="stopNow")
+        self._channel.send(command="stopNow")
 
     def reopenLog(self) -> None:
         """Go on in a new access log of the same name."""
-        self._channel.send(do="reopen")
+        self._channel.send(command="reopen")
 
     def abort(self) -> None:
-        """End, and say where it was: in lines on the standard error, which need no turn of the reactor."""
+        """End with the stacks of its threads on standard error, which needs no turn of the event loop."""
         self._signal(signal.SIGABRT)
 
     def kill(self) -> None:
-        """End at once, also when it hears nothing."""
+        """End at once, also when its event loop is blocked."""
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
@@ -215,7 +215,7 @@ class WorkerProcess(ProcessProtocol):
         answer.addTimeout(ANSWER_WITHIN, self._reactor)
         answer.addErrback(lambda _: None)
         answer.addBoth(self._answered, number)
-        self._channel.send(do="ask", what=what, arguments=arguments, id=number)
+        self._channel.send(command="ask", what=what, arguments=arguments, id=number)
         return answer
 
     async def recount(self) -> None:
@@ -240,37 +240,37 @@ class WorkerProcess(ProcessProtocol):
         self._waiting[what].append(waiting)
         return waiting
 
-    # What it says.
+    # What it reports.
 
     def _received(self, message: Message) -> None:
         self.missedChecks = 0
-        getattr(self, f"_told_{message['tell']}")(message)
+        getattr(self, f"_event_{message['event']}")(message)
 
-    def _told_ready(self, message: Message) -> None:
+    def _event_ready(self, message: Message) -> None:
         self.isReady = True
         self.readySince = self._reactor.seconds()
         self._fire("ready")
 
-    def _told_failed(self, message: Message) -> None:
+    def _event_failed(self, message: Message) -> None:
         self._problem, self._isFatal = message["problem"], message["fatal"]
 
-    def _told_load(self, message: Message) -> None:
+    def _event_load(self, message: Message) -> None:
         self.openConnections, self.accepted = message["open"], message["accepted"]
 
-    def _told_drained(self, message: Message) -> None:
+    def _event_drained(self, message: Message) -> None:
         self.isDrained = True
         self._fire("drained")
 
-    def _told_leaving(self, message: Message) -> None:
+    def _event_leaving(self, message: Message) -> None:
         self.isLeaving = True
         self._leaving(self)
 
-    def _told_answer(self, message: Message) -> None:
+    def _event_answer(self, message: Message) -> None:
         question = self._questions.get(message["id"])
         if question is not None:
             question.callback(message["value"])
 
-    def _told_last(self, message: Message) -> None:
+    def _event_last(self, message: Message) -> None:
         self.counts = message["counts"] or self.counts
         self.records = message["closed"] or []
         self._channel.close()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 RESTART_DELAY, MAX_RESTART_DELAY = 0.1, 30.0
 #: Seconds of service after which a worker's death is not held against its successor.
 STABLE_AFTER = 10.0
-#: Seconds between two looks where no such time is set.
+#: Seconds between two checks where no such time is set.
 _IDLE_CHECK = 10.0
 #: Seconds that workers get beyond their deadlines before they are killed.
 MARGIN = 5.0
@@ -54,7 +54,7 @@ class Slot:
         self.restart: IDelayedCall | None = None
 
     def cancel(self) -> None:
-        """Start nobody any more."""
+        """Start no worker here any more."""
         if self.restart is not None:
             self.restart.cancel()
             self.restart = None
@@ -68,7 +68,7 @@ class Supervisor(LifeCycle):
     :param read: reads the configuration anew; None: it stays what it is.
     :param inherited: descriptors of sockets that listen already, by `listening.storeName` of their endpoints.
     :param endpointOf: makes an endpoint of its description.
-    :param notifier: systemd's ear.
+    :param notifier: tells systemd.
     :param process: makes a worker; see `WorkerProcess`.
     """
 
@@ -148,7 +148,7 @@ class Supervisor(LifeCycle):
         return process
 
     def _fill(self, slot: Slot) -> None:
-        """Have somebody in a slot, sooner or later."""
+        """Start a worker for a slot; try again until one is ready."""
         slot.restart = None
         self._inBackground(self._tryToFill(slot))
 
@@ -187,7 +187,7 @@ class Supervisor(LifeCycle):
         self._log.info("worker {pid} is ready", pid=worker.pid)
 
     def _updateReadiness(self) -> None:
-        """See whether there is somebody to serve."""
+        """Update whether there are workers to serve."""
         if self.state == DRAINING:
             return
         filled = [slot.worker is not None and slot.worker.isReady for slot in self.slots]
@@ -209,7 +209,7 @@ class Supervisor(LifeCycle):
         self._keepAccessLogs()
         slot = self._slotOf(worker)
         if slot is None or self.state == DRAINING or not worker.isReady:
-            return  # it was to go; or whoever waits for it to be ready hears of it
+            return  # it was to go; or the wait for its readiness fails
         if self._reactor.seconds() - worker.readySince >= STABLE_AFTER:
             slot.delay = RESTART_DELAY
         self._log.error(
@@ -226,7 +226,7 @@ class Supervisor(LifeCycle):
         self._accessLogs.keep({configuration.accessLog for configuration in (self.configuration, *configurations)})
 
     def _leaving(self, worker: WorkerProcess) -> None:
-        """Somebody has told a worker to end, and it was not us."""
+        """A worker received a signal to stop that was not ours."""
         slot = self._slotOf(worker)
         if slot is not None and self.state != DRAINING:
             self._log.info("worker {pid} received a stop signal; starting its replacement", pid=worker.pid)
@@ -234,9 +234,9 @@ class Supervisor(LifeCycle):
 
     def _checkWorkers(self) -> None:
         """
-        See whether all of them turn, now and from now on; kill one that does not, whose end has it replaced.
+        Check that no event loop is blocked, now and from now on; kill a worker whose is, which has it replaced.
 
-        Looks are counted, not seconds: those pass without a turn also where the machine was asleep.
+        Checks are counted, not seconds: those pass without a turn also where the machine was suspended.
         """
         seconds = self.configuration.workerTimeout
         self._watch = self._reactor.callLater(seconds / CHECKS or _IDLE_CHECK, self._checkWorkers)
@@ -341,7 +341,7 @@ class Supervisor(LifeCycle):
                     await self._replace(slot, configuration, openPorts)
                 except WorkerFailed as error:
                     self._log.error("a worker keeps the new configuration: {problem}", problem=str(error))
-                    slot.configuration, slot.openPorts = configuration, openPorts  # for whoever comes after it
+                    slot.configuration, slot.openPorts = configuration, openPorts  # for its successor
 
     def _shrink(self, number: int) -> None:
         """Give up the slots beyond a number."""

@@ -1,7 +1,7 @@
 """
 What runs in a worker: the service of one process, on sockets that its supervisor listens on.
 
-It does what it is told on its channel, and ends when that is closed: without a supervisor it would serve for nobody.
+It does what it is told on its channel, and ends when that is closed: without a supervisor nothing would stop it.
 Started as ``python -m ka_twisted.service.workers.worker REACTOR``, with descriptors as `process` hands them over.
 """
 
@@ -37,11 +37,11 @@ from .frames import FrameWriter
 
 #: The descriptors of a worker; those of the listeners follow.
 STDERR, CHANNEL, LOG, LOAD_TABLE, ACCESS_LOG, LISTENERS = 2, 3, 4, 5, 6, 7
-#: Seconds between two words on how much there is to do, at most. They also tell that the reactor turns.
+#: Seconds between two reports of the load, at most. They also show that the event loop is not blocked.
 _LOAD = 1.0
-#: Such words within the time in which it has to turn, at least.
+#: Reports within the time for which the event loop may be blocked, at least.
 CHECKS = 5
-#: Seconds for the last words to leave.
+#: Seconds for the last reports to be sent.
 _CLOSE_GRACE = 2.0
 #: Seconds for the connections of a worker without a supervisor, where a drain has no deadline.
 _ORPHANED = 30.0
@@ -56,7 +56,7 @@ _log = Logger()
 
 class Worker:
     """
-    Serves as its supervisor wants.
+    Serves as its supervisor commands.
 
     :param reactor: provides what a server needs, and IReactorSocket.
     """
@@ -66,12 +66,12 @@ class Worker:
         self._channel = Channel(self._received, self._orphaned)
         self._service: Any = None
         self._share: Share | None = None
-        self._loop = LoopingCall(self._tellLoad)
+        self._loop = LoopingCall(self._reportLoad)
         self._loop.clock = reactor
         #: Whether it was told to end.
         self._expected = False
         self._closing: Deferred[None] | None = None
-        self._tasks: dict[str, Callable[[Message], None]] = {
+        self._commands: dict[str, Callable[[Message], None]] = {
             "serve": self._serve,
             "ask": self._answer,
             "drain": lambda message: self._drain(),
@@ -86,10 +86,10 @@ class Worker:
         attach(self._reactor, descriptor, self._channel)
         self._reactor.addSystemEventTrigger("before", "shutdown", self._shutDown)
 
-    # What the supervisor says.
+    # Commands of the supervisor.
 
     def _received(self, message: Message) -> None:
-        self._tasks[message["do"]](message)
+        self._commands[message["command"]](message)
 
     def _orphaned(self) -> None:
         self._channel.transport = None
@@ -143,7 +143,7 @@ class Worker:
         )
 
     def _ready(self) -> None:
-        self._channel.send(tell="ready")
+        self._channel.send(event="ready")
         patience = self._service.configuration.workerTimeout / CHECKS
         self._loop.start(min(_LOAD, patience or _LOAD))
 
@@ -152,14 +152,14 @@ class Worker:
         self._fail(problem, fatal=True)
 
     def _fail(self, problem: str, *, fatal: bool = False) -> None:
-        self._channel.send(tell="failed", problem=problem, fatal=fatal)
+        self._channel.send(event="failed", problem=problem, fatal=fatal)
         self._service = None
         self._stop()
 
     def _drain(self) -> None:
         self._expected = True
         drained: Deferred[None] = succeed(None) if self._service is None else self._service.drain()
-        drained.addCallback(lambda _: self._channel.send(tell="drained"))
+        drained.addCallback(lambda _: self._channel.send(event="drained"))
 
     def _leave(self) -> None:
         self._expected = True
@@ -167,7 +167,7 @@ class Worker:
             self._stop()
         else:
             self._service.drain(replaced=True).addCallback(lambda _: self._stop())
-            self._tellLoad()
+            self._reportLoad()
 
     def _stop(self) -> None:
         self._expected = True
@@ -179,7 +179,7 @@ class Worker:
     def _answer(self, message: Message) -> None:
         Deferred.fromCoroutine(self._query(message["what"], *message["arguments"])).addErrback(
             lambda failure: _log.failure("a query of the supervisor failed", failure)
-        ).addCallback(lambda value: self._channel.send(tell="answer", id=message["id"], value=value))
+        ).addCallback(lambda value: self._channel.send(event="answer", id=message["id"], value=value))
 
     async def _query(self, what: str, *arguments: Any) -> Any:
         """What the operator's view of this worker tells; None where there is no operator."""
@@ -188,31 +188,33 @@ class Worker:
         value = await getattr(self._service.view(), what)(*arguments)
         return value.toJson() if what == "counts" else value
 
-    # What the supervisor is told.
+    # Reports to the supervisor.
 
-    def _tellLoad(self) -> None:
+    def _reportLoad(self) -> None:
         assert self._share is not None
         if self._service.ready:
             self._share.note()
         else:
             self._share.leave()
-        self._channel.send(tell="load", open=self._service.connectionCount, accepted=self._service.observerSet.accepted)
+        self._channel.send(
+            event="load", open=self._service.connectionCount, accepted=self._service.observerSet.accepted
+        )
 
     # The end.
 
     def _shutDown(self) -> Deferred[None]:
         if not self._expected:  # a signal was sent to this worker alone
             self._expected = True
-            self._channel.send(tell="leaving")
+            self._channel.send(event="leaving")
         return Deferred.fromCoroutine(self._end())
 
     async def _end(self) -> None:
         if self._service is not None:
             await self._service.stopService()
-            self._tellLoad()
+            self._reportLoad()
             self._loop.stop()
             counts, records = await self._query("counts"), await self._query("connections", _RECORDS)
-            self._channel.send(tell="last", counts=counts, closed=records and records["closed"])
+            self._channel.send(event="last", counts=counts, closed=records and records["closed"])
         if self._channel.transport is not None:
             # What was said has left once the channel is closed.
             self._closing = Deferred()
