@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NoReturn, Protocol
+from collections.abc import Iterable, Sequence
+from typing import NoReturn, Protocol
 
 from ..core import exchange as core_exchange
 from ..core.errors import LocalProtocolError
@@ -25,9 +25,6 @@ _AWAITED, _STREAMING, _COMPLETE = Answer.AWAITED, Answer.STREAMING, Answer.COMPL
 
 #: Bodies up to this size are joined to their head: one small copy is cheaper than a second piece of output.
 _JOIN = 16384
-
-#: Asked about every decision before it is carried out.
-Review = Callable[[Any, Persistence], Persistence]
 
 
 class Carrier(Protocol):

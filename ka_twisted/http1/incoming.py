@@ -317,10 +317,9 @@ class IncomingBody:
         remaining = self._reader.remaining
         if self.state is not Body.HELD or remaining is None or remaining > len(buffer):
             return None
-        self.want()
         data = self._reader.read(buffer)
         self.received = len(data)
-        self.state = states.step(states.BODY, BodyEvent.END, self.state)
+        self.state = states.step(states.BODY, BodyEvent.TAKE, self.state)
         return data
 
     def end_input(self) -> None:

@@ -12,7 +12,7 @@ from ..core.reasons import CloseReason
 from . import persistence, responses, states
 from .caches import ServerCaches
 from .events import BodyComplete, BodyFailed, BodyReceived, Ending, Event, ExchangeCancelled, ResponseDue
-from .exchange import Exchange, Review
+from .exchange import Exchange
 from .incoming import incomplete_body
 from .persistence import UnreadBody
 from .pipeline import Pipeline
@@ -36,7 +36,6 @@ class Lifetime(Pipeline):
     """
 
     __slots__ = (
-        "_review",
         "buffer",
         "caches",
         "decision",
@@ -51,16 +50,15 @@ class Lifetime(Pipeline):
         "waiting",
     )
 
-    def __init__(self, caches: ServerCaches, review: Review | None) -> None:
+    def __init__(self, caches: ServerCaches, reviews: bool) -> None:
         super().__init__()
         self.caches = caches
-        self._review = review
         self.buffer = RequestBuffer(caches)
         self.reading = Reading.UNUSED
         self.incoming: Exchange | None = None
         self.waiting: RequestHead | None = None
         self.events: list[Event] | None = None
-        self.needs_full_decision = review is not None or bool(caches.limits.maxRequests)
+        self.needs_full_decision = reviews or bool(caches.limits.maxRequests)
         self.eof = False
         self.draining = False
         self.retired: CloseReason | None = None
@@ -196,12 +194,15 @@ class Lifetime(Pipeline):
             decision = request.persistence  # nothing but the request has a say
         else:
             decision = self._decide_at_length(exchange, request, ending, fields, streaming)
-        if self._review is not None:
-            reviewed = self._review(exchange, decision)
-            decision = reviewed if decision.keep or not reviewed.keep else decision
+        reviewed = self.review(exchange, decision)
+        decision = reviewed if decision.keep or not reviewed.keep else decision
         self.decision = exchange.persistence = decision
         if not decision.keep:
             self.serve_nothing_behind(exchange)
+        return decision
+
+    def review(self, exchange: Exchange, decision: Persistence) -> Persistence:
+        """Asked about every decision before it is carried out; a decision to close stands."""
         return decision
 
     def _decide_at_length(

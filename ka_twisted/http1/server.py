@@ -19,7 +19,7 @@ from ..core.reasons import CloseReason
 from . import responses, states
 from .caches import ServerCaches
 from .events import Event, RequestRefused
-from .exchange import Exchange, Review
+from .exchange import Exchange
 from .incoming import IncomingBody
 from .lifetime import Lifetime
 from .request_heads import RequestHead
@@ -35,24 +35,21 @@ class ServerConnection(Lifetime):
     """
     One connection, as its server sees it.
 
-    :param stream: the class of its exchanges.
+    A subclass may have a class of exchanges of its own, and a say in decisions: see `exchange_class` and `review`.
+
     :param owner: whatever owns it, for the exchanges to find.
-    :param review: asked about every decision on persistence before it is carried out; a decision to close stands.
+    :param reviews: whether `review` has a say.
     :ivar request_count: requests taken up so far.
     """
 
-    __slots__ = ("_overloaded", "_peer_close_reason", "_stream", "owner", "request_count")
+    __slots__ = ("_overloaded", "_peer_close_reason", "owner", "request_count")
 
-    def __init__(
-        self,
-        caches: ServerCaches,
-        stream: type[Exchange] = Exchange,
-        owner: Any = None,
-        review: Review | None = None,
-    ) -> None:
-        super().__init__(caches, review)
+    #: Makes the exchanges.
+    exchange_class: type[Exchange] = Exchange
+
+    def __init__(self, caches: ServerCaches, owner: Any = None, *, reviews: bool = False) -> None:
+        super().__init__(caches, reviews)
         self.owner = owner
-        self._stream = stream
         self._peer_close_reason = CloseReason.PEER_CLOSED_IDLE
         self._overloaded: RemoteProtocolError | None = None
         self.request_count = 0
@@ -145,7 +142,7 @@ class ServerConnection(Lifetime):
             head = found
         # A request starts: this is the only way.
         self.request_count = number = self.request_count + 1
-        exchange = self._stream(number, head, self)
+        exchange = self.exchange_class(number, head, self)
         if self.exchanges:
             self.add(exchange)
         else:
@@ -295,7 +292,7 @@ class ServerConnection(Lifetime):
     def _open(self, head: RequestHead) -> Exchange:
         """Take a request into service, behind the others."""
         self.request_count = number = self.request_count + 1
-        exchange = self._stream(number, head, self)
+        exchange = self.exchange_class(number, head, self)
         self.add(exchange)
         return exchange
 

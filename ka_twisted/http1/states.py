@@ -76,6 +76,7 @@ class BodyEvent(_State):
     """What happens to `Body`."""
 
     READ = "the application reads"
+    TAKE = "the application takes the whole of it, which is in hand"
     ABANDON = "the application has answered without, or stopped reading"
     END = "the last byte was consumed"
     CUT = "the peer closed, stalled or broke the framing"
@@ -125,6 +126,7 @@ ANSWER: Mapping[Output, Mapping[Answer, Answer]] = {
 _B, _V = Body, BodyEvent
 BODY: Mapping[BodyEvent, Mapping[Body, Body]] = {
     _V.READ: {_B.HELD: _B.WANTED, _B.WANTED: _B.WANTED},
+    _V.TAKE: {_B.HELD: _B.READ},
     _V.ABANDON: {_B.HELD: _B.DISCARDED, _B.WANTED: _B.DISCARDED, _B.DISCARDED: _B.DISCARDED},
     _V.END: {_B.WANTED: _B.READ, _B.DISCARDED: _B.DISCARDED},
     _V.CUT: {_B.HELD: _B.CUT, _B.WANTED: _B.CUT, _B.DISCARDED: _B.CUT},

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from heapq import heappop, heappush
 from math import inf
-from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -125,34 +124,28 @@ class AlarmClock:
             self._arm(self._heap[0])
 
 
-class Watched(Protocol):
-    """What has deadlines."""
-
-    def expired(self, deadline: Deadline) -> None:
-        """A deadline has passed."""
-
-
 class Watch:
     """
-    The deadlines of one connection.
+    The deadlines of one connection, which is a subclass: a server has many, and each object that it is made of counts.
 
     What the protocol awaits from the peer (`deadline`, `due`) is one thing at a time and changes with every request: it
     has slots of its own. The others are rare.
-
-    :param owner: its ``expired`` is called for each `Deadline` that has passed, which is disarmed then.
     """
 
-    __slots__ = ("_clock", "_others", "_owner", "deadline", "due", "wakeup")
+    __slots__ = ("_clock", "_others", "deadline", "due", "wakeup")
 
-    def __init__(self, clock: AlarmClock, owner: Watched) -> None:
+    def __init__(self, clock: AlarmClock) -> None:
         self._clock = clock
-        self._owner = owner
         self._others: dict[Deadline, float] | None = None
         #: What is awaited from the peer now, and by when.
         self.deadline: Deadline | None = None
         self.due = inf
         #: When the clock will wake us.
         self.wakeup = inf
+
+    def expired(self, deadline: Deadline) -> None:
+        """A deadline has passed, and is disarmed."""
+        raise NotImplementedError
 
     def await_(self, deadline: Deadline | None, due: float) -> None:
         """Await this from the peer until then; None: nothing is awaited."""
@@ -180,7 +173,7 @@ class Watch:
         """Whether it is running."""
         return deadline is self.deadline or (self._others is not None and deadline in self._others)
 
-    def close(self) -> None:
+    def disarmAll(self) -> None:
         """Forget everything."""
         self._others = None
         self.deadline = None
@@ -201,9 +194,9 @@ class Watch:
                 self.disarm(deadline)
         for deadline in passed:
             try:
-                self._owner.expired(deadline)
+                self.expired(deadline)
             except Exception:
-                _log.failure("{owner!r} failed at its deadline {deadline}", owner=self._owner, deadline=deadline.name)
+                _log.failure("{owner!r} failed at its deadline {deadline}", owner=self, deadline=deadline.name)
         following = min(self.due, *(self._others or _NEVER).values())
         if following < self.wakeup:
             self._clock.schedule(self, following)

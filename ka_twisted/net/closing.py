@@ -41,9 +41,8 @@ class ConnectionSettings(Protocol):
 class ClosingConnection(Protocol):
     """What a `StagedClose` needs of its connection."""
 
-    @property
-    def watch(self) -> Watch:
-        """Its deadlines; `Deadline.LINGER` is to be passed on to `StagedClose.expired`."""
+    def arm(self, deadline: Deadline, seconds: float) -> None:
+        """Let a deadline pass; `Deadline.LINGER` is to be passed on to `StagedClose.expired`."""
 
     @property
     def eof(self) -> bool:
@@ -199,7 +198,7 @@ class StagedClose:
     def _linger(self) -> None:
         self._taken = self._output.taken()
         self._closed = self._heard = self._settings.now()
-        self._connection.watch.arm(Deadline.LINGER, self._settings.timeouts.linger)
+        self._connection.arm(Deadline.LINGER, self._settings.timeouts.linger)
 
     def received(self, data: bytes) -> None:
         """Bytes that come now are counted and thrown away, up to a bound."""
@@ -228,7 +227,7 @@ class StagedClose:
                 self._connection.guardSending(self._taken, self._closed)
             self._linger()
         elif left := self._left():
-            self._connection.watch.arm(Deadline.LINGER, left)
+            self._connection.arm(Deadline.LINGER, left)
         elif output.halfCloses:
             output.close()
         else:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from contextvars import copy_context
+from contextvars import Context
 from types import coroutine
 from typing import Any
 
 from twisted.internet.defer import Deferred
+
+from .steps import rest
 
 
 def waiting(result: Awaitable[Any]) -> Deferred[Any]:
@@ -22,55 +24,21 @@ def waiting(result: Awaitable[Any]) -> Deferred[Any]:
         return result
     running = result if isinstance(result, Coroutine) else _awaiting(result)
     loop = runningLoop()
-    return Deferred.fromCoroutine(running) if loop is None else task(running, loop)
+    return Deferred.fromCoroutine(running) if loop is None else TaskResult(task(running, loop), loop)
 
 
 async def _awaiting(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
 
 
-class Started:
+def resumed(running: Coroutine[Any, Any, Any], awaited: Any, context: Context) -> Deferred[Any]:
     """
-    A coroutine that has been started: it has returned, or waits for something.
+    A Deferred of what a coroutine gives that has been started, and waits for something.
 
-    :param running: is started. What it raises before it waits comes out of here.
+    :param awaited: what it waits for, as its ``send`` has returned it.
+    :param context: that it was started in.
     """
-
-    __slots__ = ("_awaited", "_context", "_running", "value", "waits")
-
-    def __init__(self, running: Coroutine[Any, Any, Any]) -> None:
-        self._running = running
-        self._context = copy_context()
-        self.waits = True
-        try:
-            self._awaited = self._context.run(running.send, None)
-        except StopIteration as stop:
-            self.waits = False
-            self.value = stop.value
-
-    def rest(self) -> Deferred[Any]:
-        """A Deferred of what the coroutine returns."""
-        return self._context.run(Deferred.fromCoroutine, _resumed(self._running, self._awaited))
-
-
-@coroutine
-def _resumed(running: Coroutine[Any, Any, Any], awaited: Any) -> Generator[Any, Any, Any]:
-    """The rest of a coroutine that has been started and waits for something."""
-    resume: Callable[[Any], Any]
-    while True:
-        try:
-            value = yield awaited
-        except GeneratorExit:
-            running.close()
-            raise
-        except BaseException as error:
-            resume, value = running.throw, error
-        else:
-            resume = running.send
-        try:
-            awaited = resume(value)
-        except StopIteration as stop:
-            return stop.value
+    return context.run(Deferred.fromCoroutine, rest(running, awaited))
 
 
 # -- asyncio -----------------------------------------------------------------------------------------------------------
@@ -81,37 +49,32 @@ runningLoop: Callable[[], asyncio.AbstractEventLoop | None] = asyncio._get_runni
 _EAGER = sys.version_info >= (3, 12)
 
 
-def task(running: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> Deferred[Any]:
-    """
-    Run a coroutine as a task. It may await futures of asyncio and Deferreds alike.
-
-    :return: of what it returns. Cancelling it cancels the task: the coroutine then meets `asyncio.CancelledError`,
-        unless what it waits for has come by then.
-    """
+def task(running: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any]:
+    """Run a coroutine as a task, which begins at once. It may await futures of asyncio and Deferreds alike."""
     bridge = _bridge(running, loop)
     if _EAGER:
-        made: asyncio.Task[Any] = asyncio.Task(bridge, loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
-    else:
-        made = loop.create_task(bridge)
-    finished = TaskResult(made, loop)
-    if made.done():
-        finished.take(made)
-    else:
-        made.add_done_callback(finished.take)
-    return finished
+        return asyncio.Task(bridge, loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
+    from .eager import EagerTask
+
+    return EagerTask(bridge, loop)
 
 
 class TaskResult(Deferred[Any]):
     """
     What a task gives. Cancelled, it fires when the task has ended, with what that made of it.
 
-    :param task: is cancelled in the next turn of its loop: what it waits for may have come already.
+    :param task: is cancelled in the next turn of its loop: what it waits for may have come already. It then meets
+        `asyncio.CancelledError`, unless what it waits for has come by then.
     """
 
     def __init__(self, task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self._task = task
         self._loop = loop
+        if task.done():
+            self.take(task)
+        else:
+            task.add_done_callback(self.take)
 
     def cancel(self) -> None:
         """See `Deferred.cancel`."""

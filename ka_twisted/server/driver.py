@@ -34,14 +34,13 @@ from .stream import ServerStream
 _RECEIVE = 98304
 
 
-class Driver:
+class Driver(Watch):
     """
     A connection.
 
     :param hooks: the protocol that it speaks for, and whose hooks it calls: an `IConnection`.
     :ivar id: its number on the server, from 1.
     :ivar opened: when it was accepted, in seconds by the clock of the settings.
-    :ivar watch: its deadlines.
     :ivar output: its way to the transport.
     :ivar closed: whether the transport is gone.
     """
@@ -55,25 +54,19 @@ class Driver:
         "_waiters",
         "bytesReceived",
         "closed",
-        "connection",
         "hooks",
         "id",
         "opened",
         "output",
         "settings",
-        "transport",
-        "watch",
     )
 
     output: OutputStream
-    transport: Any
-    watch: Watch
 
     def __init__(self, settings: ServerSettings, hooks: Hooks, number: int) -> None:
+        super().__init__(settings.alarms)
         self.settings = settings
         self.hooks = hooks
-        #: The same, as others see it.
-        self.connection = cast(IConnection, hooks)
         self.id = number
         self.opened = 0.0
         self.bytesReceived = 0
@@ -116,7 +109,7 @@ class Driver:
         """The exchanges in service, oldest first."""
         raise NotImplementedError
 
-    def begin(self, transport: Any) -> None:
+    def begin(self) -> None:
         """The connection was accepted: be ready for its first byte."""
         raise NotImplementedError
 
@@ -155,6 +148,16 @@ class Driver:
     # -- what there is to see ------------------------------------------------------------------------------------------
 
     @property
+    def connection(self) -> IConnection:
+        """The connection, as others see it."""
+        return cast(IConnection, self.hooks)
+
+    @property
+    def transport(self) -> Any:
+        """What it runs on."""
+        return self.output.transport
+
+    @property
     def closeReason(self) -> CloseReason | None:
         """Why it ends or has ended; None while it does not."""
         return self._reason
@@ -174,18 +177,16 @@ class Driver:
     def connected(self, transport: Any) -> None:
         """The connection was accepted: it takes its place among the others."""
         settings = self.settings
-        self.transport = transport
         self.output = outputFor(transport, self)
-        self.watch = Watch(settings.alarms, self)
         if isTcp(transport):
             transport.setTcpNoDelay(True)
             transport.bufferSize = _RECEIVE
             if settings.tcpKeepAlive is not None:
                 setTcpKeepAlive(transport, settings.tcpKeepAlive)
         self.opened = settings.now()
-        self.begin(transport)
+        self.begin()
         if settings.limits.maxAge:
-            self.watch.arm(Deadline.AGE, settings.limits.maxAge)
+            self.arm(Deadline.AGE, settings.limits.maxAge)
         registry = settings.registry
         host = getattr(transport.getPeer(), "host", None) if registry.countsPeers else None
         admission = registry.open(self, host)
@@ -213,7 +214,7 @@ class Driver:
                 retry_after=1,
             )
         )
-        self.watch.arm(Deadline.REFUSED, self.settings.timeouts.refused)
+        self.arm(Deadline.REFUSED, self.settings.timeouts.refused)
 
     # -- the way out ---------------------------------------------------------------------------------------------------
 
@@ -230,7 +231,7 @@ class Driver:
     def guardSending(self, taken: int | None, since: float | None) -> None:
         """See to it that the transport goes on sending; see `SendingWatch.begin`."""
         if self._sending is None:
-            self._sending = SendingWatch(self.watch, self.output, self.settings)
+            self._sending = SendingWatch(self, self.output, self.settings)
         self._sending.begin(taken, since)
 
     def whenWritable(self, stream: ServerStream) -> Deferred[None]:
@@ -301,7 +302,7 @@ class Driver:
         """Nothing more will be said: end the connection in stages."""
         self._reason = reason
         self._closing = StagedClose(self, self.output, self.settings, reason)
-        self.watch.await_(None, inf)
+        self.await_(None, inf)
         self.resumeReading()
         if reset:
             self.output.abort()
@@ -311,7 +312,7 @@ class Driver:
     def _handOver(self, successor: IProtocol, data: bytes) -> None:
         """Another protocol has the transport from now on, and what came behind the last request."""
         self.output.release()
-        self.watch.close()
+        self.disarmAll()
         self.resumeReading()
         self._handedOver = HandedOver(self, successor)
         self._handedOver.begin(data)
@@ -324,7 +325,7 @@ class Driver:
     def _lost(self, reason: Failure) -> None:
         """The transport is gone: nothing is awaited any more."""
         self.closed = True
-        self.watch.close()
+        self.disarmAll()
         if self._handedOver is not None:
             self._handedOver.lost(reason)
             if self._reason is None:

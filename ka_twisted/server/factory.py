@@ -54,6 +54,7 @@ class KeepAliveFactory(ServerSettings, Factory):
             raise TypeError(f"not a KeepAliveProtocol: {protocol!r}")
         super().__init__(
             handler,
+            direct=protocol.requestReceived is KeepAliveProtocol.requestReceived,
             reviews=protocol.persistenceDecided is not KeepAliveProtocol.persistenceDecided,
             timeouts=timeouts,
             limits=limits,

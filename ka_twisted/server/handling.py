@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine
+from contextvars import copy_context
 from types import CoroutineType
 from typing import Any
 
@@ -21,7 +22,7 @@ from ..core.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from ..core.headers import encode_text, trailer_fields
 from ..net.bodies import BodySource, begun, discard, send, statedLength
 from . import upgrade
-from .awaiting import Started, runningLoop, waiting
+from .awaiting import TaskResult, resumed, runningLoop, task, waiting
 from .hooks import Hooks
 from .request import Request
 from .response import Response, Switch
@@ -44,12 +45,15 @@ def begin(hooks: Hooks, request: Request, settings: ServerSettings) -> None:
     elif settings.upgrades:
         _negotiate(hooks, request, settings)
     else:
-        _receive(hooks, request)
+        _receive(hooks, request, settings)
 
 
-def _receive(hooks: Hooks, request: Request) -> None:
+def _receive(hooks: Hooks, request: Request, settings: ServerSettings) -> None:
     try:
-        hooks.requestReceived(request)
+        if settings.direct:
+            answer(request, settings.handler(request))
+        else:
+            hooks.requestReceived(request)
     except BaseException:
         fail(request, Failure())
 
@@ -87,12 +91,12 @@ def _negotiate(hooks: Hooks, request: Request, settings: ServerSettings) -> None
     """Let another protocol take over where one is offered and supported; else receive the request."""
     chosen = upgrade.choose(request, settings.upgrades)
     if chosen is None:
-        _receive(hooks, request)
+        _receive(hooks, request, settings)
         return
 
     def negotiated(answer: Switch | Response | None) -> None:
         if answer is None:
-            _receive(hooks, request)
+            _receive(hooks, request, settings)
         else:
             _reply(request, answer)
 
@@ -130,7 +134,7 @@ def _tooLate(request: Request, value: object) -> None:
 
 def answer(request: Request, result: object) -> None:
     """Answer a request with what its handler returned: a value, a Deferred or a coroutine."""
-    if result.__class__ is CoroutineType and runningLoop() is None:
+    if result.__class__ is CoroutineType:
         _run(request, result)
     elif isinstance(result, Awaitable):
         _wait(request, result, lambda value: _reply(request, value))
@@ -140,11 +144,21 @@ def answer(request: Request, result: object) -> None:
 
 def _run(request: Request, running: Coroutine[Any, Any, Any]) -> None:
     """Start a coroutine: one that does not wait is answered without a Deferred."""
-    started = Started(running)
-    if started.waits:
-        _wait(request, started.rest(), lambda value: _reply(request, value))
+    loop = runningLoop()
+    if loop is not None:
+        made = task(running, loop)
+        if made.done():
+            _reply(request, made.result())
+        else:
+            _wait(request, TaskResult(made, loop), lambda value: _reply(request, value))
+        return
+    context = copy_context()
+    try:
+        awaited = context.run(running.send, None)
+    except StopIteration as stop:
+        _reply(request, stop.value)
     else:
-        _reply(request, started.value)
+        _wait(request, resumed(running, awaited, context), lambda value: _reply(request, value))
 
 
 def _reply(request: Request, value: object) -> None:

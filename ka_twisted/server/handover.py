@@ -11,7 +11,6 @@ from twisted.python.failure import Failure
 from ..core.deadlines import Deadline
 from ..core.reasons import CloseReason
 from ..interfaces import IDrainable
-from ..net.alarms import Watch
 from ..net.handed import HandedTransport
 from ..net.output import OutputStream
 from .settings import ServerSettings
@@ -23,10 +22,13 @@ class HandOverDriver(Protocol):
     """What is asked of the driver that has handed its connection over."""
 
     settings: ServerSettings
-    watch: Watch
     output: OutputStream
-    transport: Any
     id: int
+
+    @property
+    def transport(self) -> Any: ...
+
+    def await_(self, deadline: Deadline | None, due: float) -> None: ...
 
     def abort(self, reason: CloseReason) -> None: ...
 
@@ -76,7 +78,7 @@ class HandedOver:
         """There was something on the connection, in either direction."""
         settings = self._driver.settings
         if settings.timeouts.switchedIdle:
-            self._driver.watch.await_(Deadline.SWITCHED_IDLE, settings.now() + settings.timeouts.switchedIdle)
+            self._driver.await_(Deadline.SWITCHED_IDLE, settings.now() + settings.timeouts.switchedIdle)
 
     def _written(self, size: int) -> None:
         self._driver.output.written += size

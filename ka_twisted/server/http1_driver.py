@@ -7,7 +7,6 @@ What becomes of requests is in `handling`.
 from __future__ import annotations
 
 from math import inf
-from typing import Any
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocol
@@ -35,8 +34,9 @@ from ..net.alarms import Pace
 from . import handling
 from .driver import Driver
 from .hooks import Hooks
-from .http1_stream import Http1Stream
+from .http1_stream import Http1Connection, Http1Stream
 from .request import Request
+from .response import Response
 from .settings import ServerSettings
 
 _log = Logger()
@@ -70,10 +70,9 @@ class Http1Driver(Driver):
         self._served = 0
         self._pace: Pace | None = None
 
-    def begin(self, transport: Any) -> None:
+    def begin(self) -> None:
         """See `Driver.begin`."""
-        settings = self.settings
-        self.core = ServerConnection(settings.caches, Http1Stream, self, self._review if settings.reviews else None)
+        self.core = Http1Connection(self.settings.caches, self, reviews=self.settings.reviews)
 
     # -- what there is to see ------------------------------------------------------------------------------------------
 
@@ -118,8 +117,8 @@ class Http1Driver(Driver):
             return
         if self._pace is not None:
             self._pace.received(len(data))
-            if self.watch.deadline is Deadline.BODY:
-                self.watch.await_(None, inf)  # progress: due anew
+            if self.deadline is Deadline.BODY:
+                self.await_(None, inf)  # progress: due anew
         self.core.receive(data)
         self.pump()
 
@@ -176,10 +175,11 @@ class Http1Driver(Driver):
         hooks = self.hooks
         told = bool(settings.observers) or settings.reviews
         now = settings.now() if told else 0.0
+        handler = settings.handler if settings.direct else None
         budget = _PASS
         try:
             while not output.pending and (event := core.next_event()) is not None:
-                if not isinstance(event, Http1Stream):
+                if event.__class__ is not Http1Stream:
                     self._tell(event)
                     continue
                 event.started = now
@@ -191,14 +191,19 @@ class Http1Driver(Driver):
                     if told:
                         event.user = request
                     try:
-                        hooks.requestReceived(request)
+                        if handler is None:
+                            hooks.requestReceived(request)
+                        elif (result := handler(request)).__class__ is Response:
+                            handling.respond(request, result)
+                        else:
+                            handling.answer(request, result)
                     except BaseException:
                         handling.fail(request, Failure())
                 budget -= event.bytes_sent + _OVERHEAD
                 if budget < 0 and core.output:
                     budget = _PASS
                     self.send(core.take_output())
-                if core.reading is _BETWEEN and not core.exchanges and not core.buffer.data and core.events is None:
+                if not core.buffer.data and not core.exchanges and core.reading is _BETWEEN and core.events is None:
                     break  # all is answered, and nothing is in hand: there is no need to ask
         finally:
             self.pumping = False
@@ -221,13 +226,12 @@ class Http1Driver(Driver):
         if core.reading is _BETWEEN and not core.exchanges and not output.pending and not self._paused:
             # The next request is all that is awaited: this is every request's way. The clock is there already, and
             # looks again when it wakes.
-            watch = self.watch
-            if self._served != core.request_count or watch.deadline is not _IDLE:
+            if self._served != core.request_count or self.deadline is not _IDLE:
                 self._served = core.request_count
-                watch.deadline = _IDLE
-                watch.due = self.settings.now() + self.settings.idle
-                if watch.due < watch.wakeup:
-                    watch.await_(_IDLE, watch.due)
+                self.deadline = _IDLE
+                self.due = self.settings.now() + self.settings.idle
+                if self.due < self.wakeup:
+                    self.await_(_IDLE, self.due)
             return
         if core.backlog:
             self._regulate()
@@ -284,18 +288,6 @@ class Http1Driver(Driver):
         while (event := self.core.queued_event()) is not None:
             self._tell(event)
 
-    def _review(self, exchange: Http1Stream, decision: Persistence) -> Persistence:
-        """Show a decision to the application."""
-        try:
-            assert isinstance(exchange.user, Request)
-            reviewed = self.hooks.persistenceDecided(exchange.user, decision)
-            if isinstance(reviewed, Persistence):
-                return reviewed
-            raise TypeError(f"persistenceDecided returns a Persistence, not {reviewed!r}")
-        except Exception:
-            _log.failure("persistenceDecided failed on connection {id}; the decision stands", id=self.id)
-            return decision
-
     def handOver(self, stream: Http1Stream, successor: IProtocol, data: bytes) -> None:
         """101 was answered: let another protocol have the transport, and what came behind the request."""
         self.output.write(self.core.take_output())
@@ -306,13 +298,12 @@ class Http1Driver(Driver):
 
     def _await(self, deadline: Deadline | None) -> None:
         """Have the clock watch what the peer owes now, when it is not merely the next request."""
-        watch = self.watch
         if deadline is Deadline.IDLE:
             deadline = None  # the peer is still taking the response
         if deadline is Deadline.BODY:
-            if watch.deadline is not deadline:
-                watch.await_(deadline, self._bodyPace().awaiting(self.settings.now()))
-        elif watch.deadline is not deadline or self._served != self.core.request_count:
+            if self.deadline is not deadline:
+                self.await_(deadline, self._bodyPace().awaiting(self.settings.now()))
+        elif self.deadline is not deadline or self._served != self.core.request_count:
             self._served = self.core.request_count
             now = self.settings.now()
             if self._pace is not None:
@@ -321,7 +312,7 @@ class Http1Driver(Driver):
 
     def _owe(self, deadline: Deadline | None, now: float) -> None:
         seconds = self.settings.deadlineSeconds[deadline]
-        self.watch.await_(deadline, now + seconds if seconds else inf)
+        self.await_(deadline, now + seconds if seconds else inf)
 
     def _bodyPace(self) -> Pace:
         if self._pace is None:

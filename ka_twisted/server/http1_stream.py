@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IProtocol, IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..core.deadlines import Deadline
@@ -19,13 +20,14 @@ from ..http1.exchange import Exchange
 from ..http1.server import ServerConnection
 from ..http1.states import Expectation
 from ..interfaces import IConnection
-from ..net.alarms import Watch
 from ..net.output import OutputStream, SocketOutput
 from . import handling
+from .hooks import Hooks
 from .request import Request
 from .settings import ServerSettings
 from .stream import BodyReceiver, StreamUser
 
+_log = Logger()
 #: Bytes of a body that are gathered within a turn before they are sent, and it shows whether the client takes them.
 _SEND_NOW = 16384
 
@@ -33,14 +35,18 @@ _SEND_NOW = 16384
 class StreamDriver(Protocol):
     """What a stream needs of the driver of its connection: see `http1_driver.Http1Driver`."""
 
+    id: int
     settings: ServerSettings
     core: ServerConnection
-    watch: Watch
     output: OutputStream
     pumping: bool
     closed: bool
 
-    connection: IConnection
+    hooks: Hooks
+
+    def arm(self, deadline: Deadline, seconds: float) -> None: ...
+
+    def disarm(self, deadline: Deadline) -> None: ...
 
     def pump(self) -> None: ...
 
@@ -73,7 +79,7 @@ class Http1Stream(Exchange):
     @property
     def connection(self) -> IConnection:
         """See `stream.ServerStream.connection`."""
-        return self._driver.connection
+        return cast(IConnection, self._driver.hooks)
 
     @property
     def settings(self) -> ServerSettings:
@@ -103,7 +109,7 @@ class Http1Stream(Exchange):
         if driver.closed:
             raise LocalProtocolError("the connection is gone")
         self.begin_body()
-        driver.watch.disarm(Deadline.EXPECTATION)
+        driver.disarm(Deadline.EXPECTATION)
         self.receiver = receiver
         self.flowing = True
         driver.pump()
@@ -153,9 +159,9 @@ class Http1Stream(Exchange):
     def conclude(self) -> None:
         """See `stream.ServerStream.conclude`. What remains are the facts: nothing that is alive."""
         driver: StreamDriver = self.carrier.owner
-        connection = driver.connection
+        connection: IConnection = driver.hooks  # type: ignore[assignment]
         if self.handshake is not Expectation.NONE:
-            driver.watch.disarm(Deadline.EXPECTATION)
+            driver.disarm(Deadline.EXPECTATION)
         user, self.user = self.user, None
         if user is not None:
             user.streamConcluded(connection)
@@ -220,9 +226,32 @@ class Http1Stream(Exchange):
 
     def arm(self, deadline: Deadline, seconds: float) -> None:
         """See `stream.ServerStream.arm`."""
-        self._driver.watch.arm(deadline, seconds)
+        self._driver.arm(deadline, seconds)
 
     def disarm(self, deadline: Deadline) -> None:
         """See `stream.ServerStream.disarm`."""
         if not self.concluded:
-            self._driver.watch.disarm(deadline)
+            self._driver.disarm(deadline)
+
+
+class Http1Connection(ServerConnection):
+    """The protocol layer's side of a connection whose exchanges are streams, and whose application has a say."""
+
+    __slots__ = ()
+
+    exchange_class = Http1Stream
+
+    def review(self, exchange: Exchange, decision: Persistence) -> Persistence:
+        """Show a decision to the application."""
+        driver: StreamDriver = self.owner
+        assert isinstance(exchange, Http1Stream)
+        if not driver.settings.reviews or not isinstance(exchange.user, Request):
+            return decision  # without a user, the connection answers by itself
+        try:
+            reviewed = driver.hooks.persistenceDecided(exchange.user, decision)
+            if isinstance(reviewed, Persistence):
+                return reviewed
+            raise TypeError(f"persistenceDecided returns a Persistence, not {reviewed!r}")
+        except Exception:
+            _log.failure("persistenceDecided failed on connection {id}; the decision stands", id=driver.id)
+            return decision

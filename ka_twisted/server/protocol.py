@@ -16,11 +16,9 @@ from ..core.persistence import Persistence
 from ..core.reasons import CloseReason
 from ..interfaces import IConnection, IConnectionRegistry
 from ..net.tcp import isTcp, setTcpKeepAlive
-from . import handling
 from .driver import Driver
 from .hooks import Verdict
 from .request import Request
-from .response import Response
 from .settings import ServerSettings
 
 _log = Logger()
@@ -43,15 +41,11 @@ class KeepAliveProtocol(Protocol):
 
     def requestReceived(self, request: Request) -> None:
         """
-        A request's head is complete. The default lets the factory's handler answer.
+        A request's head is complete. The default has the factory's handler answer.
 
         Answer with `Request.respond`, or push with `Request.start`, now or later; what is raised is answered with 500.
         """
-        result = self.factory.handler(request)
-        if result.__class__ is Response:
-            handling.respond(request, result)
-        else:
-            handling.answer(request, result)
+        request.respond(self.factory.handler(request))
 
     def continueExpected(self, request: Request) -> Verdict | Awaitable[Verdict]:
         """

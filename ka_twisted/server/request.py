@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.python.failure import Failure
@@ -189,7 +189,8 @@ class Request:
             self._body = RequestBody(self._stream)
             if self._failure is not None:
                 self._body.failed(self._failure.value or ConnectionDone())
-            self._register()
+            if self._stream.user is None:
+                self._register()
         return self._body
 
     def _register(self) -> None:
@@ -199,6 +200,8 @@ class Request:
 
     def read(self, limit: int | None = None) -> Deferred[bytes]:
         """The whole body; see `RequestBody.read`."""
+        if self._body is None and limit is None and (whole := self._stream.take_body()) is not None:
+            return succeed(whole)  # it is in hand: that is the way of most small ones
         return self.body.read(limit)
 
     def interim(self, status: int, headers: FieldsInput | None = None) -> None:
@@ -264,8 +267,10 @@ class Request:
 
         For subclasses of the protocol that override ``requestReceived``.
 
-        :raises ValueError: when it has been answered.
+        :raises ValueError: when it has been answered; None is then no answer, for a handler that pushes its response.
         """
+        if result is None and self.started:
+            return
         if self._stream.answered or self.pending is not None:
             raise LocalProtocolError("the request has been answered")
         self._stream.handle(self, result)

@@ -52,6 +52,7 @@ class ServerSettings:
     """
     See `factory.KeepAliveFactory`, which is made of it, for the parameters.
 
+    :ivar direct: whether requests go to the handler at once, because no subclass of the protocol receives them.
     :ivar reviews: whether decisions about persistence are to be shown to the application.
     :ivar registry: the connections that are open.
     :ivar now: the clock, in seconds.
@@ -63,6 +64,7 @@ class ServerSettings:
         self,
         handler: Handler,
         *,
+        direct: bool = True,
         reviews: bool = False,
         timeouts: Timeouts | None = None,
         limits: Limits | None = None,
@@ -81,6 +83,7 @@ class ServerSettings:
 
             reactor = cast(IReactorTime, globalReactor)
         self.handler = handler
+        self.direct = direct
         self.reviews = reviews
         self.timeouts = timeouts or Timeouts()
         self.limits = limits or Limits()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from ka_twisted.config import Limits, Policy, Timeouts
 from ka_twisted.core.headers import FieldsInput, response_fields
+from ka_twisted.core.persistence import Persistence
 from ka_twisted.http1.caches import ServerCaches
 from ka_twisted.http1.events import (
     BodyComplete,
@@ -21,8 +22,10 @@ from ka_twisted.http1.events import (
     ExchangeCancelled,
     RequestRefused,
 )
-from ka_twisted.http1.exchange import Exchange, Review
+from ka_twisted.http1.exchange import Exchange
 from ka_twisted.http1.server import ServerConnection
+
+Review = Callable[[Exchange, Persistence], Persistence]
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 GET_10 = b"GET / HTTP/1.0\r\n\r\n"
@@ -221,6 +224,19 @@ def later(wire: Wire, exchange: Exchange) -> None:
     """Leaves it to the test."""
 
 
+class Reviewed(ServerConnection):
+    """A connection about whose decisions a test is asked."""
+
+    __slots__ = ("_review",)
+
+    def __init__(self, caches: ServerCaches, review: Review) -> None:
+        super().__init__(caches, reviews=True)
+        self._review = review
+
+    def review(self, exchange: Exchange, decision: Persistence) -> Persistence:
+        return self._review(exchange, decision)
+
+
 class Wire:
     """
     One connection from the peer's side and the application's.
@@ -245,7 +261,7 @@ class Wire:
         if caches is None:
             caches = ServerCaches(limits, policy, timeouts, seconds=lambda: self.seconds, wall_clock=wall_clock)
         self.caches = caches
-        self.core = ServerConnection(caches, review=review)
+        self.core = ServerConnection(caches) if review is None else Reviewed(caches, review)
         self.application = application
         self.exchanges: list[Exchange] = []
         self.events: list[Exchange | Event] = []

@@ -214,7 +214,7 @@ class Taking:
         return self.waiting
 
 
-class Watching:
+class Watching(Watch):
     """A connection that is watched while it sends."""
 
     def __init__(self, **settings: Any) -> None:
@@ -224,8 +224,8 @@ class Watching:
         given: Any = SimpleNamespace(
             timeouts=Timeouts(**settings), limits=Limits(minSendRate=100), now=self.clock.seconds
         )
-        self.watch = Watch(AlarmClock(self.clock), self)
-        self.sending = SendingWatch(self.watch, output, given)
+        super().__init__(AlarmClock(self.clock))
+        self.sending = SendingWatch(self, output, given)
         self.cut = False
 
     def expired(self, deadline: Deadline) -> None:
@@ -244,7 +244,7 @@ def test_slowness_is_not_forgotten_when_the_transport_has_room_for_a_moment() ->
         watching.sending.begin()
         watching.advance(9, 1)
         watching.sending.rest()
-        assert not watching.watch.armed(Deadline.WRITE)
+        assert not watching.armed(Deadline.WRITE)
     assert not watching.cut
     watching.sending.begin()
     watching.advance(7, 1)

@@ -28,6 +28,17 @@ class CountingClock(Clock):
         return super().callLater(delay, callable, *args, **kw)
 
 
+class OwnedWatch(Watch):
+    """Tells its owner."""
+
+    def __init__(self, alarms: AlarmClock, owner: Owner) -> None:
+        super().__init__(alarms)
+        self._owner = owner
+
+    def expired(self, deadline: Deadline) -> None:
+        self._owner.expired(deadline)
+
+
 class Owner:
     """Of some watches: keeps what has passed, and when."""
 
@@ -40,7 +51,7 @@ class Owner:
         self.passed.append((self.clock.seconds(), deadline))
 
     def watch(self) -> Watch:
-        return Watch(self.alarms, self)
+        return OwnedWatch(self.alarms, self)
 
     def advance(self, *steps: float) -> list[tuple[float, Deadline]]:
         """Let time pass; gives what has passed since last asked."""
@@ -158,9 +169,9 @@ def test_a_closed_watch_is_silent(owner: Owner) -> None:
     watch = owner.watch()
     watch.await_(IDLE, 3)
     watch.arm(WRITE, 3)
-    watch.close()
+    watch.disarmAll()
     assert owner.advance(*[1] * 10) == []
-    watch.close()
+    watch.disarmAll()
 
 
 def test_one_may_close_another_that_is_due_at_the_same_time() -> None:
@@ -168,7 +179,7 @@ def test_one_may_close_another_that_is_due_at_the_same_time() -> None:
         def expired(self, deadline: Deadline) -> None:
             super().expired(deadline)
             for watch in watches:
-                watch.close()
+                watch.disarmAll()
 
     owner = Closing()
     watches = [owner.watch() for _ in range(3)]
@@ -239,7 +250,7 @@ def test_closed_watches_do_not_pile_up(owner: Owner, seconds: float) -> None:
         watch = owner.watch()
         watch.await_(Deadline.FIRST_REQUEST, owner.clock.seconds() + 75 if seconds else inf)
         watch.arm(WRITE, 6)
-        watch.close()
+        watch.disarmAll()
     assert owner.entries < 500
     assert owner.advance(*[100] * 10) == [(1000, IDLE)] * 50
 
@@ -263,7 +274,7 @@ def test_the_last_watch_takes_the_call_with_it(owner: Owner) -> None:
         watch.arm(WRITE, 6)
     assert owner.pending == 1
     for watch in watches:
-        watch.close()
+        watch.disarmAll()
     assert owner.pending == 0
     assert owner.entries == 0
     owner.watch().await_(IDLE, 5)
@@ -304,7 +315,7 @@ def test_every_deadline_passes_at_its_second(script: list[tuple[str, int, Deadli
             watches[which].disarm(deadline)
             others[which].pop(deadline, None)
         elif what == "close":
-            watches[which].close()
+            watches[which].disarmAll()
             owed[which] = None
             others[which].clear()
         else:
@@ -323,7 +334,7 @@ def test_every_deadline_passes_at_its_second(script: list[tuple[str, int, Deadli
                 assert sorted(owner.passed, key=str) == sorted(expected, key=str)
                 owner.passed.clear()
     for watch in watches:
-        watch.close()
+        watch.disarmAll()
     assert owner.pending == 0
 
 

@@ -176,4 +176,4 @@ def core(connection: IConnection) -> ServerConnection:
 
 def watch(connection: IConnection) -> Watch:
     """The deadlines of a connection."""
-    return cast(KeepAliveProtocol, connection)._driver.watch
+    return cast(KeepAliveProtocol, connection)._driver

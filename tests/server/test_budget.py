@@ -72,10 +72,10 @@ def calls(served: Served, raw: list[bytes]) -> float:
     [
         pytest.param(at_once, [get("/")], 1, 18, id="plain"),
         pytest.param(at_once, [BROWSER], 1, 18, id="browser-like fields"),
-        pytest.param(coroutine, [get("/")], 1, 23, id="coroutine"),
-        pytest.param(at_once, [get("/") * 16], 16, 10, id="pipelined"),
+        pytest.param(coroutine, [get("/")], 1, 20, id="coroutine"),
+        pytest.param(at_once, [get("/") * 16], 16, 9, id="pipelined"),
         pytest.param(at_once, [get(f"/{number}") for number in range(TIMES)], 1, 27, id="changing targets"),
-        pytest.param(read, [post(b"0123456789")], 1, 67, id="small body"),
+        pytest.param(read, [post(b"0123456789")], 1, 55, id="small body"),
     ],
 )
 def test_calls_for_a_request_on_a_warm_connection(

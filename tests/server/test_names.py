@@ -44,7 +44,7 @@ async def sizes(request: Request) -> Any:
 def test_a_subclass_may_define_any_name() -> None:
     """Documented views among them: nothing of the server's asks for one."""
     names = used_in_the_package() - HOOKS - TWISTED
-    assert {"answer", "core", "id", "output", "over", "peer", "pump", "state", "switch", "watch"} <= names | {"switch"}
+    assert {"core", "hooks", "id", "output", "over", "pump", "settle", "state"} <= names
     crowded = type("Crowded", (KeepAliveProtocol,), dict.fromkeys([*names, "switch", "turn"], 7))
     served = Served(sizes, protocol=crowded, limits=Limits(maxRequests=100))
     served.send(GET * 3 + post(b"12345") + get("/stream"))
