@@ -3,8 +3,8 @@ Random walks over a server in memory: several clients, an application that takes
 
 Whatever the clients send, in whatever pieces, and whenever they stall, half-close or vanish, and time passes: nothing
 is raised but what is logged, once; the responses on each connection are well-formed, in the order of the requests, and
-a prefix of what was asked for; every connection ends for one reason, told once, and so does every exchange; nobody is
-left waiting for somebody who is gone; and when all are gone, nothing of them is left.
+a prefix of what was asked for; every connection ends for one reason, told once, and so does every exchange; nothing
+waits for a client that has gone; and when all have gone, nothing of them is left.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class Application:
         return self.respond(call, BytesIO(LARGE))
 
     async def answer_stubborn(self, request: Request, call: Call) -> Response:
-        """Fails when it is told that nobody waits for it."""
+        """Fails when it is told that its client does not wait for it."""
         try:
             return self.respond(call, *await self.wait(call))
         except CancelledError:
@@ -295,7 +295,7 @@ class Walk(RuleBasedStateMachine):
         return [peer for peer in self.all if not peer.client.closed]
 
     def some(self, which: int) -> Peer:
-        """One of those who are there, with luck; a new one when nobody is."""
+        """One of the clients that are there; a new one when there is none."""
         if not (self.present or self.server.factory.draining):
             self.connect()
         there = self.present or self.all
@@ -513,7 +513,7 @@ class Walk(RuleBasedStateMachine):
         self.server.advance(1)
 
     def _end_by_time(self) -> None:
-        """Everybody has an answer, and nobody does anything any more."""
+        """Every client has its answer, and none does anything any more."""
         while waiting := self.application.waiting:
             self._give(waiting[0], (0, 200))
             self.server.settle()
