@@ -38,7 +38,6 @@ def shop(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.xfail(reason="handlers cannot return a Switch yet", strict=False)
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_a_handler_of_any_site_switches_its_connection(shop: Path, workers: str) -> None:
     with serving(shop, "--config", "k.toml", "--workers", workers) as server:
