@@ -36,6 +36,7 @@ from tests import logs
 from tests.http1.driving import chunked, get
 from tests.http1.strategies import NOISE, broken_pipelines
 from tests.server.driving import Observer, Recorded, watch
+from tests.streams.memory import ForeignServer
 
 #: Every timer, short; none is a multiple of another.
 TIMEOUTS = Timeouts(idle=7, header=3, body=4, bodyGrace=9, write=5, expectation=1, unread=2, linger=1.5, drain=20)
@@ -268,8 +269,11 @@ class Walk(RuleBasedStateMachine):
         policy=POLICIES,
         protocol=st.sampled_from([Recorded, Cautious]),
         end=st.sampled_from(["reset", "drain", "time"]),
+        kind=st.sampled_from([MemoryServer, ForeignServer]),
     )
-    def serve(self, limits: Limits, policy: Policy, protocol: type[Recorded], end: str) -> None:
+    def serve(
+        self, limits: Limits, policy: Policy, protocol: type[Recorded], end: str, kind: type[MemoryServer]
+    ) -> None:
         self.end = end
         self.watching = logs.logged()
         self.log = self.watching.__enter__()
@@ -282,7 +286,7 @@ class Walk(RuleBasedStateMachine):
         self.left: list[int] = []
         #: When those deadlines pass that nothing extends.
         self.due: dict[object, float] = {}
-        self.server = MemoryServer(
+        self.server = kind(
             self.application, observers=[self.observer], protocol=protocol, limits=limits, policy=policy,
             timeouts=TIMEOUTS,
         )  # fmt: skip
