@@ -286,9 +286,11 @@ class Http1Driver(Driver):
 
     def _review(self, exchange: Http1Stream, decision: Persistence) -> Persistence:
         """Show a decision to the application."""
+        request = exchange.user
+        if not isinstance(request, Request):  # answered by the protocol layer, before a request was made of it
+            return decision
         try:
-            assert isinstance(exchange.user, Request)
-            reviewed = self.hooks.persistenceDecided(exchange.user, decision)
+            reviewed = self.hooks.persistenceDecided(request, decision)
             if isinstance(reviewed, Persistence):
                 return reviewed
             raise TypeError(f"persistenceDecided returns a Persistence, not {reviewed!r}")
