@@ -94,6 +94,6 @@ class IDrainable(Interface):
         """
         Finish what is in service, and begin nothing new.
 
-        :param seconds: after which what is left is cut off; 0: never; None: the default of whoever is asked.
+        :param seconds: after which what is left is cut off; 0: never; None: the default of what is asked.
         :return: fires when nothing is left.
         """

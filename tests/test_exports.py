@@ -33,7 +33,8 @@ MODULES = {
     "ka_twisted.observe.connections": {"ConnectionLog"},
     "ka_twisted.observe.metrics": {"Metrics"},
     "ka_twisted.testing": {
-        "MemoryClient", "MemoryServer", "MemoryTransport", "ParsedResponse", "parseResponses",
+        "MemoryClient", "MemoryConnection", "MemoryExchange", "MemoryServer", "MemoryStream", "MemoryTransport",
+        "ParsedResponse", "ask", "parseResponses",
     },
 }  # fmt: skip
 

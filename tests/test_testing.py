@@ -15,7 +15,9 @@ from zope.interface.verify import verifyObject
 
 from ka_twisted import CloseReason, KeepAliveFactory, Limits, Request, Response, Timeouts
 from ka_twisted.core.errors import RemoteProtocolError
-from ka_twisted.testing import MemoryServer, parseResponses
+from ka_twisted.interfaces import IConnection, IConnectionRegistry
+from ka_twisted.server.stream import ServerStream
+from ka_twisted.testing import MemoryConnection, MemoryServer, ask, parseResponses
 from tests.http1.driving import GET, get, upload
 from tests.server.driving import BIG, Held, Observer, endless, silent, uncounted
 
@@ -452,6 +454,70 @@ def test_addresses_are_of_their_own_kind(peer: str, expected: IPv4Address | IPv6
 def test_what_is_no_address_is_refused() -> None:
     with pytest.raises(ValueError):
         MemoryServer().connect("localhost")
+
+
+def test_a_handler_is_asked_without_a_server() -> None:
+    def handler(request: Request) -> Response:
+        return Response(201, request.target, {"X-Host": request.host, "X-Kind": request.headers.get("x-kind") or ""})
+
+    asked = ask(handler, "PUT", "/a?b", headers=[("X-Kind", "test")], host="shop.example")
+    response = asked.response
+    assert response is not None
+    assert (response.status, response.body, response.complete) == (201, b"/a?b", True)
+    assert (response.headers.get("x-host"), response.headers.get("x-kind")) == ("shop.example", "test")
+
+
+def test_a_handler_that_is_asked_has_a_connection_and_a_time() -> None:
+    def handler(request: Request) -> Deferred[str]:
+        connection = request.connection
+        said = f"{connection.id} {connection.peer.host} {connection.requestCount} {connection.secure}"  # type: ignore[attr-defined]
+        return deferLater(connection.clock, 5, lambda: f"{said} {connection.age:.0f}")
+
+    asked = ask(handler)
+    asked.advance(4)
+    assert asked.response is None
+    asked.advance(1)
+    assert asked.response is not None
+    assert asked.response.body == b"1 127.0.0.1 1 False 5"
+
+
+def test_a_connection_in_memory_has_settings_and_carries_many_requests() -> None:
+    observer = Observer()
+    connection = MemoryConnection(
+        lambda request: str(request.number), limits=Limits(maxBodyBytes=3), observers=[observer]
+    )
+    first, second, third = connection.ask(), connection.ask("POST", body=b"1234"), connection.ask("HEAD")
+    assert first.response is not None
+    assert second.response is not None
+    assert third.response is not None
+    assert (first.response.body, second.response.status, third.response.body) == (b"1", 413, b"")
+    assert [exchange.status for exchange in observer.exchanges] == [200, 413, 200]
+    assert connection.exchanges == ()
+    held = connection.ask(body=None)
+    assert held.response is not None
+
+
+def test_a_connection_in_memory_may_be_aborted() -> None:
+    cancelled: list[object] = []
+    connection = MemoryConnection(lambda request: Deferred(cancelled.append))
+    asked = connection.ask()
+    connection.abort()
+    assert len(cancelled) == 1
+    assert asked.response is None
+    assert connection.closeReason == CloseReason.APPLICATION_ABORT
+
+
+def test_streams_and_connections_in_memory_are_what_they_stand_for() -> None:
+    connection = MemoryConnection(lambda request: b"")
+    assert verifyObject(IConnection, connection)
+    assert verifyObject(IConnectionRegistry, connection)
+    stream: ServerStream = connection.ask().stream
+    assert stream.completed
+
+
+def test_what_is_no_field_is_not_asked() -> None:
+    with pytest.raises(ValueError):
+        ask(lambda request: b"", headers=[("X Y", "1")])
 
 
 def test_responses_out_of_bytes() -> None:

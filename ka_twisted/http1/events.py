@@ -48,7 +48,7 @@ class BodyFailed:
 
 @dataclass(frozen=True, slots=True)
 class ExchangeCancelled:
-    """Nobody waits for this response any more: the connection ends before it."""
+    """This response is not waited for any more: the connection ends before it."""
 
     exchange: Exchange
 

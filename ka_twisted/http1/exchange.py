@@ -162,7 +162,7 @@ class Exchange(core_exchange.Exchange):
         """
         The application wants the body, or time has decided for it: 100 goes out, once, if the client waits for it.
 
-        :raises LocalProtocolError: when the request has been answered, or nobody waits for its response any more.
+        :raises LocalProtocolError: when the request has been answered, or its response is not wanted any more.
         """
         before = self.handshake
         after = states.step(states.EXPECTATION, Handshake.ACCEPT, before)
@@ -175,7 +175,7 @@ class Exchange(core_exchange.Exchange):
         """
         The application reads: a withheld body is invited, and its bytes are delivered while ``flowing`` is set.
 
-        :raises LocalProtocolError: when nobody can read it any more.
+        :raises LocalProtocolError: when it cannot be read any more.
         """
         self.accept()
         if self.request_body is None:

@@ -65,9 +65,9 @@ class Body(_State):
     """Who takes the bytes of a request body."""
 
     ABSENT = "there is none"
-    HELD = "nobody has asked for it yet"
+    HELD = "not asked for yet"
     WANTED = "the application is reading"
-    DISCARDED = "read away: nobody will ask for it any more"
+    DISCARDED = "read away: it will not be asked for any more"
     READ = "complete"
     CUT = "ended before its end"
 

@@ -1,6 +1,6 @@
 """
 What a server serves, with a beginning and an end of its own: it is started before the first request and stopped after
-the last. Whoever runs a server calls these; a handler alone is an application without either.
+the last. What runs a server calls these; a handler alone is an application without either.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def _driven(running: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) 
 
 
 def _fired(awaited: Deferred[Any], loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
-    """A future that is done when a Deferred has fired, and leaves its result to whoever awaits that."""
+    """A future that is done when a Deferred has fired, and leaves its result to the task that awaits that."""
     future: asyncio.Future[None] = loop.create_future()
 
     def fired(result: Any) -> Any:

@@ -290,6 +290,8 @@ class Request:
         self._failure = reason
         if self._body is not None:
             self._body.failed(reason.value or ConnectionDone())
+        if self._writer is not None:
+            self._writer.stopProducer()
         if self.pending is not None:
             pending, self.pending = self.pending, None
             pending.cancel()

@@ -69,7 +69,7 @@ class ServerStream(Protocol):
 
     Methods raise `LocalProtocolError` where the state of the exchange does not allow them.
 
-    :ivar user: who is to be told of its end; None: nobody.
+    :ivar user: what is to be told of its end; None: nothing.
     :ivar responded: when the head of a response was made whose body followed it.
     """
 
@@ -220,7 +220,7 @@ class ServerStream(Protocol):
 
     @property
     def congested(self) -> bool:
-        """Whether whoever makes the body should wait for `whenWritable`."""
+        """Whether the source of the body should wait for `whenWritable`."""
 
     def whenWritable(self) -> Deferred[None]:
         """Fires once more can be sent; fails when the connection is lost."""

@@ -104,6 +104,13 @@ class ResponseWriter(PacedConsumer):
         else:
             super().registerProducer(producer, streaming)
 
+    def stopProducer(self) -> None:
+        """The client has gone: a producer that is registered is not needed any more."""
+        producer = self._push or self._pull
+        self.unregisterProducer()
+        if producer is not None:
+            producer.stopProducing()
+
     def producerFailed(self, failure: Failure) -> None:
         """A pull producer has raised: the response ends unfinished."""
         _log.failure("the producer of a response failed", failure)

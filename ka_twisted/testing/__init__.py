@@ -7,8 +7,20 @@ responses.
 """
 
 from .client import MemoryClient
+from .connection import MemoryConnection, MemoryExchange, ask
 from .responses import ParsedResponse, parseResponses
 from .server import MemoryServer
+from .stream import MemoryStream
 from .transport import MemoryTransport
 
-__all__ = ["MemoryClient", "MemoryServer", "MemoryTransport", "ParsedResponse", "parseResponses"]
+__all__ = [
+    "MemoryClient",
+    "MemoryConnection",
+    "MemoryExchange",
+    "MemoryServer",
+    "MemoryStream",
+    "MemoryTransport",
+    "ParsedResponse",
+    "ask",
+    "parseResponses",
+]

@@ -59,6 +59,9 @@ class MemoryServer:
         assert client.closeReason == CloseReason.IDLE_TIMEOUT
     """
 
+    #: What connections run on; a subclass may have another.
+    transportClass: type[MemoryTransport] = MemoryTransport
+
     def __init__(
         self,
         handler: Handler | None = None,
@@ -88,7 +91,7 @@ class MemoryServer:
         """
         self._ports += 1
         client, host = _addresses(peer, self._ports)
-        transport = MemoryTransport(self.clock, client, host)
+        transport = self.transportClass(self.clock, client, host)
         protocol = self.factory.buildProtocol(client)
         transport.protocol = protocol
         connected = MemoryClient(protocol, transport, settle=self.settle, methods=lambda: self._methodsOf(protocol))

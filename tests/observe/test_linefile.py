@@ -1,4 +1,4 @@
-"""Lines for pipes, FIFOs and sockets: nobody waits for a reader, no line is torn, and what is dropped is said."""
+"""Lines for pipes, FIFOs and sockets: nothing waits for a reader, no line is torn, and what is dropped is said."""
 
 from __future__ import annotations
 

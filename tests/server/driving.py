@@ -140,7 +140,7 @@ def endless(size: int = 65536) -> Iterator[bytes]:
 
 
 def uncounted(*pieces: bytes) -> Iterator[bytes]:
-    """A body whose length nobody knows."""
+    """A body whose length is not known."""
     yield from pieces
 
 

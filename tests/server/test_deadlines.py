@@ -590,7 +590,7 @@ def test_who_was_held_back_behind_an_unread_body_has_the_time_of_anybody_between
 
 
 class Undecided(KeepAliveProtocol):
-    """Ponders for ever."""
+    """Never decides."""
 
     def continueExpected(self, request: Request) -> Any:
         return Deferred()

@@ -1,4 +1,4 @@
-"""From a request to its response: what handlers return and raise, and what becomes of them when nobody waits."""
+"""From a request to its response: what handlers return and raise, and what becomes of them when the client has gone."""
 
 from __future__ import annotations
 

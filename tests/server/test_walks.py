@@ -3,8 +3,8 @@ Random walks over a server in memory: several clients, an application that takes
 
 Whatever the clients send, in whatever pieces, and whenever they stall, half-close or vanish, and time passes: nothing
 is raised but what is logged, once; the responses on each connection are well-formed, in the order of the requests, and
-a prefix of what was asked for; every connection ends for one reason, told once, and so does every exchange; nobody is
-left waiting for somebody who is gone; and when all are gone, nothing of them is left.
+a prefix of what was asked for; every connection ends for one reason, told once, and so does every exchange; nothing
+waits for a client that has gone; and when all have gone, nothing of them is left.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from tests import logs
 from tests.http1.driving import chunked, get
 from tests.http1.strategies import NOISE, broken_pipelines
 from tests.server.driving import Observer, Recorded, watch
+from tests.streams.memory import ForeignServer
 
 #: Every timer, short; none is a multiple of another.
 TIMEOUTS = Timeouts(idle=7, header=3, body=4, bodyGrace=9, write=5, expectation=1, unread=2, linger=1.5, drain=20)
@@ -158,7 +159,7 @@ class Application:
         return self.respond(call, BytesIO(LARGE))
 
     async def answer_stubborn(self, request: Request, call: Call) -> Response:
-        """Fails when it is told that nobody waits for it."""
+        """Fails when it is told that its client does not wait for it."""
         try:
             return self.respond(call, *await self.wait(call))
         except CancelledError:
@@ -268,8 +269,11 @@ class Walk(RuleBasedStateMachine):
         policy=POLICIES,
         protocol=st.sampled_from([Recorded, Cautious]),
         end=st.sampled_from(["reset", "drain", "time"]),
+        kind=st.sampled_from([MemoryServer, ForeignServer]),
     )
-    def serve(self, limits: Limits, policy: Policy, protocol: type[Recorded], end: str) -> None:
+    def serve(
+        self, limits: Limits, policy: Policy, protocol: type[Recorded], end: str, kind: type[MemoryServer]
+    ) -> None:
         self.end = end
         self.watching = logs.logged()
         self.log = self.watching.__enter__()
@@ -282,7 +286,7 @@ class Walk(RuleBasedStateMachine):
         self.left: list[int] = []
         #: When those deadlines pass that nothing extends.
         self.due: dict[object, float] = {}
-        self.server = MemoryServer(
+        self.server = kind(
             self.application, observers=[self.observer], protocol=protocol, limits=limits, policy=policy,
             timeouts=TIMEOUTS,
         )  # fmt: skip
@@ -295,7 +299,7 @@ class Walk(RuleBasedStateMachine):
         return [peer for peer in self.all if not peer.client.closed]
 
     def some(self, which: int) -> Peer:
-        """One of those who are there, with luck; a new one when nobody is."""
+        """One of the clients that are there; a new one when there is none."""
         if not (self.present or self.server.factory.draining):
             self.connect()
         there = self.present or self.all
@@ -513,7 +517,7 @@ class Walk(RuleBasedStateMachine):
         self.server.advance(1)
 
     def _end_by_time(self) -> None:
-        """Everybody has an answer, and nobody does anything any more."""
+        """Every client has its answer, and none does anything any more."""
         while waiting := self.application.waiting:
             self._give(waiting[0], (0, 200))
             self.server.settle()

@@ -1,4 +1,4 @@
-"""The command with an access log to pipes and FIFOs that nobody reads, or that several processes write to."""
+"""The command with an access log to pipes and FIFOs that are not read, or that several processes write to."""
 
 from __future__ import annotations
 

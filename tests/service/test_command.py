@@ -97,7 +97,7 @@ def test_the_same_endpoint_twice_is_one_sentence(shop: Path, how: list[str]) -> 
 
 
 def test_what_is_not_permitted_is_one_sentence(shop: Path) -> None:
-    # Nobody may make a socket there, not even root.
+    # No account may make a socket there, not even root.
     endpoint = "unix:/sys/socket:lockfile=0"
     if not os.path.isdir("/sys"):
         pytest.skip("there is no /sys here")

@@ -78,7 +78,7 @@ class Walk:
     def leave(self) -> None:
         for worker in self.some():
             if worker.isReady and "leave" not in worker.told:
-                worker.told.append("leave")  # by somebody's signal
+                worker.told.append("leave")  # by a signal from outside
                 worker.leaves(worker)
 
     # What others do.
@@ -106,7 +106,7 @@ class Walk:
     # What has to be.
 
     def recover(self) -> None:
-        """Everybody gets ready, and nobody dies any more."""
+        """Every worker gets ready, and none dies any more."""
         for _ in range(20):
             for worker in self.alive:
                 worker.missedChecks = 0

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests import logs
-from tests.streams.memory import MemoryService
+from tests.streams.exchanges import ExchangeService
+from tests.streams.memory import ForeignService, MemoryService
 from tests.streams.providers import Provider, ServerProvider, Service
 from tests.streams.sockets import EpollStepped, SocketService
 
@@ -31,6 +32,10 @@ def _memory() -> Callable[..., Service]:
     return MemoryService
 
 
+def _foreign() -> Callable[..., Service]:
+    return ForeignService
+
+
 def _sockets() -> Callable[..., Service]:
     return partial(SocketService, _epoll())
 
@@ -42,9 +47,13 @@ def _uvloop() -> Callable[..., Service]:
     return partial(SocketService, stepped())
 
 
+def _exchanges() -> Callable[..., Service]:
+    return ExchangeService
+
+
 #: Those with connections.
-SERVERS = {"memory": _memory, "sockets": _sockets, "uvloop": _uvloop}
-PROVIDERS = {**SERVERS}
+SERVERS = {"memory": _memory, "foreign": _foreign, "sockets": _sockets, "uvloop": _uvloop}
+PROVIDERS = {**SERVERS, "exchanges": _exchanges}
 
 
 def _made(request: pytest.FixtureRequest) -> Iterator[Any]:
@@ -70,3 +79,14 @@ def serve(request: pytest.FixtureRequest) -> Iterator[Provider]:
 def connections(request: pytest.FixtureRequest) -> Iterator[ServerProvider]:
     """Makes a server with connections; see `ServerProvider`."""
     yield from _made(request)
+
+
+@pytest.fixture(scope="module")
+def carriers() -> list[Provider]:
+    """All that carry requests on connections here."""
+    found: list[Provider] = [_memory(), _foreign(), _sockets()]
+    try:
+        found.append(_uvloop())
+    except pytest.skip.Exception:
+        pass
+    return found

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from ka_twisted.testing import MemoryClient, MemoryServer
+from ka_twisted.testing import MemoryClient, MemoryServer, MemoryTransport
 from tests.streams.http1 import Http1Client
 from tests.streams.providers import ConnectedClient, Observer, Server
 
 
+class ForeignTransport(MemoryTransport):
+    """Sent to by ``write`` alone, as any transport is that is not known to be Twisted's own."""
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+
+
+class ForeignServer(MemoryServer):
+    transportClass = ForeignTransport
+
+
 class MemoryService(Server):
+    kind = MemoryServer
+
     def __init__(self, handler: Any, *, observers: tuple[Any, ...] = (), **settings: Any) -> None:
         self.observer = Observer()
-        self._server = MemoryServer(handler, observers=(self.observer, *observers), **settings)
+        self._server = self.kind(handler, observers=(self.observer, *observers), **settings)
         self.factory = self._server.factory
         self.clock = self._server.clock
 
@@ -27,6 +40,12 @@ class MemoryService(Server):
 
     def close(self) -> None:
         """There is nothing outside of it."""
+
+
+class ForeignService(MemoryService):
+    """The same, over another kind of transport."""
+
+    kind = ForeignServer
 
 
 class _Client(Http1Client):

@@ -143,7 +143,7 @@ class _Client(Http1Client):
         except BlockingIOError:
             return
         except OSError:
-            sent = len(self._unsent)  # nobody takes it
+            sent = len(self._unsent)  # the server takes no more
         self._unsent = self._unsent[sent:]
         self.progress += 1
 

@@ -201,6 +201,20 @@ def test_the_protocol_may_decide_to_close(connections: ServerProvider) -> None:
     assert client.ended
 
 
+def test_what_the_server_answers_by_itself_is_not_reviewed(connections: ServerProvider) -> None:
+    reviewed: list[str] = []
+
+    class Reviewing(KeepAliveProtocol):
+        def persistenceDecided(self, request: Request, decision: Persistence) -> Persistence:
+            reviewed.append(request.path)
+            return decision
+
+    client = connections(lambda request: b"ok", protocol=Reviewing).connect()
+    assert client.ask("GET", "/first").body == b"ok"
+    assert client.ask("GET", "/refused", [("Expect", "a-teapot")]).status == 417
+    assert reviewed == ["/first"]
+
+
 def test_the_protocol_is_told_of_the_end(connections: ServerProvider) -> None:
     told: list[CloseReason] = []
 

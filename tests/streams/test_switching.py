@@ -10,7 +10,8 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from ka_twisted import Request, Switch
+from ka_twisted import Request, Response, Switch
+from tests.logs import Logged
 from tests.streams.providers import Provider
 
 
@@ -72,6 +73,32 @@ def test_it_is_refused_by_an_ordinary_answer(serve: Provider) -> None:
 def test_what_is_not_known_here_is_answered_ordinarily(serve: Provider) -> None:
     asked = serve(plain, upgrades={"shout": lambda request: Shouting()}).ask("GET", switchesTo="whisper")
     assert asked.body == b"plain"
+
+
+def test_it_is_refused_by_a_response(serve: Provider) -> None:
+    client = serve(plain, upgrades={"shout": lambda request: Response(403, b"no")}).connect()
+    asked = client.ask("GET", "/", switchesTo="shout")
+    assert (asked.status, asked.body) == (403, b"no")
+    assert client.ask("GET", "/").body == b"plain"
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_handler_may_switch(serve: Provider, later: bool) -> None:
+    async def handler(request: Request) -> Switch:
+        if later:
+            await service.later(1)
+        return Switch(Shouting(), {"X-Loud": "yes"})
+
+    service = serve(handler)
+    asked = service.ask("GET", switchesTo="shout")
+    service.advance(1)
+    asked.send(b"hello")
+    assert asked.switched == b"READY HELLO"
+
+
+def test_a_switch_that_was_not_offered_is_an_error(serve: Provider, logged: Logged) -> None:
+    assert serve(lambda request: Switch(Shouting())).ask("GET").status == 500
+    assert len(logged.failures(ValueError)) == 1
 
 
 def test_the_protocol_hears_that_its_client_has_gone(serve: Provider) -> None:
