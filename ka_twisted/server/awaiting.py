@@ -47,16 +47,19 @@ def resumed(running: Coroutine[Any, Any, Any], awaited: Any, context: Context) -
 runningLoop: Callable[[], asyncio.AbstractEventLoop | None] = asyncio._get_running_loop
 #: Whether tasks can begin at once, without a turn of the loop (Python 3.12).
 _EAGER = sys.version_info >= (3, 12)
+if not _EAGER:
+    from .eager import EagerTask
 
 
 def task(running: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any]:
     """Run a coroutine as a task, which begins at once. It may await futures of asyncio and Deferreds alike."""
-    bridge = _bridge(running, loop)
     if _EAGER:
-        return asyncio.Task(bridge, loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
-    from .eager import EagerTask
+        return asyncio.Task(_bridge(running, loop), loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
+    return EagerTask(running, loop, _rest)
 
-    return EagerTask(bridge, loop)
+
+async def _rest(running: Coroutine[Any, Any, Any], awaited: Any, loop: asyncio.AbstractEventLoop) -> Any:
+    return await _driven(rest(running, awaited), loop)
 
 
 class TaskResult(Deferred[Any]):
@@ -96,7 +99,7 @@ async def _bridge(running: Coroutine[Any, Any, Any], loop: asyncio.AbstractEvent
 
 
 @coroutine
-def _driven(running: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> Generator[Any, Any, Any]:
+def _driven(running: Any, loop: asyncio.AbstractEventLoop) -> Generator[Any, Any, Any]:
     """Let a coroutine await Deferreds within a task, which knows futures alone."""
     resume: Callable[[Any], Any] = running.send
     value: Any = None

@@ -9,54 +9,59 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import tasks
-from collections.abc import Coroutine
-from contextvars import copy_context
+from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
 from typing import Any
 
-from .steps import rest
-
 _PyTask: Any = tasks._PyTask  # type: ignore[attr-defined]
+_current: dict[asyncio.AbstractEventLoop, Any] = tasks._current_tasks  # type: ignore[attr-defined]
 
 
 class EagerTask(_PyTask):  # type: ignore[misc]
-    """A task whose first step is made when it is made: one that does not wait is done at once."""
+    """
+    A task whose first step is made when it is made: one that does not wait is done at once.
 
-    def __init__(self, running: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> None:
-        super(_PyTask, self).__init__(loop=loop)
-        self._name = "handler"
-        self._num_cancels_requested = 0
-        self._must_cancel = False
-        self._fut_waiter = None
-        self._context = copy_context()
-        self._coro: Any = running
-        # Unlike a loop, whoever makes this task may be another one, which stays the current task.
-        maker = tasks._current_tasks.pop(loop, None)  # type: ignore[attr-defined]
+    :param running: the coroutine.
+    :param rest: makes a coroutine of the rest of one, given what it waits for, and the loop.
+    """
+
+    # The initial values of a task. The constructors that set them otherwise cost more than the first step.
+    _name = "handler"
+    _num_cancels_requested = 0
+    _must_cancel = False
+    _fut_waiter = None
+    _context: Context
+    _coro: Coroutine[Any, Any, Any]
+
+    def __init__(
+        self,
+        running: Coroutine[Any, Any, Any],
+        loop: asyncio.AbstractEventLoop,
+        rest: Callable[[Coroutine[Any, Any, Any], Any, asyncio.AbstractEventLoop], Coroutine[Any, Any, Any]],
+    ) -> None:
+        self._loop = loop
+        self._callbacks: list[Any] = []
+        self._coro = running
+        self._context = context = copy_context()
+        # Unlike a loop, whoever makes this task may be another one, which is the current task again afterwards.
+        maker = _current.get(loop)
+        _current[loop] = self
         try:
-            self._begin(running, loop)
+            awaited = context.run(running.send, None)
+        except StopIteration as stop:
+            self._result = stop.value  # as `set_result`, less a look for callbacks
+            self._state = "FINISHED"
+        except asyncio.CancelledError:
+            super(_PyTask, self).cancel()
+        except BaseException as error:
+            super(_PyTask, self).set_exception(error)
+        else:
+            del _current[loop]
+            tasks._register_task(self)
+            self._coro = rest(running, awaited, loop)
+            self._Task__step()
         finally:
             if maker is not None:
-                tasks._current_tasks[loop] = maker  # type: ignore[attr-defined]
-
-    def _begin(self, running: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> None:
-        future: Any = super(_PyTask, self)
-        tasks._enter_task(loop, self)
-        try:
-            awaited = self._context.run(running.send, None)
-        except StopIteration as stop:
-            future.set_result(stop.value)
-            return
-        except asyncio.CancelledError:
-            future.cancel()
-            return
-        except BaseException as error:
-            future.set_exception(error)
-            return
-        finally:
-            tasks._leave_task(loop, self)
-        tasks._register_task(self)
-        self._coro = _rest(running, awaited)
-        self._Task__step()
-
-
-async def _rest(running: Coroutine[Any, Any, Any], awaited: Any) -> Any:
-    return await rest(running, awaited)
+                _current[loop] = maker
+            else:
+                _current.pop(loop, None)
