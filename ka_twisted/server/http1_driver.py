@@ -235,7 +235,7 @@ class Http1Driver(Driver):
             return
         if core.backlog:
             self._regulate()
-        self._await(None if self._paused else core.deadline)  # a peer that is not read owes nothing
+        self._awaitPeer(None if self._paused else core.deadline)  # a peer that is not read owes nothing
 
     def backed(self) -> None:
         """See `Driver.backed`."""
@@ -296,7 +296,7 @@ class Http1Driver(Driver):
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
-    def _await(self, deadline: Deadline | None) -> None:
+    def _awaitPeer(self, deadline: Deadline | None) -> None:
         """Have the clock watch what the peer owes now, when it is not merely the next request."""
         if deadline is Deadline.IDLE:
             deadline = None  # the peer is still taking the response
