@@ -174,7 +174,7 @@ class Http1Driver(Driver):
         settings = self.settings
         hooks = self.hooks
         told = bool(settings.observers) or settings.reviews
-        now = settings.now() if told else 0.0
+        now = settings.now()
         handler = settings.handler if settings.direct else None
         budget = _PASS
         try:

@@ -1,25 +1,5 @@
 """No test of the Twisted side may leave an error in the log that it did not expect."""
 
-from __future__ import annotations
+from tests.fixtures import _nothing_is_unhandled, logged
 
-import gc
-from collections.abc import Iterator
-
-import pytest
-
-from tests import logs
-
-
-@pytest.fixture(autouse=True)
-def logged() -> Iterator[logs.Logged]:
-    """What was logged; see `tests.logs.Logged`."""
-    with logs.logged() as log:
-        yield log
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _nothing_is_unhandled() -> Iterator[None]:
-    """Deferreds tell of unhandled errors when they are collected: for each module, that is done once."""
-    yield
-    with logs.logged():
-        gc.collect()
+__all__ = ["_nothing_is_unhandled", "logged"]

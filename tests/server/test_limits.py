@@ -178,3 +178,15 @@ def test_any_other_verdict_about_a_body_is_an_error_and_invites_nothing(
     assert [response.status for response in client.allResponses] == [500]
     (entry,) = logged.failures(TypeError)
     assert "continueExpected returns True, False, None or a Response" in str(entry.value)
+
+
+@pytest.mark.parametrize("observers", [[], [Observer()]])
+def test_a_request_knows_when_it_was_taken_up(observers: list[Observer]) -> None:
+    held = Held()
+    server = MemoryServer(held, observers=observers)
+    client = server.connect()
+    server.advance(3)
+    client.send(WARM)
+    server.advance(2)
+    client.send(WARM)
+    assert [request.exchange.started for request in held.requests.values()] == [3, 5]
