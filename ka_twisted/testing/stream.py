@@ -15,13 +15,14 @@ from twisted.internet.interfaces import IProtocol, IReactorTime
 from twisted.python.failure import Failure
 
 from ..core.deadlines import Deadline
-from ..core.errors import BodyTooLarge, IncompleteBody, LocalProtocolError, RemoteProtocolError
+from ..core.errors import BodyTooLarge, LocalProtocolError, RemoteProtocolError
 from ..core.exchange import Exchange
 from ..core.framing import Delimiter, Framing
 from ..core.headers import NO_FIELDS, NO_HEADERS, Headers, ResponseFields
 from ..core.persistence import ASKED_BY_US, Persistence
 from ..core.reasons import KeepReason
 from ..core.semantics import BODILESS_STATUSES
+from ..http1.incoming import incomplete_body
 from ..http1.responses import error_response
 from ..interfaces import IConnection
 from ..server import handling
@@ -384,7 +385,7 @@ class MemoryStream(Exchange):
         self.withheld = False
         missing = self.incoming.missing
         if missing:
-            self.incoming.fail(IncompleteBody(400, "the request ends inside its body", "RFC 9112 8"))
+            self.incoming.fail(incomplete_body())
         else:
             self.incoming.end(trailers)
 
