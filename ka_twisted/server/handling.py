@@ -22,7 +22,7 @@ from ..core.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from ..core.headers import encode_text, trailer_fields
 from ..net.bodies import BodySource, begun, discard, send, statedLength
 from . import upgrade
-from .awaiting import TaskResult, resumed, runningLoop, task, waiting
+from .awaiting import TaskResult, outcome, resumed, runningLoop, task, waiting
 from .hooks import Hooks
 from .request import Request
 from .response import Response, Switch
@@ -148,7 +148,7 @@ def _run(request: Request, running: Coroutine[Any, Any, Any]) -> None:
     if loop is not None:
         made = task(running, loop)
         if made.done():
-            _reply(request, made.result())
+            _reply(request, outcome(made))
         else:
             _wait(request, TaskResult(made, loop), lambda value: _reply(request, value))
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.address import IPv4Address, UNIXAddress
 
-from ka_twisted.testing.memory import MemoryClient, ParsedResponse
+from ka_twisted.testing import MemoryClient, ParsedResponse
 from tests.admin.running import Operated
 
 TOKEN = "correct-horse-battery-staple"

@@ -143,7 +143,9 @@ def test_an_error_while_a_cancelled_task_cleans_up_is_logged(logged: Logged) -> 
     assert logged.entries(ZeroDivisionError) == ["the handler failed on GET / (connection 1, request 1)"]
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError, asyncio.CancelledError])
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError, asyncio.CancelledError, GeneratorExit, SystemExit, KeyboardInterrupt]
+)
 @pytest.mark.parametrize("later", [False, True])
 def test_what_a_task_raises_is_a_500(error: type[BaseException], later: bool, logged: Logged) -> None:
     async def handler(request: Request) -> bytes:

@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from ka_twisted import CloseReason, Limits, Request, Response
 from ka_twisted.core.errors import BodyTooLarge, IncompleteBody, LocalProtocolError, RemoteProtocolError
-from ka_twisted.testing.memory import MemoryClient, MemoryServer
+from ka_twisted.testing import MemoryClient, MemoryServer
 from tests.http1.driving import GET, chunked, get, post, upload
 from tests.server.driving import BIG, Held, core, read, reading, said, statuses
 

@@ -14,7 +14,7 @@ from twisted.internet.testing import MemoryReactorClock
 from zope.interface import implementer
 
 from ka_twisted import KeepAliveFactory, Limits, Serving, serve
-from ka_twisted.testing.memory import MemoryTransport
+from ka_twisted.testing import MemoryTransport
 from tests.http1.driving import GET
 from tests.server.driving import ignore, silent
 
