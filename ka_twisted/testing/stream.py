@@ -161,13 +161,14 @@ class MemoryStream(Exchange):
         """See `ServerStream.abandon_body`."""
         self.incoming.discard()
 
-    def _bodyFailed(self, receiver: BodyReceiver, error: RemoteProtocolError) -> None:
-        """The application reads what will never come: it is answered for it, unless a response has begun."""
+    def _bodyFailed(self, receiver: BodyReceiver | None, error: RemoteProtocolError) -> None:
+        """What is read, or thrown away, will never come: it is answered for it, unless a response has begun."""
         if not self.answered:
             self.refuse(error)
         elif not self.over and error.breaks_response:
             self.abort()
-        receiver.failed(error)
+        if receiver is not None:
+            receiver.failed(error)
         if self.over and not self._concluded:  # else the application has ended the response by now
             handling.cancel(self, Failure(error))
             self.conclude()
