@@ -63,7 +63,7 @@ def discard(body: BodySource) -> Deferred[None]:
     if IBodyProducer.providedBy(body):
         try:
             body.stopProducing()
-        except Exception:
+        except BaseException:
             pass  # it never began, and need not know how to stop
     return Deferred.fromCoroutine(_close(body))
 
@@ -193,5 +193,7 @@ async def _close(body: object) -> None:
         closing = close()
         if isinstance(closing, Awaitable):
             await closing
-    except Exception:
+    except GeneratorExit:
+        raise
+    except BaseException:
         _log.failure("the body of a response could not be closed: {body!r}", body=body)

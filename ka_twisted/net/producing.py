@@ -67,7 +67,7 @@ class PacedConsumer:
             self._push.pauseProducing()
 
     def producerFailed(self, failure: Failure) -> None:
-        """A pull producer has raised when it was asked for more."""
+        """A producer has raised when it was asked for more."""
         raise NotImplementedError
 
     def _waitUntilWritable(self) -> None:
@@ -76,10 +76,13 @@ class PacedConsumer:
 
     def _resume(self, _: None) -> None:
         self._paused = False
-        if self._push is not None:
-            self._push.resumeProducing()
-        else:
+        if self._push is None:
             self._pullSome()
+            return
+        try:
+            self._push.resumeProducing()
+        except BaseException:
+            self.producerFailed(Failure())
 
     def _pullLater(self) -> None:
         if self._call is None and not self._paused:
@@ -99,7 +102,7 @@ class PacedConsumer:
             before = self._written
             try:
                 self._pull.resumeProducing()
-            except Exception:
+            except BaseException:
                 self.producerFailed(Failure())
                 return
             if self._written == before:
@@ -162,7 +165,7 @@ class ProducerConsumer(PacedConsumer):
         """Stop the body; what it raises is logged."""
         try:
             self._body.stopProducing()
-        except Exception:
+        except BaseException:
             _log.failure("the body of a response could not be stopped: {body!r}", body=self._body)
         if self._sending is not None:
             self._sending.cancel()

@@ -287,7 +287,7 @@ def cancel(stream: ServerStream, reason: Failure) -> None:
     if request is not None:
         try:
             request.streamCancelled(reason)
-        except Exception:
+        except BaseException:
             assert isinstance(request, Request)
             _logFailure(request, Failure())
 

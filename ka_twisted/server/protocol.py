@@ -189,7 +189,7 @@ class KeepAliveProtocol(Protocol):
             return
         try:
             self.connectionClosed(closed)
-        except Exception:
+        except BaseException:
             _log.failure("connectionClosed failed on connection {id}", id=driver.id)
         driver.gone()
 

@@ -120,7 +120,7 @@ class ServerSettings:
         for observer in self.observers:
             try:
                 observer.connectionOpened(connection)
-            except Exception:
+            except BaseException:
                 self.logObserver(observer, connection)
 
     def tellClosed(self, connection: IConnection, reason: CloseReason) -> None:
@@ -128,7 +128,7 @@ class ServerSettings:
         for observer in self.observers:
             try:
                 observer.connectionClosed(connection, reason)
-            except Exception:
+            except BaseException:
                 self.logObserver(observer, connection)
 
     def logObserver(self, observer: IConnectionObserver, connection: IConnection, request: int = 0) -> None:
