@@ -146,9 +146,8 @@ def test_a_response_that_take_cuts_stays_whole() -> None:
 
 
 def test_an_interim_response_is_taken_apart_from_its_final_one() -> None:
-    server = MemoryServer(lambda request: deferLater(request.connection.clock, 1, lambda: b"body"))
+    server = MemoryServer(lambda request: deferLater(request.connection.clock, 1, lambda: b"body"), protocol=Early)
     client = server.connect()
-    client.protocol.requestReceived = early(client.protocol.requestReceived)  # type: ignore[assignment, method-assign]
     client.send(get("/", method="HEAD") + GET)
     assert client.take().startswith(b"HTTP/1.1 103 ")
     assert client.allResponses == []
@@ -156,13 +155,11 @@ def test_an_interim_response_is_taken_apart_from_its_final_one() -> None:
     assert [(response.status, response.body) for response in client.allResponses] == [(200, b""), (200, b"body")]
 
 
-def early(received: Callable[[Request], None]) -> Callable[[Request], None]:
-    def requestReceived(request: Request) -> None:
+class Early(KeepAliveProtocol):
+    def requestReceived(self, request: Request) -> None:
         if request.method == "HEAD":
             request.interim(103, {"Link": "</style.css>"})
-        received(request)
-
-    return requestReceived
+        super().requestReceived(request)
 
 
 def test_what_follows_a_switch_is_no_response() -> None:
