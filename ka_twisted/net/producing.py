@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IConsumer, IDelayedCall, IPullProducer, IPushProducer
+from twisted.internet.interfaces import IConsumer, IDelayedCall, IProducer, IPullProducer, IPushProducer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IBodyProducer
@@ -37,12 +37,13 @@ class PacedConsumer:
         self._asked = False
         self._call: IDelayedCall | None = None
 
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         """See `IConsumer.registerProducer`."""
         if self._done:
             producer.stopProducing()
             return
-        self._push, self._pull = (producer, None) if streaming else (None, producer)
+        self._push = cast(IPushProducer, producer) if streaming else None
+        self._pull = None if streaming else cast(IPullProducer, producer)
         self._asked = False
         if self._pull is not None:
             self._pullLater()

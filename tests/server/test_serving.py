@@ -86,7 +86,7 @@ def test_settings_are_the_factorys() -> None:
     assert serving.factory.limits.maxRequests == 7
     assert serving.factory.handler is ignore
     with pytest.raises(TypeError):
-        serve(ignore, reactor=MemoryReactorClock(), unknown=1)
+        serve(ignore, reactor=MemoryReactorClock(), unknown=1)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("description", ["", "nonsense:1", "tcp:http:x"])
