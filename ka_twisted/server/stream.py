@@ -36,6 +36,7 @@ def apart(reason: Failure) -> Failure:
     would keep the frames of all of them, for ever.
     """
     value = reason.value
+    assert value is not None
     kind = type(value)
     own: BaseException = kind.__new__(kind, *value.args)
     own.__dict__.update(value.__dict__)
