@@ -241,7 +241,7 @@ class Lifetime(Pipeline):
 
     def answer_error(self, exchange: Exchange, error: RemoteProtocolError) -> None:
         """Answer a protocol error by ourselves; it ends the connection."""
-        exchange.error = error
+        exchange.error = error.fact()
         exchange.answer = states.step(states.ANSWER, Output.WHOLE, exchange.answer)
         exchange.status = error.status
         self.decision = exchange.persistence = decision = persistence.refused(error.reason)

@@ -27,7 +27,7 @@ from .hooks import Hooks
 from .request import Request
 from .response import Response, Switch
 from .settings import ServerSettings
-from .stream import ServerStream
+from .stream import ServerStream, apart
 from .writer import logExcess
 
 _log = Logger()
@@ -286,7 +286,7 @@ def cancel(stream: ServerStream, reason: Failure) -> None:
     request = stream.user
     if request is not None:
         try:
-            request.streamCancelled(reason)
+            request.streamCancelled(apart(reason))
         except BaseException:
             assert isinstance(request, Request)
             _logFailure(request, Failure())

@@ -38,6 +38,7 @@ from .http1_stream import Http1Connection, Http1Stream
 from .request import Request
 from .response import Response
 from .settings import ServerSettings
+from .stream import apart
 
 _log = Logger()
 #: Bytes of responses that are handed over before the transport is looked at again, and what each is taken to weigh
@@ -150,7 +151,7 @@ class Http1Driver(Driver):
             handling.cancel(exchange, reason)
             exchange.conclude()
         for _, waiter in self._takeWaiters():
-            waiter.errback(reason)
+            waiter.errback(apart(reason))
         return self._reason
 
     def _peerCloseReason(self, reason: Failure) -> CloseReason:

@@ -175,7 +175,7 @@ class MemoryStream(Exchange):
 
     def refuse(self, error: RemoteProtocolError) -> None:
         """Answer a fault of the client's."""
-        self.error = error
+        self.error = error.fact()
         self.respond(error.status, *error_response(error))
 
     # -- the response --------------------------------------------------------------------------------------------------
