@@ -1,1 +1,1 @@
-`--worker-timeout`: a worker whose reactor does not turn any more is killed and replaced, and says where it was stuck.
+`--worker-timeout`: a worker whose event loop is blocked for so long is killed and replaced, and says where it was stuck.

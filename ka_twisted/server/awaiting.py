@@ -140,6 +140,8 @@ def _driven(running: Any, loop: asyncio.AbstractEventLoop) -> Generator[Any, Any
             running.close()
             raise
         except BaseException as error:
+            if isinstance(awaited, Deferred):
+                awaited.addErrback(lambda failure: None)  # it failed just before: the coroutine hears of this instead
             resume, value = running.throw, error
         else:
             resume, value = running.send, None

@@ -124,7 +124,7 @@ def _wait(request: Request, result: Awaitable[Any], done: Callable[[Any], None])
 def _tooLate(request: Request, value: object) -> None:
     """A handler returned something although the request was answered, or is not waited for any more."""
     if isinstance(value, Response) and not isinstance(value.body, bytes):
-        discard(value.body)
+        discard(value.body, waiting)
     if value is not None and request.started and not request._stream.over:
         raise LocalProtocolError("a handler that pushes its response returns None")
 
@@ -248,9 +248,9 @@ def _start(request: Request, response: Response, body: BodySource) -> None:
     if stream.response_framing.bodiless:
         if stream.method != b"HEAD":
             _log.error("the body of a response that has none, a {status}, was dropped", status=stream.status)
-        sending = discard(body)
+        sending = discard(body, waiting)
     else:
-        sending = send(stream, body)
+        sending = send(stream, body, waiting)
     request.pending = sending
     sending.addCallback(sent)
     sending.addErrback(lambda failure: fail(request, failure))
