@@ -105,8 +105,7 @@ class KeepAliveProtocol(Protocol):
     @property
     def host(self) -> IAddress:
         """Where the client reached us."""
-        host: IAddress = self._driver.transport.getHost()
-        return host
+        return self._driver.host
 
     @property
     def secure(self) -> bool:
