@@ -21,6 +21,9 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.task import deferLater
 
 from . import CloseReason, Persistence, Request, Response
+from .core.expectation import Expected
+from .core.framing import Framing
+from .core.targets import authority
 from .server.query import BadQuery, decimal, whole
 
 #: What a handler returns: a response, now or later.
@@ -206,10 +209,8 @@ def filled(text: str) -> str:
 
 def place(address: IAddress) -> str:
     """An address, for people."""
-    if isinstance(address, IPv6Address):
-        return f"[{address.host}]:{address.port}"
-    if isinstance(address, IPv4Address):
-        return f"{address.host}:{address.port}"
+    if isinstance(address, (IPv4Address, IPv6Address)):
+        return authority(address.host, address.port)
     return "a socket of this machine"
 
 
@@ -263,7 +264,7 @@ def expected(request: Request) -> str:
     return "waits for 100 Continue" if request.expectation.expects_continue else "nothing"
 
 
-def card(title: str, text: str, decision: Any) -> str:
+def card(title: str, text: str, decision: Framing | Expected | Persistence) -> str:
     """One decision, with the clause and the row of the ledger that it rests on."""
     rule = f"{decision.clause}; {decision.row}"
     return f"<article><h3>{escape(title)}</h3><p>{escape(text)}</p><p><small>{escape(rule)}</small></p></article>"

@@ -1,4 +1,4 @@
-"""Fixtures of the Twisted side for the ``conftest.py`` of its folders: no test leaves an error that it did not expect."""
+"""Fixtures of the Twisted side for the ``conftest.py`` of its folders: no test leaves an error that it did not want."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from zope.interface.verify import verifyClass, verifyObject
 from ka_twisted import KeepAliveFactory, KeepAliveProtocol, Response
 from ka_twisted.interfaces import IConnectionObserver
 from ka_twisted.net.output import OutputStream, SocketOutput
-from ka_twisted.testing.memory import MemoryServer
+from ka_twisted.testing import MemoryServer
 from tests.http1.driving import GET
 from tests.server.driving import Observer
 

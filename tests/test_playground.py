@@ -11,7 +11,7 @@ import pytest
 from twisted.internet.address import IPv6Address, UNIXAddress
 
 from ka_twisted import CloseReason, playground
-from ka_twisted.testing.memory import MemoryClient, MemoryServer, ParsedResponse
+from ka_twisted.testing import MemoryClient, MemoryServer, ParsedResponse
 
 
 @pytest.fixture

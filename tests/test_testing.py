@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
@@ -13,7 +11,7 @@ from twisted.internet.task import Clock, deferLater
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from ka_twisted import CloseReason, KeepAliveFactory, Limits, Request, Response, Timeouts
+from ka_twisted import CloseReason, KeepAliveFactory, KeepAliveProtocol, Limits, Request, Response, Timeouts
 from ka_twisted.core.errors import RemoteProtocolError
 from ka_twisted.interfaces import IConnection, IConnectionRegistry
 from ka_twisted.server.stream import ServerStream
@@ -145,24 +143,23 @@ def test_a_response_that_take_cuts_stays_whole() -> None:
     assert client.responses == []
 
 
+class Early(KeepAliveProtocol):
+    """Hints at a style sheet before it answers."""
+
+    def requestReceived(self, request: Request) -> None:
+        if request.method == "HEAD":
+            request.interim(103, {"Link": "</style.css>"})
+        super().requestReceived(request)
+
+
 def test_an_interim_response_is_taken_apart_from_its_final_one() -> None:
-    server = MemoryServer(lambda request: deferLater(request.connection.clock, 1, lambda: b"body"))
+    server = MemoryServer(lambda request: deferLater(request.connection.clock, 1, lambda: b"body"), protocol=Early)
     client = server.connect()
-    client.protocol.requestReceived = early(client.protocol.requestReceived)  # type: ignore[assignment, method-assign]
     client.send(get("/", method="HEAD") + GET)
     assert client.take().startswith(b"HTTP/1.1 103 ")
     assert client.allResponses == []
     server.advance(1)
     assert [(response.status, response.body) for response in client.allResponses] == [(200, b""), (200, b"body")]
-
-
-def early(received: Callable[[Request], None]) -> Callable[[Request], None]:
-    def requestReceived(request: Request) -> None:
-        if request.method == "HEAD":
-            request.interim(103, {"Link": "</style.css>"})
-        received(request)
-
-    return requestReceived
 
 
 def test_what_follows_a_switch_is_no_response() -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from .reasons import CloseReason
+
+E = TypeVar("E", bound="RemoteProtocolError")
 
 
 class ProtocolError(Exception):
@@ -44,6 +48,12 @@ class RemoteProtocolError(ProtocolError):
         self.row = row
         self.retry_after = retry_after
         self.breaks_response = breaks_response
+
+    def fact(self: E) -> E:
+        """The same, to be kept: without where it was raised, and all that is alive there."""
+        fact = type(self).__new__(type(self), *self.args)
+        fact.__dict__.update(self.__dict__)
+        return fact
 
 
 class BodyTooLarge(RemoteProtocolError):

@@ -82,7 +82,7 @@ class Exchange:
     response_framing: Framing | None = None
     #: What becomes of the connection, once decided.
     persistence: Persistence | None = None
-    #: Why the connection answered by itself.
+    #: Why the connection answered by itself, as a fact: see `RemoteProtocolError.fact`.
     error: RemoteProtocolError | None = None
     #: Bytes of the request's body, decoded, that the application has got.
     bytes_received: int = 0

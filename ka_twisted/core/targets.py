@@ -1,4 +1,4 @@
-"""What a request target names (RFC 9110 7.1)."""
+"""What a request target names (RFC 9110 7.1), and how an authority is written."""
 
 from __future__ import annotations
 
@@ -13,3 +13,8 @@ def split_target(target: bytes) -> tuple[str, str]:
             target = b"/" + target
     path, _, query = target.partition(b"?")
     return path.decode("ascii"), query.decode("ascii")
+
+
+def authority(host: str, port: int) -> str:
+    """A host, or its address, with a port; an address of IPv6 is in brackets (RFC 3986 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -121,13 +121,13 @@ class ChunkedReader:
     def read(self, buffer: ReceiveBuffer) -> bytes:
         """See `BodyReader.read`."""
         if self._error is not None:
-            raise self._error
+            raise self._error.fact()
         pieces: list[bytes] = []
         try:
             while not self.complete and self._advance(buffer, pieces):
                 pass
         except RemoteProtocolError as error:
-            self._error = error
+            self._error = error.fact()
             if not pieces:  # what came before the fault is delivered first
                 raise
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)

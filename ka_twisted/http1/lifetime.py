@@ -126,7 +126,8 @@ class Lifetime(Pipeline):
     def _fail_body(
         self, exchange: Exchange, error: RemoteProtocolError, *, read_away: bool = False
     ) -> BodyFailed | None:
-        """The body was cut: it will never be complete."""
+        """The body was cut: it will never be complete. Of one that is read away only an end of the response is told."""
+        told = not (read_away and exchange.over)
         self.incoming = None
         self.last()
         if exchange.handshake is Expectation.HELD:  # the client left while it waited: nothing is sent
@@ -140,7 +141,7 @@ class Lifetime(Pipeline):
             exchange.persistence = persistence.refused(error.reason)
             if error.breaks_response:
                 exchange.abort()
-        return None if read_away else BodyFailed(exchange, error)
+        return BodyFailed(exchange, error) if told and (exchange.over or not read_away) else None
 
     def late_body(self, exchange: Exchange, error: RemoteProtocolError) -> BodyFailed | None:
         """The body did not come in time."""
@@ -240,7 +241,7 @@ class Lifetime(Pipeline):
 
     def answer_error(self, exchange: Exchange, error: RemoteProtocolError) -> None:
         """Answer a protocol error by ourselves; it ends the connection."""
-        exchange.error = error
+        exchange.error = error.fact()
         exchange.answer = states.step(states.ANSWER, Output.WHOLE, exchange.answer)
         exchange.status = error.status
         self.decision = exchange.persistence = decision = persistence.refused(error.reason)

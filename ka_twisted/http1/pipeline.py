@@ -66,7 +66,10 @@ class Pipeline:
         """Take out the exchanges from this place on."""
         dropped = self.exchanges[place:]
         self.exchanges = self.exchanges[:place]
-        self.held_bytes -= sum(len(part) for other in dropped for part in other.held or ())
+        for exchange in dropped:
+            if exchange.held:
+                self.held_bytes -= sum(map(len, exchange.held))
+                exchange.held = []  # nothing of it will leave
         return dropped
 
     def take_output(self) -> list[bytes]:

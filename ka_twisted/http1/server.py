@@ -320,7 +320,7 @@ class ServerConnection(Lifetime):
             self.answer_error(exchange, self._overloaded)
             return RequestRefused(exchange, self._overloaded)
         error = RemoteProtocolError(417, "the expectation is not understood", expected.clause, row=expected.row)
-        exchange.error = error
+        exchange.error = error.fact()
         exchange.respond(error.status, *responses.error_response(error))
         return RequestRefused(exchange, error)
 

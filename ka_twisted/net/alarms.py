@@ -195,7 +195,7 @@ class Watch:
         for deadline in passed:
             try:
                 self.expired(deadline)
-            except Exception:
+            except BaseException:
                 _log.failure("{owner!r} failed at its deadline {deadline}", owner=self, deadline=deadline.name)
         following = min(self.due, *(self._others or _NEVER).values())
         if following < self.wakeup:

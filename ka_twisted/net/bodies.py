@@ -7,7 +7,7 @@ A body is an iterable or async iterable of ``bytes``, a binary file or anything 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from typing import Any, BinaryIO, cast
 
 from twisted.internet.defer import Deferred
@@ -25,6 +25,8 @@ __all__ = ["BodySource", "Sink", "begun", "discard", "isBody", "send", "statedLe
 _log = Logger()
 #: A body as an application may give it.
 BodySource = AsyncIterable[bytes] | Iterable[bytes] | IBodyProducer | BinaryIO
+#: Starts a coroutine; cancelling the Deferred cancels it.
+Run = Callable[[Coroutine[Any, Any, None]], Deferred[None]]
 
 
 def isBody(value: object) -> bool:
@@ -40,10 +42,11 @@ def statedLength(body: object) -> int | None:
     return None if length is UNKNOWN_LENGTH else int(length)
 
 
-def send(sink: Sink, body: BodySource) -> Deferred[None]:
+def send(sink: Sink, body: BodySource, run: Run = Deferred.fromCoroutine) -> Deferred[None]:
     """
     Send a body, and close it.
 
+    :param run: starts the coroutine that takes an async body, which may await whatever that supports.
     :return: fires once all of it has been handed over; fails with what the body raised. What it raises when it is
         closed is logged instead: the body is out by then. Cancelling it stops the body.
     """
@@ -51,21 +54,24 @@ def send(sink: Sink, body: BodySource) -> Deferred[None]:
         return ProducerConsumer(sink).consume(body)
     if hasattr(body, "read") and not isinstance(body, AsyncIterable):
         return Deferred.fromCoroutine(_transfer(sink, cast(BinaryIO, body)))
-    return Deferred.fromCoroutine(_iterate(sink, body, _chunks(body)))
+    start = run if isinstance(body, AsyncIterable) else Deferred.fromCoroutine
+    return start(_iterate(sink, body, _chunks(body)))
 
 
-def discard(body: BodySource) -> Deferred[None]:
+def discard(body: BodySource, run: Run = Deferred.fromCoroutine) -> Deferred[None]:
     """
     Let go of a body that will not be sent.
 
+    :param run: as for `send`.
     :return: fires once it is closed; does not fail.
     """
     if IBodyProducer.providedBy(body):
         try:
             body.stopProducing()
-        except Exception:
+        except BaseException:
             pass  # it never began, and need not know how to stop
-    return Deferred.fromCoroutine(_close(body))
+    start = run if isinstance(body, AsyncIterable) else Deferred.fromCoroutine
+    return start(_close(body))
 
 
 async def begun(body: AsyncIterable[bytes]) -> AsyncIterable[bytes]:
@@ -193,5 +199,7 @@ async def _close(body: object) -> None:
         closing = close()
         if isinstance(closing, Awaitable):
             await closing
-    except Exception:
+    except GeneratorExit:
+        raise
+    except BaseException:
         _log.failure("the body of a response could not be closed: {body!r}", body=body)

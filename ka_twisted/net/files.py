@@ -50,14 +50,20 @@ def fileType(file: object) -> tuple[str | None, str | None]:
     """
     What an open file's name says that its bytes are.
 
-    :return: as for `mediaType`. Of ``gzip.open("a.tar.gz")`` the bytes are the archive within.
+    :return: as for `mediaType`. Of ``gzip.open("a.tar.gz")`` the bytes are the archive within; before Python 3.13 a
+        member of a tar archive has the archive's name, which says nothing about it.
     """
     name = getattr(file, "name", None)
-    if not isinstance(name, str):
+    if not isinstance(name, str) or _namedAsItsArchive(file, name):
         return None, None
     if type(file).__module__ in _DECOMPRESSING:
         return mimetypes.guess_type(name)[0], None
     return mediaType(name)
+
+
+def _namedAsItsArchive(file: object, name: str) -> bool:
+    raw = getattr(file, "raw", None)
+    return type(raw).__module__ == "tarfile" and getattr(getattr(raw, "fileobj", None), "name", None) == name
 
 
 def rawFile(file: object) -> BinaryIO | None:

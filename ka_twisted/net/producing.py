@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IConsumer, IDelayedCall, IPullProducer, IPushProducer
+from twisted.internet.interfaces import IConsumer, IDelayedCall, IProducer, IPullProducer, IPushProducer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IBodyProducer
@@ -37,12 +37,13 @@ class PacedConsumer:
         self._asked = False
         self._call: IDelayedCall | None = None
 
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         """See `IConsumer.registerProducer`."""
         if self._done:
             producer.stopProducing()
             return
-        self._push, self._pull = (producer, None) if streaming else (None, producer)
+        self._push = cast(IPushProducer, producer) if streaming else None
+        self._pull = None if streaming else cast(IPullProducer, producer)
         self._asked = False
         if self._pull is not None:
             self._pullLater()
@@ -66,7 +67,7 @@ class PacedConsumer:
             self._push.pauseProducing()
 
     def producerFailed(self, failure: Failure) -> None:
-        """A pull producer has raised when it was asked for more."""
+        """A producer has raised when it was asked for more."""
         raise NotImplementedError
 
     def _waitUntilWritable(self) -> None:
@@ -75,10 +76,13 @@ class PacedConsumer:
 
     def _resume(self, _: None) -> None:
         self._paused = False
-        if self._push is not None:
-            self._push.resumeProducing()
-        else:
+        if self._push is None:
             self._pullSome()
+            return
+        try:
+            self._push.resumeProducing()
+        except BaseException:
+            self.producerFailed(Failure())
 
     def _pullLater(self) -> None:
         if self._call is None and not self._paused:
@@ -98,7 +102,7 @@ class PacedConsumer:
             before = self._written
             try:
                 self._pull.resumeProducing()
-            except Exception:
+            except BaseException:
                 self.producerFailed(Failure())
                 return
             if self._written == before:
@@ -161,7 +165,7 @@ class ProducerConsumer(PacedConsumer):
         """Stop the body; what it raises is logged."""
         try:
             self._body.stopProducing()
-        except Exception:
+        except BaseException:
             _log.failure("the body of a response could not be stopped: {body!r}", body=self._body)
         if self._sending is not None:
             self._sending.cancel()

@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 from ..core.exchange import Exchange
 from ..core.reasons import CloseReason
+from ..core.targets import authority
 from ..interfaces import IConnection, IConnectionObserver
 from .records import (
     LENGTH,
@@ -184,10 +185,7 @@ class ConnectionLog:
 def _peer(address: IAddress) -> str | None:
     """The address of a client with its port; None where it has none."""
     host = None if isinstance(address, UNIXAddress) else getattr(address, "host", None)
-    if host is None:
-        return None
-    port = getattr(address, "port", 0)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return None if host is None else authority(host, getattr(address, "port", 0))
 
 
 def _date(moment: float) -> str:

@@ -5,12 +5,13 @@ the last. What runs a server calls these; a handler alone is an application with
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable
 
 from zope.interface import Interface, implementer
 
+from .hooks import Handler
 from .request import Request
+from .response import Result
 
 __all__ = ["HandlerApplication", "IApplication"]
 
@@ -31,7 +32,7 @@ class IApplication(Interface):
             from starting, or a reload from taking effect; the text of the exception is what the log says.
         """
 
-    def handle(request: Request) -> Any:
+    def handle(request: Request) -> Result:
         """
         Answer a request, as a handler does.
 
@@ -54,7 +55,7 @@ class HandlerApplication:
     :param handle: the handler. It is called as it is: an application costs a request no further call.
     """
 
-    def __init__(self, handle: Callable[[Request], Any]) -> None:
+    def __init__(self, handle: Handler) -> None:
         self.handle = handle
 
     def start(self) -> None:

@@ -62,6 +62,27 @@ async def _rest(running: Coroutine[Any, Any, Any], awaited: Any, loop: asyncio.A
     return await _driven(rest(running, awaited), loop)
 
 
+class Exit:
+    """
+    A `SystemExit` or `KeyboardInterrupt` of a coroutine, as the result of its task.
+
+    Raised by a task, they would end the loop, and the server with it.
+    """
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def outcome(task: asyncio.Task[Any]) -> Any:
+    """What a task that has ended gives, or raises."""
+    value = task.result()
+    if value.__class__ is Exit:
+        raise value.error
+    return value
+
+
 class TaskResult(Deferred[Any]):
     """
     What a task gives. Cancelled, it fires when the task has ended, with what that made of it.
@@ -87,7 +108,7 @@ class TaskResult(Deferred[Any]):
     def take(self, task: asyncio.Task[Any]) -> None:
         """The task has ended."""
         try:
-            value = task.result()
+            value = outcome(task)
         except BaseException:
             self.errback()
         else:
@@ -108,6 +129,8 @@ def _driven(running: Any, loop: asyncio.AbstractEventLoop) -> Generator[Any, Any
             awaited = resume(value)
         except StopIteration as stop:
             return stop.value
+        except (SystemExit, KeyboardInterrupt) as error:
+            return Exit(error)
         try:
             if isinstance(awaited, Deferred):
                 yield from _fired(awaited, loop)
@@ -117,6 +140,8 @@ def _driven(running: Any, loop: asyncio.AbstractEventLoop) -> Generator[Any, Any
             running.close()
             raise
         except BaseException as error:
+            if isinstance(awaited, Deferred):
+                awaited.addErrback(lambda failure: None)  # it failed just before: the coroutine hears of this instead
             resume, value = running.throw, error
         else:
             resume, value = running.send, None

@@ -11,7 +11,7 @@ from math import inf
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IProtocol
+from twisted.internet.interfaces import IAddress, IProtocol
 from twisted.python.failure import Failure
 
 from ..core.deadlines import Deadline
@@ -41,6 +41,7 @@ class Driver(Watch):
     :param hooks: the protocol that it speaks for, and whose hooks it calls: an `IConnection`.
     :ivar id: its number on the server, from 1.
     :ivar opened: when it was accepted, in seconds by the clock of the settings.
+    :ivar host: where the client reached us.
     :ivar output: its way to the transport.
     :ivar closed: whether the transport is gone.
     """
@@ -55,12 +56,14 @@ class Driver(Watch):
         "bytesReceived",
         "closed",
         "hooks",
+        "host",
         "id",
         "opened",
         "output",
         "settings",
     )
 
+    host: IAddress
     output: OutputStream
 
     def __init__(self, settings: ServerSettings, hooks: Hooks, number: int) -> None:
@@ -184,6 +187,7 @@ class Driver(Watch):
             if settings.tcpKeepAlive is not None:
                 setTcpKeepAlive(transport, settings.tcpKeepAlive)
         self.opened = settings.now()
+        self.host = settings.shared(transport.getHost())  # a transport that is gone does not know it any more
         self.begin()
         if settings.limits.maxAge:
             self.arm(Deadline.AGE, settings.limits.maxAge)

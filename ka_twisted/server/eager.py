@@ -43,7 +43,7 @@ class EagerTask(_PyTask):  # type: ignore[misc]
         self._callbacks: list[Any] = []
         self._coro = running
         self._context = context = copy_context()
-        # Unlike a loop, whoever makes this task may be another one, which is the current task again afterwards.
+        # A loop makes none of these; another task may, and is then the current one again afterwards.
         maker = _current.get(loop)
         _current[loop] = self
         try:

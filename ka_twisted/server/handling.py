@@ -22,12 +22,12 @@ from ..core.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from ..core.headers import encode_text, trailer_fields
 from ..net.bodies import BodySource, begun, discard, send, statedLength
 from . import upgrade
-from .awaiting import TaskResult, resumed, runningLoop, task, waiting
+from .awaiting import TaskResult, outcome, resumed, runningLoop, task, waiting
 from .hooks import Hooks
 from .request import Request
 from .response import Response, Switch
 from .settings import ServerSettings
-from .stream import ServerStream
+from .stream import ServerStream, apart
 from .writer import logExcess
 
 _log = Logger()
@@ -124,7 +124,7 @@ def _wait(request: Request, result: Awaitable[Any], done: Callable[[Any], None])
 def _tooLate(request: Request, value: object) -> None:
     """A handler returned something although the request was answered, or is not waited for any more."""
     if isinstance(value, Response) and not isinstance(value.body, bytes):
-        discard(value.body)
+        discard(value.body, waiting)
     if value is not None and request.started and not request._stream.over:
         raise LocalProtocolError("a handler that pushes its response returns None")
 
@@ -148,7 +148,7 @@ def _run(request: Request, running: Coroutine[Any, Any, Any]) -> None:
     if loop is not None:
         made = task(running, loop)
         if made.done():
-            _reply(request, made.result())
+            _reply(request, outcome(made))
         else:
             _wait(request, TaskResult(made, loop), lambda value: _reply(request, value))
         return
@@ -248,9 +248,9 @@ def _start(request: Request, response: Response, body: BodySource) -> None:
     if stream.response_framing.bodiless:
         if stream.method != b"HEAD":
             _log.error("the body of a response that has none, a {status}, was dropped", status=stream.status)
-        sending = discard(body)
+        sending = discard(body, waiting)
     else:
-        sending = send(stream, body)
+        sending = send(stream, body, waiting)
     request.pending = sending
     sending.addCallback(sent)
     sending.addErrback(lambda failure: fail(request, failure))
@@ -286,8 +286,8 @@ def cancel(stream: ServerStream, reason: Failure) -> None:
     request = stream.user
     if request is not None:
         try:
-            request.streamCancelled(reason)
-        except Exception:
+            request.streamCancelled(apart(reason))
+        except BaseException:
             assert isinstance(request, Request)
             _logFailure(request, Failure())
 

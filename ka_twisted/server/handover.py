@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, ITransport
@@ -38,7 +39,7 @@ class HandedOver:
     Another protocol on the transport of a connection.
 
     A shutdown asks it, if it provides `IDrainable`; otherwise it has ``Timeouts.drain`` and is then cut off. A protocol
-    that raises where Twisted calls it loses the connection.
+    that raises where it is called loses the connection.
     """
 
     __slots__ = ("_driver", "_transport")
@@ -58,10 +59,17 @@ class HandedOver:
         :param data: what the client has sent behind its request.
         """
         self._heard()
+        self._tell(self._connect, data)
+
+    def _connect(self, data: bytes) -> None:
+        self._successor.makeConnection(cast(ITransport, self._transport))
+        if data:
+            self._successor.dataReceived(data)
+
+    def _tell(self, what: Callable[..., object], *arguments: object) -> None:
+        """Call the protocol. One that raises loses its connection, and harms no other."""
         try:
-            self._successor.makeConnection(cast(ITransport, self._transport))
-            if data:
-                self._successor.dataReceived(data)
+            what(*arguments)
         except BaseException:
             self._failed()
 
@@ -89,22 +97,21 @@ class HandedOver:
     def received(self, data: bytes) -> None:
         """Bytes came."""
         self._heard()
-        try:
-            self._successor.dataReceived(data)
-        except BaseException:
-            self._failed()
+        self._tell(self._successor.dataReceived, data)
 
     def readLost(self) -> None:
         """The peer has closed its side."""
-        if IHalfCloseableProtocol.providedBy(self._successor):
-            self._successor.readConnectionLost()
+        successor = self._successor
+        if IHalfCloseableProtocol.providedBy(successor):
+            self._tell(successor.readConnectionLost)
         else:
             self._driver.transport.loseConnection()
 
     def writeLost(self) -> None:
         """Our side is closed."""
-        if IHalfCloseableProtocol.providedBy(self._successor):
-            self._successor.writeConnectionLost()
+        successor = self._successor
+        if IHalfCloseableProtocol.providedBy(successor):
+            self._tell(successor.writeConnectionLost)
 
     def lost(self, reason: Failure) -> None:
         """The connection is gone."""
@@ -122,11 +129,15 @@ class HandedOver:
 
     def retire(self) -> None:
         """A shutdown is announced."""
-        if IDrainable.providedBy(self._successor):
-            self._successor.retire()
+        successor = self._successor
+        if IDrainable.providedBy(successor):
+            self._tell(successor.retire)
 
     def drain(self) -> None:
         """A shutdown begins: who does not leave in its time is cut off by the registry."""
         if IDrainable.providedBy(self._successor):
-            drained = self._successor.drain(self._driver.settings.timeouts.drain)
-            drained.addErrback(lambda failure: _log.failure("a connection could not be drained", failure))
+            self._tell(self._drain, self._successor)
+
+    def _drain(self, successor: IDrainable) -> None:
+        drained = successor.drain(self._driver.settings.timeouts.drain)
+        drained.addErrback(lambda failure: _log.failure("a connection could not be drained", failure))

@@ -10,12 +10,8 @@ from twisted.internet.interfaces import IProtocol
 from ..core.persistence import Persistence
 from ..core.reasons import CloseReason
 from .request import Request
-from .response import Response, Switch
+from .response import Response, Result, Switch
 
-#: A request is answered with one of these; ``bytes`` and ``str`` are a 200.
-Answer = Response | Switch | bytes | str
-#: What a handler returns: an answer, now or later; None where it pushes its response, see `Request.start`.
-Result = Answer | None | Awaitable[Answer | None]
 #: Answers a request. It is called on the reactor's thread as soon as the request's head is complete.
 Handler = Callable[[Request], Result]
 

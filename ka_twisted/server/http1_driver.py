@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import inf
 
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import IProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -38,6 +38,7 @@ from .http1_stream import Http1Connection, Http1Stream
 from .request import Request
 from .response import Response
 from .settings import ServerSettings
+from .stream import apart
 
 _log = Logger()
 #: Bytes of responses that are handed over before the transport is looked at again, and what each is taken to weigh
@@ -150,12 +151,14 @@ class Http1Driver(Driver):
             handling.cancel(exchange, reason)
             exchange.conclude()
         for _, waiter in self._takeWaiters():
-            waiter.errback(reason)
+            waiter.errback(apart(reason))
         return self._reason
 
     def _peerCloseReason(self, reason: Failure) -> CloseReason:
-        """Why the connection ended when it was not by our doing."""
+        """Why the connection ended when that was not decided here."""
         state = self.core.state
+        if reason.check(ConnectionAborted) or getattr(self.transport, "disconnecting", False):
+            return CloseReason.APPLICATION_ABORT.at(state)  # a protocol has ended its transport by itself
         if state in ("reading a head", "reading a body"):
             return CloseReason.PEER_CLOSED_MID_REQUEST.at(state)
         if self.core.busy or self.output.pending:

@@ -176,7 +176,7 @@ class Http1Stream(Exchange):
             for observer in settings.observers:
                 try:
                     observer.exchangeFinished(connection, self)
-                except Exception:
+                except BaseException:
                     settings.logObserver(observer, connection, self.number)
         driver.pump()
 
@@ -252,6 +252,6 @@ class Http1Connection(ServerConnection):
             if isinstance(reviewed, Persistence):
                 return reviewed
             raise TypeError(f"persistenceDecided returns a Persistence, not {reviewed!r}")
-        except Exception:
+        except BaseException:
             _log.failure("persistenceDecided failed on connection {id}; the decision stands", id=driver.id)
             return decision

@@ -105,8 +105,7 @@ class KeepAliveProtocol(Protocol):
     @property
     def host(self) -> IAddress:
         """Where the client reached us."""
-        host: IAddress = self._driver.transport.getHost()
-        return host
+        return self._driver.host
 
     @property
     def secure(self) -> bool:
@@ -189,7 +188,7 @@ class KeepAliveProtocol(Protocol):
             return
         try:
             self.connectionClosed(closed)
-        except Exception:
+        except BaseException:
             _log.failure("connectionClosed failed on connection {id}", id=driver.id)
         driver.gone()
 

@@ -18,6 +18,7 @@ from ..core.persistence import Persistence
 from ..core.targets import split_target
 from ..interfaces import IConnection
 from .body import RequestBody
+from .response import Result
 from .stream import ServerStream
 from .writer import ResponseWriter
 
@@ -261,7 +262,7 @@ class Request:
                 self._register()
         return self._finished
 
-    def respond(self, result: Any) -> None:
+    def respond(self, result: Result) -> None:
         """
         Answer: with whatever a handler may return, a Deferred and a coroutine included.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
-from typing import Any, BinaryIO, cast
+from collections.abc import Awaitable, Callable, Mapping
+from typing import BinaryIO, cast
 
 from twisted.internet.interfaces import IProtocol
 
@@ -85,7 +85,7 @@ class Response:
         return cls(status, text.encode(), _typed("text/html; charset=utf-8", headers))
 
     @classmethod
-    def json(cls, value: Any, status: int = 200, headers: FieldsInput | None = None) -> Response:
+    def json(cls, value: object, status: int = 200, headers: FieldsInput | None = None) -> Response:
         """
         A value as JSON.
 
@@ -148,6 +148,12 @@ class Switch:
         self.protocol = protocol
         self.fields = response_fields(headers)
         self.name = name
+
+
+#: A request is answered with one of these; ``bytes`` and ``str`` are a 200.
+Answer = Response | Switch | bytes | str
+#: What a handler returns: an answer, now or later; None where it pushes its response, see `Request.start`.
+Result = Answer | None | Awaitable[Answer | None]
 
 
 def _status(status: object) -> int:

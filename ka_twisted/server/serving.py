@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import cast
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
 
+from ..config import Limits, Policy, TcpKeepAlive, Timeouts
+from ..interfaces import IConnectionObserver
 from .factory import KeepAliveFactory
-from .hooks import Handler
+from .hooks import Handler, UpgradeHandler
+from .protocol import KeepAliveProtocol
 
 
 class Serving:
@@ -44,15 +49,21 @@ class Serving:
 def serve(
     handler: Handler,
     *endpoints: str | IStreamServerEndpoint,
+    protocol: type[KeepAliveProtocol] = KeepAliveProtocol,
+    timeouts: Timeouts | None = None,
+    limits: Limits | None = None,
+    policy: Policy | None = None,
+    tcpKeepAlive: TcpKeepAlive | None = None,
+    observers: Iterable[IConnectionObserver] = (),
+    upgrades: Mapping[str, UpgradeHandler] | None = None,
     reactor: IReactorTime | None = None,
-    **settings: Any,
+    wallClock: Callable[[], float] = time.time,
 ) -> Deferred[Serving]:
     """
-    Listen.
+    Listen. Parameters that are not named here are those of `KeepAliveFactory`.
 
-    :param handler: answers each request; see `KeepAliveFactory`.
+    :param handler: answers each request.
     :param endpoints: Twisted endpoints, or their descriptions; none: ``tcp:8080:interface=127.0.0.1``.
-    :param settings: further arguments of `KeepAliveFactory`.
     :return: fires once all endpoints listen; fails when one cannot, and then none does.
     :raises ValueError: for a description that is none.
     """
@@ -60,7 +71,18 @@ def serve(
         from twisted.internet import reactor as globalReactor
 
         reactor = cast(IReactorTime, globalReactor)
-    factory = KeepAliveFactory(handler, reactor=reactor, **settings)
+    factory = KeepAliveFactory(
+        handler,
+        protocol=protocol,
+        timeouts=timeouts,
+        limits=limits,
+        policy=policy,
+        tcpKeepAlive=tcpKeepAlive,
+        observers=observers,
+        upgrades=upgrades,
+        reactor=reactor,
+        wallClock=wallClock,
+    )
     listening = [
         serverFromString(reactor, endpoint) if isinstance(endpoint, str) else endpoint
         for endpoint in endpoints or ("tcp:8080:interface=127.0.0.1",)

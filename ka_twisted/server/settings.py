@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import Protocol, cast
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -21,6 +22,8 @@ from ..net.tcp import checkTcpKeepAlive
 from .hooks import Handler, UpgradeHandler
 
 _log = Logger()
+#: Addresses of our own that are remembered.
+_HOSTS = 256
 
 
 class ServerMember(Member, Protocol):
@@ -108,8 +111,17 @@ class ServerSettings:
         }
         self.idle = self.timeouts.idle or float("inf")
         self.registry: ConnectionRegistry[ServerMember] = ConnectionRegistry(self.limits, self.timeouts, reactor)
+        self._hosts: dict[IAddress, IAddress] = {}
         #: The open connections, in the order in which they were accepted: a live view.
         self.connections: Set[IConnection] = OpenConnections(self.registry)
+
+    def shared(self, host: IAddress) -> IAddress:
+        """One object for all connections that have reached the same address of ours."""
+        if not isinstance(host, (IPv4Address, IPv6Address)):
+            return host
+        if len(self._hosts) >= _HOSTS:
+            self._hosts.clear()
+        return self._hosts.setdefault(host, host)
 
     def seconds(self) -> float:
         """See `IConnectionRegistry.seconds`."""
@@ -120,7 +132,7 @@ class ServerSettings:
         for observer in self.observers:
             try:
                 observer.connectionOpened(connection)
-            except Exception:
+            except BaseException:
                 self.logObserver(observer, connection)
 
     def tellClosed(self, connection: IConnection, reason: CloseReason) -> None:
@@ -128,7 +140,7 @@ class ServerSettings:
         for observer in self.observers:
             try:
                 observer.connectionClosed(connection, reason)
-            except Exception:
+            except BaseException:
                 self.logObserver(observer, connection)
 
     def logObserver(self, observer: IConnectionObserver, connection: IConnection, request: int = 0) -> None:

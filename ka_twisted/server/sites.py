@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from .hooks import Handler, Result
+from .hooks import Handler
 from .request import Request
-from .response import Response
+from .response import Response, Result
 
 #: The prefixes of one host with their handlers, the longest first.
 _Prefixes = list[tuple[str, Handler]]

@@ -28,6 +28,22 @@ from ..core.persistence import Persistence
 from ..interfaces import IConnection
 
 
+def apart(reason: Failure) -> Failure:
+    """
+    The reason why a connection was lost, as an exception of its own.
+
+    Twisted gives the same exception to all that lose their connections. Raised by each that waits for something, it
+    would keep the frames of all of them, for ever.
+    """
+    value = reason.value
+    assert value is not None
+    kind = type(value)
+    own: BaseException = kind.__new__(kind, *value.args)
+    own.__dict__.update(value.__dict__)
+    own.__dict__.pop("__failure__", None)  # Twisted's, of one that has been awaited
+    return Failure(own)
+
+
 class BodyReceiver(Protocol):
     """Takes a request's body as it comes; see `ServerStream.readBody`."""
 

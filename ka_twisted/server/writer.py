@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IProducer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -89,7 +89,7 @@ class ResponseWriter(PacedConsumer):
         last()
         stream.conclude()
 
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         """
         See `IConsumer.registerProducer`.
 
@@ -105,13 +105,17 @@ class ResponseWriter(PacedConsumer):
             super().registerProducer(producer, streaming)
 
     def stopProducer(self) -> None:
-        """The client has gone: a producer that is registered is not needed any more."""
+        """The client has gone: a producer that is registered is not needed any more. What it raises is logged."""
         producer = self._push or self._pull
         self.unregisterProducer()
         if producer is not None:
-            producer.stopProducing()
+            try:
+                producer.stopProducing()
+            except BaseException:
+                _log.failure("the producer of a response could not be stopped: {producer!r}", producer=producer)
 
     def producerFailed(self, failure: Failure) -> None:
-        """A pull producer has raised: the response ends unfinished."""
+        """A producer has raised: the response ends unfinished, unless it has ended."""
         _log.failure("the producer of a response failed", failure)
-        self.abort()
+        if not self._done:
+            self.abort()

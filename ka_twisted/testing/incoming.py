@@ -15,13 +15,14 @@ class IncomingBody:
 
     :param length: its bytes; None: not known.
     :param limit: bytes; a longer one fails with `BodyTooLarge`. 0: none.
-    :param failed: is called when a read meets the failure of the body.
+    :param failed: is called when a read meets the failure of the body, and, with None, when one that is thrown away
+        fails.
     :ivar delivered: bytes that were.
     :ivar trailers: of a body that has come whole.
     """
 
     def __init__(
-        self, length: int | None, limit: int, failed: Callable[[BodyReceiver, RemoteProtocolError], None]
+        self, length: int | None, limit: int, failed: Callable[[BodyReceiver | None, RemoteProtocolError], None]
     ) -> None:
         self._failed = failed
         self._length = length
@@ -110,6 +111,8 @@ class IncomingBody:
     def _deliver(self) -> None:
         receiver = self._receiver
         if receiver is None:
+            if self._discarded and self._error is not None:
+                self._failed(None, self._error)
             return
         if self._waiting:
             self._receiver = None

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv6Address as _IPv6
 from ipaddress import ip_address
 from socket import AF_INET6, inet_ntop
-from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
+from ..config import Limits, Policy, TcpKeepAlive, Timeouts
 from ..core.exchange import Exchange
 from ..core.reasons import CloseReason
 from ..interfaces import IConnection, IConnectionObserver
 from ..server.factory import KeepAliveFactory
-from ..server.hooks import Handler
+from ..server.hooks import Handler, UpgradeHandler
+from ..server.protocol import KeepAliveProtocol
 from .client import MemoryClient
 from .clocks import advance, settle
 from .transport import MemoryTransport
@@ -44,10 +45,10 @@ class _Record:
 
 class MemoryServer:
     """
-    A server in memory.
+    A server in memory. Parameters that are not named here are those of `KeepAliveFactory`.
 
-    :param handler: answers requests, as for `KeepAliveFactory`; or a function that makes a factory from a clock.
-    :param settings: further arguments of `KeepAliveFactory`.
+    :param handler: answers requests.
+    :param factory: makes the factory from a clock, with parameters of its own; in place of all others.
 
     ::
 
@@ -67,15 +68,32 @@ class MemoryServer:
         handler: Handler | None = None,
         *,
         factory: Callable[[Clock], KeepAliveFactory] | None = None,
-        **settings: Any,
+        protocol: type[KeepAliveProtocol] = KeepAliveProtocol,
+        timeouts: Timeouts | None = None,
+        limits: Limits | None = None,
+        policy: Policy | None = None,
+        tcpKeepAlive: TcpKeepAlive | None = None,
+        observers: Iterable[IConnectionObserver] = (),
+        upgrades: Mapping[str, UpgradeHandler] | None = None,
+        wallClock: Callable[[], float] | None = None,
     ) -> None:
         #: Moves when `advance` is called.
         self.clock = Clock()
         if factory is not None:
             self.factory = factory(self.clock)
         else:
-            settings.setdefault("wallClock", lambda: _EPOCH + self.clock.seconds())
-            self.factory = KeepAliveFactory(handler or _hello, reactor=self.clock, **settings)
+            self.factory = KeepAliveFactory(
+                handler or _hello,
+                protocol=protocol,
+                timeouts=timeouts,
+                limits=limits,
+                policy=policy,
+                tcpKeepAlive=tcpKeepAlive,
+                observers=observers,
+                upgrades=upgrades,
+                reactor=self.clock,
+                wallClock=wallClock or self._wallClock,
+            )
         record = _Record()
         self.closeReasons = record.reasons
         self.methods = record.methods
@@ -98,6 +116,9 @@ class MemoryServer:
         protocol.makeConnection(transport)
         self.settle()
         return connected
+
+    def _wallClock(self) -> float:
+        return _EPOCH + self.clock.seconds()
 
     def _methodsOf(self, connection: IConnection) -> dict[int, bytes]:
         """The methods of the requests on a connection, by their numbers."""

@@ -15,13 +15,14 @@ from twisted.internet.interfaces import IProtocol, IReactorTime
 from twisted.python.failure import Failure
 
 from ..core.deadlines import Deadline
-from ..core.errors import BodyTooLarge, IncompleteBody, LocalProtocolError, RemoteProtocolError
+from ..core.errors import BodyTooLarge, LocalProtocolError, RemoteProtocolError
 from ..core.exchange import Exchange
 from ..core.framing import Delimiter, Framing
 from ..core.headers import NO_FIELDS, NO_HEADERS, Headers, ResponseFields
 from ..core.persistence import ASKED_BY_US, Persistence
 from ..core.reasons import KeepReason
 from ..core.semantics import BODILESS_STATUSES
+from ..http1.incoming import incomplete_body
 from ..http1.responses import error_response
 from ..interfaces import IConnection
 from ..server import handling
@@ -160,20 +161,21 @@ class MemoryStream(Exchange):
         """See `ServerStream.abandon_body`."""
         self.incoming.discard()
 
-    def _bodyFailed(self, receiver: BodyReceiver, error: RemoteProtocolError) -> None:
-        """The application reads what will never come: it is answered for it, unless a response has begun."""
+    def _bodyFailed(self, receiver: BodyReceiver | None, error: RemoteProtocolError) -> None:
+        """What is read, or thrown away, will never come: it is answered for it, unless a response has begun."""
         if not self.answered:
             self.refuse(error)
         elif not self.over and error.breaks_response:
             self.abort()
-        receiver.failed(error)
+        if receiver is not None:
+            receiver.failed(error)
         if self.over and not self._concluded:  # else the application has ended the response by now
             handling.cancel(self, Failure(error))
             self.conclude()
 
     def refuse(self, error: RemoteProtocolError) -> None:
         """Answer a fault of the client's."""
-        self.error = error
+        self.error = error.fact()
         self.respond(error.status, *error_response(error))
 
     # -- the response --------------------------------------------------------------------------------------------------
@@ -384,7 +386,7 @@ class MemoryStream(Exchange):
         self.withheld = False
         missing = self.incoming.missing
         if missing:
-            self.incoming.fail(IncompleteBody(400, "the request ends inside its body", "RFC 9112 8"))
+            self.incoming.fail(incomplete_body())
         else:
             self.incoming.end(trailers)
 

@@ -11,7 +11,7 @@ from ka_twisted import KeepAliveFactory, Limits, Request, Response, Timeouts
 from ka_twisted.admin import AdminHandler, LocalView
 from ka_twisted.observe.connections import ConnectionLog
 from ka_twisted.observe.metrics import Metrics
-from ka_twisted.testing.memory import MemoryServer
+from ka_twisted.testing import MemoryServer
 
 #: Sun, 01 Nov 2026 12:00:00 UTC.
 NOON = 1793534400.0

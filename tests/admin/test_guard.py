@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.address import IPv4Address, UNIXAddress
 
-from ka_twisted.testing.memory import MemoryClient, ParsedResponse
+from ka_twisted.testing import MemoryClient, MemoryTransport, ParsedResponse
 from tests.admin.running import Operated
 
 TOKEN = "correct-horse-battery-staple"
@@ -61,10 +61,17 @@ def test_other_names_may_belong_to_anybody(host: str) -> None:
     assert it.running.state == "serving"
 
 
+class Bound(MemoryTransport):
+    """Of a listener on an address of its own."""
+
+    def getHost(self) -> IPv4Address:
+        return IPv4Address("TCP", "10.0.0.5", 9100)
+
+
 def test_the_address_that_was_bound_is_a_name() -> None:
     it = Operated()
+    it.operators.transportClass = Bound
     client = it.operators.connect()
-    client.transport.getHost = lambda: IPv4Address("TCP", "10.0.0.5", 9100)  # type: ignore[method-assign]
     client.send(b"GET /metrics HTTP/1.1\r\nHost: 10.0.0.5:9100\r\n\r\n")
     client.send(b"GET /metrics HTTP/1.1\r\nHost: 10.0.0.6:9100\r\n\r\n")
     assert [response.status for response in client.responses] == [200, 403]

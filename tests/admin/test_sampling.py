@@ -17,7 +17,7 @@ from ka_twisted.admin.history import COLUMN, COLUMNS, History
 from ka_twisted.admin.sampling import FOREMOST, LAST, SELDOM
 from ka_twisted.observe.counts import Counts
 from ka_twisted.observe.families import CONNECTIONS_CLOSED, RELOADS, REQUESTS
-from ka_twisted.testing.memory import MemoryClient
+from ka_twisted.testing import MemoryClient
 from tests.admin.running import NOON, Operated, Running
 from tests.admin.test_handler import Faulty
 from tests.http1.driving import GET, get

@@ -14,7 +14,7 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.task import deferLater
 
 from ka_twisted import CloseReason, KeepAliveProtocol, Request, Response, Timeouts
-from ka_twisted.testing.memory import parseResponses
+from ka_twisted.testing import parseResponses
 from tests.http1.driving import chunked, get
 from tests.integration.driving import Client, Served, reactor, served, together, until
 from tests.server.driving import BIG, endless

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from ka_twisted import KeepAliveFactory, KeepAliveProtocol
-from ka_twisted.testing.memory import ParsedResponse, parseResponses
+from ka_twisted.testing import ParsedResponse, parseResponses
 
 
 class Poller(Clock):

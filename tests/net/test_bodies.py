@@ -267,6 +267,13 @@ def test_a_file_that_is_decompressed_is_what_is_in_it(tmp_path: Path) -> None:
     assert files.fileType(io.BytesIO()) == (None, None)
 
 
+def test_a_member_has_no_type_of_its_archive(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("member"), io.BytesIO())
+    with tarfile.open(tmp_path / "a.tar") as archive:
+        assert files.fileType(archive.extractfile("member")) == (None, None)
+
+
 # -- how bodies end ----------------------------------------------------------------------------------------------------
 
 

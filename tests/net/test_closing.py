@@ -20,7 +20,7 @@ from ka_twisted import CloseReason, KeepAliveProtocol, Limits, Policy, Request, 
 from ka_twisted.core.deadlines import Deadline
 from ka_twisted.net.alarms import AlarmClock, Watch
 from ka_twisted.net.closing import SendingWatch
-from ka_twisted.testing.memory import MemoryClient, MemoryServer
+from ka_twisted.testing import MemoryClient, MemoryServer
 from tests.http1.driving import GET, GET_10, get, post, upload
 from tests.logs import Logged
 from tests.net.polling import Served

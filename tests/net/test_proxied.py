@@ -23,7 +23,7 @@ from ka_twisted.config import Tls
 from ka_twisted.net.output import SocketOutput
 from ka_twisted.net.proxied import ProxiedFactory
 from ka_twisted.net.tls import TlsContexts
-from ka_twisted.testing.memory import MemoryTransport
+from ka_twisted.testing import MemoryTransport
 from tests.net.certificates import Authority
 from tests.net.test_tls import Client, client_context
 

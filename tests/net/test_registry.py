@@ -17,7 +17,7 @@ from ka_twisted.interfaces import IConnectionRegistry
 from ka_twisted.net.proxied import ProxiedFactory
 from ka_twisted.net.registry import Admission, ConnectionRegistry
 from ka_twisted.net.stages import ConnectionStage, ConnectionStageFactory
-from ka_twisted.testing.memory import MemoryServer, MemoryTransport
+from ka_twisted.testing import MemoryServer, MemoryTransport
 from tests.http1.driving import GET
 from tests.server.driving import Observer, hold_nothing, ignore, silent, statuses
 

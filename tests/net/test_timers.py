@@ -189,10 +189,13 @@ def test_one_may_close_another_that_is_due_at_the_same_time() -> None:
     assert owner.pending == 0
 
 
-def test_what_one_raises_is_logged_and_does_not_silence_the_others(owner: Owner, logged: Logged) -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
+def test_what_one_raises_is_logged_and_does_not_silence_the_others(
+    error: type[BaseException], owner: Owner, logged: Logged
+) -> None:
     class Raising(Owner):
         def expired(self, deadline: Deadline) -> None:
-            raise ZeroDivisionError
+            raise error
 
     raising = Raising()
     raising.alarms = owner.alarms
@@ -200,7 +203,7 @@ def test_what_one_raises_is_logged_and_does_not_silence_the_others(owner: Owner,
     owner.watch().await_(IDLE, 3)
     owner.watch().await_(HEADER, 4)
     assert owner.advance(*[1] * 5) == [(3, IDLE), (4, HEADER)]
-    assert len(logged.failures(ZeroDivisionError)) == 1
+    assert len(logged.failures(error)) == 1
 
 
 def test_late_is_told_once_however_late(owner: Owner) -> None:

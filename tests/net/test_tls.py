@@ -36,7 +36,7 @@ from ka_twisted.net.proxied import ProxiedFactory
 from ka_twisted.net.stages import ConnectionStage
 from ka_twisted.net.tls import TICKET_KEYS, TlsContexts, TlsError
 from ka_twisted.server.secured import HTTP1_PROTOCOLS, TLS_REQUIRED
-from ka_twisted.testing.memory import MemoryTransport
+from ka_twisted.testing import MemoryTransport
 from tests.integration.driving import until
 from tests.logs import Logged
 from tests.net.certificates import Authority

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from ka_twisted import TcpKeepAlive
 from ka_twisted.net.output import OutputStream, SocketOutput, outputFor, unsent
 from ka_twisted.net.tcp import checkTcpKeepAlive, isTcp, setTcpKeepAlive
-from ka_twisted.testing.memory import MemoryServer
+from ka_twisted.testing import MemoryServer
 from tests.net.polling import Poller
 from tests.server.driving import BIG
 

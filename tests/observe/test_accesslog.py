@@ -29,7 +29,7 @@ from ka_twisted import (
 from ka_twisted.interfaces import IConnectionObserver
 from ka_twisted.observe import linefile
 from ka_twisted.observe.accesslog import AccessLog
-from ka_twisted.testing.memory import MemoryServer
+from ka_twisted.testing import MemoryServer
 
 NOON = 1793534400.25  # Sun, 01 Nov 2026 12:00:00.250 UTC
 

@@ -19,7 +19,7 @@ from ka_twisted.interfaces import IConnectionObserver
 from ka_twisted.observe import connections
 from ka_twisted.observe.connections import ConnectionLog
 from ka_twisted.observe.records import LENGTH
-from ka_twisted.testing.memory import MemoryClient, MemoryServer
+from ka_twisted.testing import MemoryClient, MemoryServer
 from tests.http1.driving import GET, get, post
 from tests.server.driving import Held, echo, ignore, silent, stream_echo, uncounted
 

@@ -26,7 +26,7 @@ from ka_twisted.observe.families import (
     Labels,
 )
 from ka_twisted.observe.metrics import Metrics
-from ka_twisted.testing.memory import MemoryServer
+from ka_twisted.testing import MemoryServer
 from tests.http1.driving import GET
 
 NUMBERS = st.dictionaries(st.tuples(st.sampled_from("abc"), st.sampled_from("xy")), st.integers(0, 1000))

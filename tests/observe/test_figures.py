@@ -10,7 +10,7 @@ from twisted.internet.task import deferLater
 
 from ka_twisted import Request, Response, Switch, Timeouts
 from ka_twisted.core.exchange import Exchange
-from ka_twisted.testing.memory import MemoryServer
+from ka_twisted.testing import MemoryServer
 from tests.http1.driving import GET
 from tests.server.driving import BIG, Held, Observer, echo, silent
 

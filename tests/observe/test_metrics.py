@@ -25,7 +25,7 @@ from ka_twisted.observe.exposition import complete, expose
 from ka_twisted.observe.exposition import metrics as metrics_of
 from ka_twisted.observe.families import FAMILIES, PREFIX, TIMERS, Family, Kind
 from ka_twisted.observe.metrics import Metrics
-from ka_twisted.testing.memory import MemoryClient, MemoryServer
+from ka_twisted.testing import MemoryClient, MemoryServer
 from tests.http1.driving import GET
 from tests.server.driving import BIG, Held, ignore, silent, uncounted
 

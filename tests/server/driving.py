@@ -14,7 +14,7 @@ from ka_twisted.http1.server import ServerConnection
 from ka_twisted.interfaces import IConnection, IConnectionObserver
 from ka_twisted.net.alarms import Watch
 from ka_twisted.server.http1_driver import Http1Driver
-from ka_twisted.testing.memory import MemoryClient, MemoryServer
+from ka_twisted.testing import MemoryClient, MemoryServer
 
 #: More than a stalled reader's transport takes before it holds its producer back.
 BIG = b"0123456789abcdef" * 65536

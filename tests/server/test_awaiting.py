@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -143,7 +143,9 @@ def test_an_error_while_a_cancelled_task_cleans_up_is_logged(logged: Logged) -> 
     assert logged.entries(ZeroDivisionError) == ["the handler failed on GET / (connection 1, request 1)"]
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError, asyncio.CancelledError])
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError, asyncio.CancelledError, GeneratorExit, SystemExit, KeyboardInterrupt]
+)
 @pytest.mark.parametrize("later", [False, True])
 def test_what_a_task_raises_is_a_500(error: type[BaseException], later: bool, logged: Logged) -> None:
     async def handler(request: Request) -> bytes:
@@ -199,3 +201,69 @@ def test_an_expectation_is_decided_in_a_task() -> None:
 
     client = run(lambda request: request.read(), drive, protocol=Asked)
     assert [response.status for response in client.allResponses] == [100, 200]
+
+
+def test_an_async_body_awaits_what_asyncio_has_and_deferreds() -> None:
+    waits: Deferred[bytes] = Deferred()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"a"
+        yield await asyncio.sleep(0, b"b")
+        yield await waits
+
+    async def drive(client: MemoryClient) -> None:
+        await asked(client)
+        waits.callback(b"c")
+        await turns()
+
+    [response] = run(lambda request: Response.stream(body()), drive).responses
+    assert (response.body, response.complete) == (b"abc", True)
+
+
+def test_an_async_body_is_closed_when_the_client_goes() -> None:
+    closed: list[str] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        try:
+            yield b"a"
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            closed.append("closed")
+
+    async def drive(client: MemoryClient) -> None:
+        await asked(client)
+        assert closed == []
+        client.reset()
+        await turns()
+
+    run(lambda request: Response.stream(body()), drive)
+    assert closed == ["closed"]
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
+def test_an_async_body_that_raises_ends_its_response_alone(error: type[BaseException], logged: Logged) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"a"
+        await asyncio.sleep(0)
+        raise error
+
+    client = run(lambda request: Response.stream(body()), asked)
+    assert [(response.body, response.complete) for response in client.responses] == [(b"a", False)]
+    assert logged.entries(error) == ["the handler failed on GET / (connection 1, request 1)"]
+
+
+def test_a_failure_that_a_cancellation_overtakes_is_not_left_over() -> None:
+    waits: Deferred[bytes] = Deferred()
+
+    async def handler(request: Request) -> bytes:
+        return await waits
+
+    async def drive(client: MemoryClient) -> None:
+        await asked(client)
+        client.reset()
+        waits.errback(ZeroDivisionError())
+        await turns()
+
+    run(handler, drive)
+    assert waits.result is None

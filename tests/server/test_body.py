@@ -10,9 +10,9 @@ from twisted.python.failure import Failure
 
 from ka_twisted import CloseReason, Limits, Request, Response
 from ka_twisted.core.errors import BodyTooLarge, IncompleteBody, LocalProtocolError, RemoteProtocolError
-from ka_twisted.testing.memory import MemoryClient, MemoryServer
+from ka_twisted.testing import MemoryClient, MemoryServer
 from tests.http1.driving import GET, chunked, get, post, upload
-from tests.server.driving import BIG, Held, core, read, reading, said, statuses
+from tests.server.driving import BIG, Held, Observer, core, read, reading, said, statuses
 
 HEAD = get("/", "Content-Length: 10", method="POST")
 
@@ -425,3 +425,33 @@ def test_reading_goes_on_with_the_next_request() -> None:
     client = MemoryServer(read).connect()
     client.send(post(b"one") + upload(chunked(b"two")) + GET + post(b"three"), pieces=4)
     assert [response.body for response in client.responses] == [b"one", b"two", b"", b"three"]
+
+
+@pytest.mark.parametrize(("begun", "rest"), [(True, b"no chunk\r\n"), (False, b"no chunk\r\n"), (False, None)])
+def test_a_body_that_fails_when_it_is_not_wanted_any_more(begun: bool, rest: bytes | None) -> None:
+    """It ends the response: those who make it, and those who observe, are told."""
+    cancelled: list[Any] = []
+    ends: list[Any] = []
+
+    async def handler(request: Request) -> None:
+        request.finished.addErrback(lambda failure: ends.append(failure.type))
+        if begun:
+            request.start().write(b"begun")
+        else:
+            with pytest.raises(BodyTooLarge):
+                await request.read(limit=3)
+        await Deferred(cancelled.append)
+
+    observer = Observer()
+    client = MemoryServer(handler, observers=[observer]).connect()
+    client.send(get("/", "Transfer-Encoding: chunked", method="POST") + b"5\r\nabcde\r\n")
+    assert not cancelled
+    if rest is None:
+        client.halfClose()
+    else:
+        client.send(rest)
+    assert len(cancelled) == 1
+    assert ends == [RemoteProtocolError if rest else IncompleteBody]
+    assert statuses(client) == [200 if begun else 400]
+    assert client.ended
+    assert [exchange.status for exchange in observer.exchanges] == statuses(client)

@@ -10,7 +10,7 @@ from twisted.internet.task import deferLater
 
 from ka_twisted import CloseReason, KeepAliveProtocol, Limits, Request, Response, Timeouts
 from ka_twisted.core.reasons import CloseReason as Reason
-from ka_twisted.testing.memory import MemoryClient, MemoryServer
+from ka_twisted.testing import MemoryClient, MemoryServer
 from tests.http1.driving import GET, GET_10, chunked, get, post, upload
 from tests.ledger import case
 from tests.server.driving import (

@@ -23,7 +23,7 @@ from ka_twisted import (
     Timeouts,
 )
 from ka_twisted.interfaces import IConnection
-from ka_twisted.testing.memory import MemoryClient, MemoryServer
+from ka_twisted.testing import MemoryClient, MemoryServer
 from tests.http1.driving import GET, get, post
 from tests.logs import Logged
 from tests.server.driving import BIG, Held, Observer, hold_nothing, ignore, said, silent, statuses

@@ -192,7 +192,7 @@ def test_a_stalled_download_ends_by_its_time_out_and_a_slow_one_does_not(serve: 
 
 
 def test_through_any_other_transport_it_is_read(path: Path, sendfile: Sendfile) -> None:
-    from ka_twisted.testing.memory import MemoryServer
+    from ka_twisted.testing import MemoryServer
 
     client = MemoryServer(lambda request: Response.file(path)).connect()
     client.send(GET)

@@ -16,7 +16,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
 from ka_twisted import CloseReason, KeepAliveFactory, Limits, Request, Response
-from ka_twisted.testing.memory import MemoryClient, MemoryServer
+from ka_twisted.testing import MemoryClient, MemoryServer
 from tests.http1.driving import GET, GET_10, get
 from tests.logs import Logged
 from tests.server.driving import BIG, Held, Observer, core, endless, stream_echo, uncounted

@@ -16,7 +16,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 
 from ka_twisted import CloseReason, KeepAliveProtocol, Limits, Request, Response
 from ka_twisted.core.errors import IncompleteBody, LocalProtocolError, ProtocolError
-from ka_twisted.testing.memory import MemoryServer
+from ka_twisted.testing import MemoryServer
 from tests.http1.driving import GET, GET_10, chunked, get, post, upload
 from tests.ledger import case
 from tests.logs import Logged

@@ -9,7 +9,7 @@ import pytest
 
 from ka_twisted import CloseReason, Policy, Request, Response
 from ka_twisted.core.reasons import KeepReason
-from ka_twisted.testing.memory import MemoryServer
+from ka_twisted.testing import MemoryServer
 from tests.http1.driving import GET, GET_10, chunked, get, post, upload
 
 

@@ -13,7 +13,7 @@ import pytest
 from twisted.logger import LogLevel
 
 from ka_twisted import Response
-from ka_twisted.testing.memory import MemoryServer, ParsedResponse
+from ka_twisted.testing import MemoryServer, ParsedResponse
 from tests.http1.driving import GET
 from tests.logs import Logged
 from tests.server.driving import uncounted

@@ -14,7 +14,7 @@ from twisted.internet.testing import MemoryReactorClock
 from zope.interface import implementer
 
 from ka_twisted import KeepAliveFactory, Limits, Serving, serve
-from ka_twisted.testing.memory import MemoryTransport
+from ka_twisted.testing import MemoryTransport
 from tests.http1.driving import GET
 from tests.server.driving import ignore, silent
 
@@ -86,7 +86,7 @@ def test_settings_are_the_factorys() -> None:
     assert serving.factory.limits.maxRequests == 7
     assert serving.factory.handler is ignore
     with pytest.raises(TypeError):
-        serve(ignore, reactor=MemoryReactorClock(), unknown=1)
+        serve(ignore, reactor=MemoryReactorClock(), unknown=1)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("description", ["", "nonsense:1", "tcp:http:x"])

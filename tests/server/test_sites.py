@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ka_twisted import Policy, Request, Sites
-from ka_twisted.testing.memory import MemoryServer
+from ka_twisted.testing import MemoryServer
 from tests.http1.driving import GET_10, get
 from tests.server.driving import said, statuses
 

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ka_twisted import CloseReason, KeepAliveProtocol, Limits, Request, Response, Switch, Timeouts
-from ka_twisted.testing.memory import MemoryClient, MemoryServer
+from ka_twisted.testing import MemoryClient, MemoryServer
 from tests.http1.driving import GET, chunked, get, post
 from tests.logs import Logged
 from tests.server.driving import Held, Observer, hold_nothing, numbered, read, said, statuses

@@ -31,7 +31,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from ka_twisted import CloseReason, Limits, Persistence, Policy, Request, Response, Timeouts
 from ka_twisted.core.deadlines import Deadline
 from ka_twisted.interfaces import IConnection
-from ka_twisted.testing.memory import MemoryClient, MemoryServer, ParsedResponse, parseResponses
+from ka_twisted.testing import MemoryClient, MemoryServer, ParsedResponse, parseResponses
 from tests import logs
 from tests.http1.driving import chunked, get
 from tests.http1.strategies import NOISE, broken_pipelines

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.testing import MemoryReactorClock
 
+from ka_twisted import Response
 from ka_twisted.config import Certificate, Limits, Policy, TcpKeepAlive, Timeouts, Tls
 from ka_twisted.service.applications.sites import PLAYGROUND, Site, handlerOf, loadSites
 from ka_twisted.service.configuration import files
@@ -219,7 +220,9 @@ def test_the_handler_of_several_sites_tells_them_apart() -> None:
     asked.path = "/"
     assert handler(asked) == b"hello"
     asked.host = "else.example"
-    assert handler(asked).status == 421
+    elsewhere = handler(asked)
+    assert isinstance(elsewhere, Response)
+    assert elsewhere.status == 421
 
 
 def test_the_command_line_wins() -> None:

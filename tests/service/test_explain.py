@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from ka_twisted import testing
 from ka_twisted.explain import command as command
 from ka_twisted.explain.explanation import lfHint
-from ka_twisted.testing import memory as testing
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 

@@ -250,3 +250,9 @@ def test_the_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None
     for name in ["check", "config", *(setting.option for setting in ALL_SETTINGS if setting.option)]:
         assert f"--{name}=" in shown or f"--{name} " in shown
     assert "Seconds a keep-alive connection stays open between two requests. [default: 75]" in " ".join(shown.split())
+
+
+def test_the_help_names_the_unit_of_an_age(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("--help")
+    assert "--max-age=SECONDS" in capsys.readouterr().out

@@ -212,3 +212,30 @@ def test_a_read_may_be_cancelled_and_made_again(serve: Provider, logged: Logged)
     service.advance(1)
     asked.send(b"late")
     assert asked.body == b"TimeoutError late"
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_body_that_is_too_large_for_the_server_when_it_is_not_wanted_any_more(serve: Provider, begun: bool) -> None:
+    """The handler is told that its response is not wanted, and so are observers."""
+    cancelled: list[Any] = []
+    ends: list[Any] = []
+
+    async def handler(request: Request) -> None:
+        request.finished.addErrback(lambda failure: ends.append(failure.type))
+        if begun:
+            request.start().write(b"begun")
+        else:
+            with pytest.raises(BodyTooLarge):
+                await request.read(limit=3)
+        await Deferred(cancelled.append)
+
+    service = serve(handler, limits=Limits(maxBodyBytes=10))
+    asked = service.connect().ask("POST", "/", body=None)
+    asked.send(b"abcde")
+    assert not cancelled
+    asked.send(b"abcdef")
+    service.settle()
+    assert len(cancelled) == 1
+    assert ends == [BodyTooLarge]
+    assert asked.status == (200 if begun else 413)
+    assert len(service.observer.exchanges) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -152,6 +152,7 @@ STEPS = st.one_of(
     expects=st.booleans(),
     steps=st.lists(STEPS, max_size=8),
 )
+@example(method="GET", length=9, expects=False, steps=[("reads", None), ("starts", None), ("breaks", None)])
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_walk_sees_the_same(
     carriers: list[Provider], method: str, length: int, expects: bool, steps: list[Step], logged: Logged

@@ -6,14 +6,12 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from ...server.application import HandlerApplication, IApplication
+from ...server.hooks import Handler
 from ..errors import oneLine
-
-Handler = Callable[[Any], Any]
 
 
 class ApplicationError(Exception):
@@ -40,10 +38,10 @@ def loadApplication(name: str) -> IApplication:
     return applicationOf(found)
 
 
-def applicationOf(found: Any) -> IApplication:
+def applicationOf(found: Handler | IApplication) -> IApplication:
     """A handler, or what provides or can be adapted to `IApplication`, as an application."""
     application: IApplication | None = IApplication(found, None)
-    return HandlerApplication(found) if application is None else application
+    return HandlerApplication(cast(Handler, found)) if application is None else application
 
 
 def _loadAttribute(name: str) -> Any:

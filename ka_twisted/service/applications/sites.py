@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...server.application import IApplication
+from ...server.hooks import Handler
 from ...server.sites import Sites
-from .loading import Handler, loadApplication
+from .loading import loadApplication
 
 #: The application that is served when none is named.
 PLAYGROUND = "ka_twisted.playground:application"

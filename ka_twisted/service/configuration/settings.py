@@ -18,7 +18,7 @@ from .setting import (
     policy,
     timer,
 )
-from .valuetypes import APPLICATION, ENDPOINT_TEXT, FLAG, NETWORKS, NUMBER, PATH, TEXT
+from .valuetypes import APPLICATION, ENDPOINT_TEXT, FLAG, NETWORKS, NUMBER, PATH, SECONDS, TEXT
 
 LOG_FORMATS = ("combined", "json")
 DEFAULT_ENDPOINT = "tcp:8080:interface=127.0.0.1"
@@ -72,7 +72,7 @@ LIMITS: tuple[FieldSetting, ...] = (
         "Maximum number of connections over these limits that get a 503; others are closed.",
     ),
     limit("max-requests", "maxRequests", "Maximum number of requests on one connection."),
-    limit("max-age", "maxAge", "Maximum age of a connection in seconds; its next response closes it.", NUMBER),
+    limit("max-age", "maxAge", "Maximum age of a connection in seconds; its next response closes it.", SECONDS),
     limit("pipeline-depth", "pipelineDepth", "Maximum number of pipelined requests in service on one connection."),
     limit("max-line", "maxLine", "Maximum size of a request line, in bytes."),
     limit("max-header-bytes", "maxHeaderBytes", "Maximum size of a header section, in bytes."),

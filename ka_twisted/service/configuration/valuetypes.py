@@ -103,6 +103,7 @@ def _path(text: str, folder: str) -> str:
 
 
 NUMBER = ValueType("a number", (int, float), _number, name="NUMBER")
+SECONDS = ValueType("a number", (int, float), _number, name="SECONDS")
 WHOLE = ValueType("a whole number", (int,), int, name="NUMBER")
 TEXT = ValueType("a text", (str,))
 APPLICATION = ValueType("a text", (str,), name="MODULE:ATTRIBUTE")

@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
+from ...core.targets import authority
 from ...net.private import adoptedPort, neverShutDown
 from ..errors import ListenError, oneLine
 
@@ -110,7 +111,7 @@ def describeAddress(address: Any) -> str:
     """An address as people write it."""
     host = getattr(address, "host", None)
     if host is not None:
-        return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
+        return authority(host, address.port)
     name = getattr(address, "name", None)
     return f"unix:{name.decode('utf-8', 'replace')}" if isinstance(name, bytes) else str(address)
 

@@ -1,1 +1,0 @@
-An access log in the combined format or as JSON lines, which carry the decision about each connection and the reason for its end. It gathers its lines, costs a microsecond or two for each, and never holds up a connection.

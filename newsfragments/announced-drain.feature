@@ -1,1 +1,0 @@
-A shutdown can be announced: for `--drain-delay` seconds the server is not ready and closes connections with its responses, but still accepts. A UNIX socket that was handed over by systemd keeps its mode and its path.

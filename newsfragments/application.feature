@@ -1,1 +1,0 @@
-An application may have a beginning and an end: one that provides `IApplication` (`ka_twisted.server.application`) is started before the first request and stopped after the last, in each process that serves it; a start that fails keeps the server from starting, or a reload from taking effect, with one sentence.

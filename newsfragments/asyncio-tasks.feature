@@ -1,1 +1,0 @@
-Where asyncio runs the reactor, a coroutine that answers a request is a task: it may await futures of asyncio and Deferreds alike, and is cancelled when the client goes.

@@ -1,1 +1,0 @@
-`twistd keepalive --config FILE` reads a configuration in TOML: everything that the command line has, and several listeners, each with its own TLS and PROXY networks, and several sites by host and path. Whatever is wrong in it is said in one sentence with the line; `--check` validates it all, certificates and applications included, without listening.

@@ -1,1 +1,0 @@
-The HTTP/1 connection engine, `KeepAliveProtocol` and `KeepAliveFactory`, and the `twistd keepalive` command: persistent connections whose every decision carries its reason, pipelining, 100-continue decided by the application, streaming bodies, timers and limits for each stage of a connection, and a graceful drain.

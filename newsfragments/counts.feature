@@ -1,1 +1,0 @@
-Metrics of several processes add up: `Metrics.counts()` is a plain value. There are new ones for handshakes that failed, reloads, connections that have had a request, and requests taken up; the connection log tells of the slowest and the oldest connections first, and of a single one.

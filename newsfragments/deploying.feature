@@ -1,1 +1,0 @@
-Deployment to more than one machine: configurations for HAProxy and Kubernetes and a Containerfile, which fit the timers, the probes and the drain of the server, and are tested: three servers behind HAProxy are replaced under load without a failed request.

@@ -1,1 +1,0 @@
-Every metric is declared once, with its labels, unit and help (`ka_twisted.observe.families`), and `Metrics.count` adds to those that no connection tells of. New are connections refused at admission, by reason, and the lines that the access log and the logs of workers have lost, which the operator's page shows too.

@@ -1,1 +1,0 @@
-Logs go to systemd's journal by its own protocol with `twistd --logger=ka_twisted.service.systemd.journal.observer`: with priorities, a traceback as one entry, and the fields of each event to search for.

@@ -1,1 +1,0 @@
-`ka_twisted.testing.ask(handler, "PUT", "/path", body=b"...")` asks a handler a request without a server and without HTTP's bytes, for unit tests: bodies in pieces, expectations, trailers, clients that do not read or go, pushed responses, switches and time. `MemoryConnection` has the settings.

@@ -1,1 +1,0 @@
-Metrics for Prometheus: connections by state, requests per connection, reuse, closes by reason, timers, the depth of pipelines, time to the first byte, bytes, requests, and those lost to the idle-close race. They cost an ordinary request half a microsecond, and an idle connection nothing.

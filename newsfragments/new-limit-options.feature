@@ -1,1 +1,0 @@
-`--send-grace`, `--body-grace`, `--linger-total-timeout`, `--refused-timeout`, `--min-send-rate` and `--max-refused` set the fields of `Timeouts` and `Limits` of these names, as their keys in the configuration file do.

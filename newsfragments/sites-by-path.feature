@@ -1,1 +1,0 @@
-Sites are told apart by host and path: `Sites({"shop.test": shop, "shop.test/api": api, "/static": files})` passes each request to the longest prefix that fits, first among those of its host, then among those of any host.

@@ -1,1 +1,0 @@
-Handlers may return a `Switch`, or push their response: `writer = request.start(...)`, with `request.finished`. An upgrade may be refused with a `Response`. A handed-over connection stays counted, timed (`Timeouts.switchedIdle`) and drained (`IDrainable`).

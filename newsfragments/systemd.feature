@@ -1,1 +1,0 @@
-A service of systemd: `python -m ka_twisted install-service` writes hardened units and a commented configuration for the installation at hand. The server tells systemd when it is ready, its status with the live counts, and that its reactor turns; a long drain gets its time; and a restart refuses no connection, since sockets are kept by systemd.
