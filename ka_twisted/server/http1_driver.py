@@ -50,6 +50,8 @@ _OVERHEAD = 256
 _BETWEEN, _IDLE = Reading.IDLE, Deadline.IDLE
 #: Deadlines that the protocol layer knows what to do about.
 _OWN = frozenset((Deadline.HEADER, Deadline.BODY, Deadline.UNREAD, Deadline.EXPECTATION))
+#: Those whose time runs while the peer is read, and goes on where it stopped when the peer is read again.
+_SUSPENDED = frozenset((Deadline.HEADER, Deadline.UNREAD))
 
 
 class Http1Driver(Driver):
@@ -60,7 +62,7 @@ class Http1Driver(Driver):
     :ivar pumping: whether it is at work on what was received: answers leave when that is done.
     """
 
-    __slots__ = ("_pace", "_served", "core", "pumping")
+    __slots__ = ("_pace", "_served", "_suspended", "core", "pumping")
 
     core: ServerConnection
     version = "1"
@@ -70,6 +72,8 @@ class Http1Driver(Driver):
         self.pumping = False
         self._served = 0
         self._pace: Pace | None = None
+        #: A deadline of the latest request that was interrupted, and the seconds that are left of it.
+        self._suspended: tuple[Deadline | None, float] | None = None
 
     def begin(self) -> None:
         """See `Driver.begin`."""
@@ -307,11 +311,18 @@ class Http1Driver(Driver):
             if self.deadline is not deadline:
                 self.await_(deadline, self._bodyPace().awaiting(self.settings.now()))
         elif self.deadline is not deadline or self._served != self.core.request_count:
-            self._served = self.core.request_count
             now = self.settings.now()
+            if self._served != self.core.request_count:
+                self._served = self.core.request_count
+                self._suspended = None
+            elif self.deadline in _SUSPENDED:
+                self._suspended = self.deadline, max(0.0, self.due - now)
             if self._pace is not None:
                 self._pace.paused(now)
-            self._owe(deadline, now)
+            if self._suspended is not None and self._suspended[0] is deadline:
+                self.await_(deadline, now + self._suspended[1])
+            else:
+                self._owe(deadline, now)
 
     def _owe(self, deadline: Deadline | None, now: float) -> None:
         seconds = self.settings.deadlineSeconds[deadline]

@@ -11,10 +11,11 @@ from twisted.internet.defer import Deferred
 from ka_twisted import CloseReason, KeepAliveProtocol, Limits, Request, Response, Timeouts
 from ka_twisted.core.exchange import Exchange
 from ka_twisted.interfaces import IConnection
+from ka_twisted.server.writer import ResponseWriter
 from ka_twisted.testing import MemoryServer
 from tests.http1.driving import get, post
 from tests.logs import Logged
-from tests.server.driving import Held, Observer, ignore, statuses
+from tests.server.driving import BIG, Held, Observer, ignore, statuses
 
 WARM = get("/")
 
@@ -190,3 +191,26 @@ def test_a_request_knows_when_it_was_taken_up(observers: list[Observer]) -> None
     server.advance(2)
     client.send(WARM)
     assert [request.exchange.started for request in held.requests.values()] == [3, 5]
+
+
+@pytest.mark.ledger("P-17")
+def test_the_time_of_a_head_goes_on_where_it_stopped_when_the_client_was_held_back() -> None:
+    """A client that takes its responses in jerks does not get its time anew each time that it is read again."""
+    writers: list[ResponseWriter] = []
+
+    def handler(request: Request) -> None:
+        writers.append(request.start())
+
+    server = MemoryServer(handler, timeouts=Timeouts(header=10))
+    client = server.connect()
+    client.send(WARM + b"GET / HT")
+    for _ in range(3):
+        server.advance(4)
+        client.stall()
+        writers[0].write(BIG)
+        server.settle()
+        client.resume()
+        server.settle()
+    writers[0].finish()
+    server.settle()
+    assert statuses(client) == [200, 408]
