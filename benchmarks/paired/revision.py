@@ -53,9 +53,11 @@ def this_tree() -> Environment:
     """
     The files as they are, with the Python and the dependencies of this process.
 
-    What is compiled of them is kept in the cache, not in the tree.
+    What is compiled of them is kept in the cache, not in the tree. Files that are no checkout of git, as of an archive,
+    have no name of a commit.
     """
-    name = _run(["git", "describe", "--always", "--dirty", "--abbrev=10"], cwd=ROOT).strip()
+    described = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
+    name = _run(described, cwd=ROOT).strip() if (ROOT / ".git").exists() else "these files"
     compiled = {"PYTHONPYCACHEPREFIX": str(cache() / "compiled"), "PYTHONDONTWRITEBYTECODE": ""}
     return Environment(name, sys.executable, {"PYTHONPATH": str(ROOT), **compiled})
 
