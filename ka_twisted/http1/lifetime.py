@@ -127,7 +127,7 @@ class Lifetime(Pipeline):
         self, exchange: Exchange, error: RemoteProtocolError, *, read_away: bool = False
     ) -> BodyFailed | None:
         """The body was cut: it will never be complete. Of one that is read away only an end of the response is told."""
-        told = not (read_away and exchange.over)
+        was_over = exchange.over
         self.incoming = None
         self.last()
         if exchange.handshake is Expectation.HELD:  # the client left while it waited: nothing is sent
@@ -141,7 +141,8 @@ class Lifetime(Pipeline):
             exchange.persistence = persistence.refused(error.reason)
             if error.breaks_response:
                 exchange.abort()
-        return BodyFailed(exchange, error) if told and (exchange.over or not read_away) else None
+        ends_response = exchange.over and not was_over
+        return BodyFailed(exchange, error) if ends_response or not read_away else None
 
     def late_body(self, exchange: Exchange, error: RemoteProtocolError) -> BodyFailed | None:
         """The body did not come in time."""

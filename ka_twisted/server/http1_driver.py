@@ -336,10 +336,12 @@ class Http1Driver(Driver):
 
     def expired(self, deadline: Deadline) -> None:
         """A deadline has passed."""
-        if deadline in _OWN and self._handedOver is None:
+        if self._handedOver is not None:
+            super().expired(deadline)  # nothing is owed to HTTP any more
+        elif deadline in _OWN:
             self.core.expire(deadline)
             self.pump()
-        elif deadline is Deadline.AGE and self._handedOver is None:
+        elif deadline is Deadline.AGE:
             self.core.retire(CloseReason.MAX_AGE)
         elif deadline is Deadline.IDLE or deadline is Deadline.FIRST_REQUEST:
             self._idleLate(deadline)

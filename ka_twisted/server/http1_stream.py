@@ -38,11 +38,10 @@ class StreamDriver(Protocol):
     id: int
     settings: ServerSettings
     core: ServerConnection
+    hooks: Hooks
     output: OutputStream
     pumping: bool
     closed: bool
-
-    hooks: Hooks
 
     def arm(self, deadline: Deadline, seconds: float) -> None: ...
 
