@@ -195,12 +195,13 @@ class Exchange(core_exchange.Exchange):
 
     # -- the response --------------------------------------------------------------------------------------------------
 
-    def respond(self, status: int, fields: ResponseFields, body: bytes) -> None:
+    def respond(self, status: int, fields: ResponseFields, body: bytes) -> int:
         """
         Answer with a whole response.
 
         :param status: 200 to 599.
         :param body: the whole body; left out where the response has none by nature.
+        :return: bytes of the body that had no room, and were dropped (ledger D4-16); 0 for HEAD, which asks for none.
         :raises LocalProtocolError: when the exchange is answered already, or for another status.
         """
         if self.answer is not _AWAITED:
@@ -234,20 +235,24 @@ class Exchange(core_exchange.Exchange):
                 carrier.exchanges = ()
             else:
                 carrier.completed(self)
-            return
-        self._respond(status, fields, body)
+            return 0
+        return self._respond(status, fields, body)
 
-    def _respond(self, status: int, fields: ResponseFields, body: bytes) -> None:
+    def _respond(self, status: int, fields: ResponseFields, body: bytes) -> int:
         if not 200 <= status < 600:
             self._cannot_answer(status)
+        excess = 0
         if status in BODILESS_STATUSES or self.method == b"HEAD":
             stated = fields.length if fields.length is not None else (len(body) or None)
             ending = self._frame(status, stated, fields.length)
+            if self.method != b"HEAD":
+                excess = len(body)
             body = b""
         elif fields.length is not None and fields.length != len(body):
             self.start(status, fields, fields.length)
             self.write(body)
-            return self.finish()
+            self.finish()
+            return self.excess
         else:
             ending = self._frame(status, len(body), fields.length)
         decision = self.carrier.decide(self, ending, fields, False)
@@ -255,6 +260,7 @@ class Exchange(core_exchange.Exchange):
         self.bytes_sent = len(body)
         self._put_head(status, fields, ending, responses.length_lines(ending), decision, body)
         self.carrier.completed(self)
+        return excess
 
     def start(
         self,

@@ -315,10 +315,10 @@ class IncomingBody:
     def take_whole(self, buffer: ReceiveBuffer) -> bytes | None:
         """The whole of a body that is held, of known length, and all in hand, which completes it; None for another."""
         remaining = self._reader.remaining
-        if self.state is not Body.HELD or remaining is None or remaining > len(buffer):
+        if self.state is not Body.HELD or remaining is None or remaining > len(buffer.data) - buffer.position:
             return None
         data = self._reader.read(buffer)
-        self.received = len(data)
+        self.received = remaining
         self.state = states.step(states.BODY, BodyEvent.TAKE, self.state)
         return data
 

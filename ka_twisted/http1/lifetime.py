@@ -310,7 +310,7 @@ class Lifetime(Pipeline):
 
     def is_last(self, exchange: Exchange) -> bool:
         """Whether, by what is known now, nothing behind this exchange will be HTTP to be served."""
-        decision, fields = exchange.persistence, exchange.fields
+        decision, fields = exchange.persistence, exchange.head.fields
         if decision is not None:
             return self.draining or not decision.keep
         if fields is None or fields.upgrades:  # what follows may be another protocol's

@@ -168,7 +168,7 @@ class ServerConnection(Lifetime):
             event = self.read_body(self.incoming)
             if event is not None or self.incoming is not None or self.ending is not None:
                 return event
-        if self._is_full():
+        if self.exchanges and self._is_full():
             return None
         head, self.waiting = self.waiting, None
         if head is None:

@@ -13,7 +13,7 @@ from contextvars import Context
 from types import coroutine
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 
 from .steps import rest
 
@@ -24,7 +24,13 @@ def waiting(result: Awaitable[Any]) -> Deferred[Any]:
         return result
     running = result if isinstance(result, Coroutine) else _awaiting(result)
     loop = runningLoop()
-    return Deferred.fromCoroutine(running) if loop is None else TaskResult(task(running, loop), loop)
+    if loop is None:
+        return Deferred.fromCoroutine(running)
+    try:
+        given = firstStep(running, loop)
+    except BaseException:
+        return fail()
+    return given if isinstance(given, TaskResult) else succeed(given)
 
 
 async def _awaiting(awaitable: Awaitable[Any]) -> Any:
@@ -48,14 +54,20 @@ runningLoop: Callable[[], asyncio.AbstractEventLoop | None] = asyncio._get_runni
 #: Whether tasks can begin at once, without a turn of the loop (Python 3.12).
 _EAGER = sys.version_info >= (3, 12)
 if not _EAGER:
-    from .eager import EagerTask
+    from .eager import EagerTask, begin
 
 
-def task(running: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any]:
-    """Run a coroutine as a task, which begins at once. It may await futures of asyncio and Deferreds alike."""
+def firstStep(running: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> Any:
+    """
+    Begin a coroutine as a task, at once. It may await futures of asyncio and Deferreds alike.
+
+    :return: what the coroutine gives, or raises, if it does not wait; else a `TaskResult`.
+    """
     if _EAGER:
-        return asyncio.Task(_bridge(running, loop), loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
-    return EagerTask(running, loop, _rest)
+        task = asyncio.Task(_bridge(running, loop), loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
+        return outcome(task) if task.done() else TaskResult(task, loop)
+    given = begin(running, loop, _rest)
+    return TaskResult(given, loop) if given.__class__ is EagerTask else given
 
 
 async def _rest(running: Coroutine[Any, Any, Any], awaited: Any, loop: asyncio.AbstractEventLoop) -> Any:

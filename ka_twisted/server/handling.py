@@ -22,7 +22,7 @@ from ..core.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from ..core.headers import encode_text, trailer_fields
 from ..net.bodies import BodySource, begun, discard, send, statedLength
 from . import upgrade
-from .awaiting import TaskResult, outcome, resumed, runningLoop, task, waiting
+from .awaiting import TaskResult, firstStep, resumed, runningLoop, waiting
 from .hooks import Hooks
 from .request import Request
 from .response import Response, Switch
@@ -146,11 +146,11 @@ def _run(request: Request, running: Coroutine[Any, Any, Any]) -> None:
     """Start a coroutine: one that does not wait is answered without a Deferred."""
     loop = runningLoop()
     if loop is not None:
-        made = task(running, loop)
-        if made.done():
-            _reply(request, outcome(made))
+        given = firstStep(running, loop)
+        if given.__class__ is TaskResult:
+            _wait(request, given, lambda value: _reply(request, value))
         else:
-            _wait(request, TaskResult(made, loop), lambda value: _reply(request, value))
+            _reply(request, given)
         return
     context = copy_context()
     try:
@@ -186,12 +186,11 @@ def respond(request: Request, response: Response) -> None:
     body = response.body
     if fields.dropped:
         _log.warn("a response header has no effect: {dropped}", dropped="; ".join(fields.dropped))
-    if not isinstance(body, bytes) or response.trailers:
+    if (body.__class__ is not bytes and not isinstance(body, bytes)) or response.trailers:
         _stream(request, response)
         return
-    stream.respond(response.status, fields, body)
-    if stream.bytes_sent < len(body) and stream.method != b"HEAD":
-        logExcess(len(body) - stream.bytes_sent)
+    if excess := stream.respond(response.status, fields, body):
+        logExcess(excess)
     if stream.user is not None:
         stream.conclude()
 

@@ -177,7 +177,8 @@ class Http1Stream(Exchange):
                     observer.exchangeFinished(connection, self)
                 except BaseException:
                     settings.logObserver(observer, connection, self.number)
-        driver.pump()
+        if not driver.pumping:
+            driver.pump()
 
     # -- flow ----------------------------------------------------------------------------------------------------------
 

@@ -190,8 +190,12 @@ class ServerStream(Protocol):
 
     # -- the response --------------------------------------------------------------------------------------------------
 
-    def respond(self, status: int, fields: ResponseFields, body: bytes) -> None:
-        """Answer with a whole response: 200 to 599."""
+    def respond(self, status: int, fields: ResponseFields, body: bytes) -> int:
+        """
+        Answer with a whole response: 200 to 599.
+
+        :return: bytes of the body that had no room in it, and were dropped; 0 for HEAD, which asks for none.
+        """
 
     def start(
         self, status: int, fields: ResponseFields = ..., length: int | None = None, trailers: Sequence[bytes] = ()

@@ -180,20 +180,21 @@ class MemoryStream(Exchange):
 
     # -- the response --------------------------------------------------------------------------------------------------
 
-    def respond(self, status: int, fields: ResponseFields, body: bytes) -> None:
+    def respond(self, status: int, fields: ResponseFields, body: bytes) -> int:
         """See `ServerStream.respond`."""
         bodiless = self.method == b"HEAD" or status in BODILESS_STATUSES
         if not bodiless and fields.length is not None and fields.length != len(body):
             self.start(status, fields, fields.length)
             self.write(body)
             self.finish()
-            return
+            return self.excess
         length = fields.length if bodiless and fields.length is not None else len(body)
         self._begin(status, fields, length if length or not bodiless else None)
         self.response_framing = None
         if not bodiless:
             self._send(body)
         self._complete()
+        return len(body) if bodiless and self.method != b"HEAD" else 0
 
     def start(
         self,
