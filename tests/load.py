@@ -101,6 +101,7 @@ class Settings:
     status: int
     body: str | None
     timeout: float
+    renew: bool
 
 
 # -- in the test -------------------------------------------------------------------------------------------------------
@@ -169,27 +170,30 @@ def load(
     status: int = 200,
     body: bytes | None = None,
     timeout: float = 15.0,
+    renew: bool = False,
     through: Sequence[str] = (),
 ) -> Iterator[Running]:
     """
     Constant load, from the first answer on each connection to the end of the context.
 
+    :param host: an address, or the path of a UNIX socket; then the port only stands in Host.
     :param connections: that ask at the same time; one that ends is replaced.
     :param pace: seconds from one request of a connection to its next; 0: as soon as it is answered.
     :param content: the body of each request.
     :param status: what is expected.
     :param body: what is expected; None: anything that has a stated length.
     :param timeout: seconds after which a request that is not answered has failed.
+    :param renew: whether each request has a connection of its own.
     :param through: a command that runs the process, such as ``ip netns exec NAME``.
     """
-    fields = {"Host": f"{host}:{port}", **(headers or {})}
+    fields = {"Host": "localhost" if "/" in host else f"{host}:{port}", **(headers or {})}
     if content:
         fields["Content-Length"] = str(len(content))
     lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
     request = "\r\n".join(lines).encode("latin-1") + content
     settings = Settings(
         host, port, connections, pace, request.decode("latin-1"), status,
-        None if body is None else body.decode("latin-1"), timeout,
+        None if body is None else body.decode("latin-1"), timeout, renew,
     )  # fmt: skip
     process = subprocess.Popen(
         [*through, sys.executable, __file__, json.dumps(asdict(settings))],
@@ -257,16 +261,19 @@ class _Client:
 
     def _connect(self) -> None:
         settings = self._crowd.settings
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        local = "/" in settings.host
+        family = socket.AF_UNIX if local else socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         self._socket = sock = socket.socket(family)
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not local:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._number = 0
         self._crowd.selector.register(sock, selectors.EVENT_WRITE, self)
         try:
-            sock.connect((settings.host, settings.port))
-        except BlockingIOError:
-            pass
+            sock.connect(settings.host if local else (settings.host, settings.port))
+        except BlockingIOError as error:
+            if local:  # the queue is full
+                self._fail(REFUSED, _word(error.errno))
         except OSError as error:
             self._fail(REFUSED, _word(error.errno))
 
@@ -333,7 +340,7 @@ class _Client:
         elif missing or not stated or (wanted is not None and body != wanted):
             self._fail(BODY, _start(self._received))
         else:
-            self._answered(closing=b"\r\nconnection: close" in fields)
+            self._answered(closing=self._crowd.settings.renew or b"\r\nconnection: close" in fields)
 
     def _answered(self, *, closing: bool) -> None:
         self.waiting = False

@@ -25,6 +25,7 @@ __all__ = [
     "V2Parser",
     "acceptedOn",
     "adoptedPort",
+    "boundPath",
     "bufferedBytes",
     "neverShutDown",
     "startTLS",
@@ -58,6 +59,12 @@ def bufferedBytes(transport: abstract.FileDescriptor) -> int:
 def neverShutDown(port: Any) -> None:
     """Have a port only close its listening socket when it stops: a shutdown would end it for other processes, too."""
     port._shouldShutdown = False
+
+
+def boundPath(port: Any) -> bytes | None:
+    """The path that a `twisted.internet.unix.Port` is bound to; None: its name is not one of the file system's."""
+    path: bytes = port._bindPath
+    return path if not path.startswith(b"\0") else None
 
 
 def acceptedOn(port: Any) -> int:

@@ -9,12 +9,21 @@ from typing import cast
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
+from twisted.internet.task import deferLater
 
 from ..config import Limits, Policy, TcpKeepAlive, Timeouts
 from ..interfaces import IConnectionObserver
+from ..net.ports import PortEnd, closePorts
 from .factory import KeepAliveFactory
 from .hooks import Handler, UpgradeHandler
 from .protocol import KeepAliveProtocol
+
+
+#: Seconds for which clients are told that their connections end, before idle ones are closed: a request that is under
+#: way meanwhile is served.
+GRACE = 1.0
+#: Seconds between two looks whether connections are left.
+_LOOK = 0.1
 
 
 class Serving:
@@ -28,11 +37,14 @@ class Serving:
     def __init__(self, ports: list[IListeningPort], factory: KeepAliveFactory) -> None:
         self.ports = ports
         self.factory = factory
-        self._listening = list(ports)
+        self._ends = [PortEnd(port) for port in ports]
 
     def stop(self, seconds: float | None = None) -> Deferred[None]:
         """
-        Stop listening, then drain.
+        Go out of service without losing a request, as the command does.
+
+        Every response from now on closes its connection; new connections are refused, and those that have come are
+        accepted; a second later idle ones are closed, and the others once their requests are answered.
 
         :param seconds: as for `KeepAliveFactory.drain`.
         :return: fires when the last connection is gone.
@@ -40,10 +52,17 @@ class Serving:
         return Deferred.fromCoroutine(self._stop(seconds))
 
     async def _stop(self, seconds: float | None) -> None:
-        listening, self._listening = self._listening, []  # a port can be stopped once
-        for port in listening:
-            await maybeDeferred(port.stopListening)
+        self.factory.retire()
+        ends, self._ends = self._ends, []  # a port can be stopped once
+        await closePorts(ends, self._wait)
+        end = self.factory.now() + GRACE
+        while self.factory.connections and self.factory.now() < end:
+            await self._wait(_LOOK)
         await self.factory.drain(seconds)
+
+    def _wait(self, seconds: float) -> Deferred[None]:
+        waiting: Deferred[None] = deferLater(self.factory.clock, seconds, lambda: None)
+        return waiting
 
 
 def serve(

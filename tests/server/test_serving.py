@@ -119,7 +119,11 @@ def test_stopping_closes_the_ports_first_then_drains() -> None:
     serving.stop(10).addCallback(stopped.append)
     assert port.stopped == 1
     assert not factory.draining
+    assert factory.registry.retiring  # the response that is due says so
     closing.callback(None)
+    reactor.pump([0.1] * 9)
+    assert not factory.draining  # what is on its way meanwhile is served
+    reactor.pump([0.1] * 2)
     assert factory.draining
     assert stopped == []
     reactor.advance(10)

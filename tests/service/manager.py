@@ -24,6 +24,7 @@ class Manager:
 
     :param sockets: listening sockets of its own, by name, as from socket units.
     :param reactor: the one to run the service on, as twistd names it.
+    :param keeps: whether it keeps what is stored, as systemd does where FileDescriptorStoreMax= is set, and says so.
     :ivar arguments: of ``twistd keepalive``, for the next start.
     :ivar stored: descriptors that the service has stored, by name, in the order in which they came.
     :ivar heard: all fields that were sent, except those of descriptors.
@@ -36,7 +37,9 @@ class Manager:
         sockets: Mapping[str, socket.socket],
         *,
         reactor: str = "default",
+        keeps: bool = True,
     ) -> None:
+        self._keeps = keeps
         self._directory = directory
         self.arguments = arguments
         self._sockets = dict(sockets)
@@ -60,6 +63,7 @@ class Manager:
             "NOTIFY_SOCKET": str(self._directory / "notify"),
             "LISTEN_FDS": str(len(handed)),
             "LISTEN_FDNAMES": ":".join(name for name, _ in handed),
+            **({"FDSTORE": "64"} if self._keeps else {}),
         }
 
         def handOver() -> None:
@@ -124,7 +128,10 @@ class Manager:
         values = dict(field.partition("=")[::2] for field in fields)
         if "FDSTORE" in values:
             for fd in fds:
-                self._store(values["FDNAME"], fd)
+                if self._keeps:
+                    self._store(values["FDNAME"], fd)
+                else:
+                    os.close(fd)
         elif "FDSTOREREMOVE" in values:
             for kept in [kept for kept in self.stored if kept[0] == values["FDNAME"]]:
                 self.stored.remove(kept)

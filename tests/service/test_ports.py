@@ -150,7 +150,7 @@ def test_who_is_turned_away_has_not_begun_and_who_has_begun_is_accepted(ports: l
     port: Any = openPort.port
     address = (interface.replace("\\", ""), port.getHost().port)
     with socket.create_connection(address) as early:
-        assert openPort.refuseNew()
+        assert mine.refuseNew()
         with pytest.raises(TimeoutError):
             socket.create_connection(address, timeout=0.05)
         reactor.iterate(0.1)
@@ -167,8 +167,9 @@ def test_who_is_turned_away_has_not_begun_and_who_has_begun_is_accepted(ports: l
 def test_a_socket_that_others_listen_on_is_left_alone(ports: list[Ports]) -> None:
     mine = opened(ports, "tcp:0:interface=127.0.0.1")
     (openPort,) = mine
-    openPort.inherited = True
-    assert not openPort.refuseNew()
+    assert openPort.end is not None
+    openPort.end.shared = True
+    assert not mine.refuseNew()
     port: Any = openPort.port
     with socket.create_connection(("127.0.0.1", port.getHost().port), timeout=5):
         pass

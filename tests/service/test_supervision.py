@@ -39,7 +39,7 @@ class Worker:
         self.missedChecks = 0
         self.told: list[str] = []
         self.gone = False
-        self.waiting: dict[str, list[Deferred[None]]] = {"ready": [], "drained": [], "ended": []}
+        self.waiting: dict[str, list[Deferred[None]]] = {"ready": [], "closed": [], "drained": [], "ended": []}
         self.leaves = leaving
         self.ended = ended
 
@@ -47,6 +47,8 @@ class Worker:
         """There is no process."""
 
     def when(self, what: str) -> Deferred[None]:
+        if what == "closed" and "leave" in self.told:
+            return succeed(None)
         if self.gone:
             return fail(WorkerFailed("gone")) if what == "ready" else succeed(None)
         self.waiting[what].append(Deferred())

@@ -74,10 +74,21 @@ class Server:
 
 
 @contextmanager
-def serving(directory: Path, *arguments: str, command: Sequence[str] = TWISTD) -> Iterator[Server]:
-    """Run ``twistd -n keepalive`` on a free port, from the moment it listens."""
+def serving(
+    directory: Path,
+    *arguments: str,
+    command: Sequence[str] = TWISTD,
+    reactor: str = "default",
+    listen: str = "tcp:0:interface=127.0.0.1",
+) -> Iterator[Server]:
+    """
+    Run ``twistd -n keepalive`` on a free port, from the moment it listens.
+
+    :param listen: where else; empty: where the other arguments say.
+    """
+    listening = ("--listen", listen) if listen else ()
     process = subprocess.Popen(
-        [*command, "-n", "keepalive", "--listen", "tcp:0:interface=127.0.0.1", *arguments],
+        [*command, f"--reactor={reactor}", "-n", "keepalive", *listening, *arguments],
         cwd=directory,
         env=environment(command),
         stdin=subprocess.DEVNULL,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import DeferredList
 from twisted.internet.interfaces import IListeningPort
 
 from ...server.factory import KeepAliveFactory
@@ -48,9 +47,7 @@ class OperatorListener:
 
     def settle(self, wanted: OpenPorts, admin: Admin | None) -> None:
         """Serve the page on what was prepared."""
-        gone = self._ports.settle(wanted)
-        for openPort in gone:
-            openPort.close()
+        self._ports.finish(self._ports.settle(wanted))
         if admin == self._admin:
             return
         self._admin = admin
@@ -66,7 +63,7 @@ class OperatorListener:
 
     async def close(self) -> None:
         """Show it no more."""
-        await DeferredList(self._ports.close())
+        await self._ports.close()
         if self._factory is not None:
             await self._factory.drain(_CLOSE_GRACE)
         self._admin = self._factory = None

@@ -10,19 +10,20 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
 from typing import Any
 
 from twisted.internet import tcp
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ...net.private import neverShutDown
+from ...net.ports import PortEnd, closePorts, welcomeSegments
 from ..errors import ListenError
-from .backlog import refuseNew
 from .balance import Share
 from .binding import adopt, closeNow, describeAddress, describeFailure, listenNow, storeName
 
@@ -53,6 +54,7 @@ class OpenPort:
     An endpoint that is listened on.
 
     :ivar port: None as long as the endpoint takes its time.
+    :ivar end: how the port is closed, once there is one.
     :ivar inherited: whether the socket was handed over, and is listened on by others before or after us.
     """
 
@@ -60,19 +62,22 @@ class OpenPort:
         self.text = text
         self.switch = FactorySwitch()
         self.port: IListeningPort | None = None
+        self.end: PortEnd | None = None
         self.inherited = False
         self.waiting: Deferred[Any] | None = None
 
     def close(self) -> Deferred[Any]:
-        """Listen no more; fires when that is so."""
+        """Listen no more, now; fires when that is so."""
+        end = self.giveUp()
+        return succeed(None) if end is None else end.close()
+
+    def giveUp(self) -> PortEnd | None:
+        """Wait for the endpoint no more, and leave the port to be closed; None: there is none."""
         if self.waiting is not None:
             self.waiting.cancel()
-        port, self.port = self.port, None
-        return maybeDeferred(port.stopListening) if port is not None else maybeDeferred(lambda: None)
-
-    def refuseNew(self) -> bool:
-        """Let no more connections begin; whether some may still wait to be accepted."""
-        return isinstance(self.port, tcp.Port) and not self.inherited and refuseNew(self.port.socket)
+        self.port = None
+        end, self.end = self.end, None
+        return end
 
 
 #: Endpoints that are open, by their description and how often it came before.
@@ -107,16 +112,19 @@ class Ports:
         self._endpointOf = endpointOf or (lambda text: serverFromString(reactor, text))
         self._late = late or (lambda problem: _log.error("{problem}", problem=problem))
         self.open: OpenPorts = {}
+        self._closing: set[Deferred[None]] = set()
         #: Whether connections are accepted; before `accept` is called they wait in the queues of the sockets.
         self.accepting = True
 
     def __iter__(self) -> Iterator[OpenPort]:
         return iter(self.open.values())
 
-    def prepare(self, texts: Iterable[str]) -> OpenPorts:
+    def prepare(self, texts: Iterable[str], behind: Iterable[IProtocolFactory] | None = None) -> OpenPorts:
         """
         Listen on what is not listened on yet; nothing is accepted before the reactor's next turn.
 
+        :param behind: what makes the protocols of connections to new ports, one for each text: also of those to ports
+            that are closed again because another fails.
         :return: all openPorts, old and new, for `settle`.
         :raises ListenError: for the first that fails; then nothing has changed.
         """
@@ -124,16 +132,16 @@ class Ports:
         fresh: list[OpenPort] = []
         seen: Counter[str] = Counter()
         try:
-            for text in texts:
+            for text, factory in zip(texts, repeat(None) if behind is None else behind, strict=False):
                 key = (text, seen[text])
                 seen[text] += 1
                 if key in self.open:
                     wanted[key] = self.open[key]
                 else:
-                    wanted[key] = self._opened(text)
+                    wanted[key] = self._opened(text, factory)
                     fresh.append(wanted[key])
         except ListenError:
-            self._closeAll(fresh)
+            self._closeInVain(fresh)
             raise
         return wanted
 
@@ -154,7 +162,7 @@ class Ports:
 
     def forget(self, wanted: OpenPorts) -> None:
         """Close what was prepared in vain."""
-        self._closeAll([openPort for key, openPort in wanted.items() if key not in self.open])
+        self._closeInVain([openPort for key, openPort in wanted.items() if key not in self.open])
 
     def accept(self) -> None:
         """Accept connections from now on, where `accepting` was off."""
@@ -165,22 +173,49 @@ class Ports:
                 if port is not None:
                     port.startReading()
 
-    def close(self) -> list[Deferred[Any]]:
-        """Listen on nothing any more; what comes back fires when that is so."""
+    def refuseNew(self) -> bool:
+        """Let no more connections begin; whether some that have begun may still come, for `net.ports.QUEUED` s."""
+        return sum(openPort.end is not None and openPort.end.refuseNew() for openPort in self) > 0
+
+    async def close(self) -> None:
+        """Listen on nothing any more, once all that has come so far is accepted."""
         gone, self.open = self.open, {}
-        return [openPort.close() for openPort in gone.values()]
+        self.finish(gone.values())
+        while self._closing:
+            await DeferredList([*self._closing])
+
+    def finish(self, gone: Iterable[OpenPort]) -> Deferred[None]:
+        """Close ports that `settle` has given, once all that has come to them is accepted; fires when that is so."""
+        ends = [end for openPort in gone if (end := openPort.giveUp()) is not None]
+        closing: Deferred[None] = Deferred.fromCoroutine(closePorts(ends, self._wait))
+        self._closing.add(closing)
+        closing.addErrback(lambda failure: _log.failure("a port was not closed in order", failure))
+        closing.addBoth(lambda _: self._closing.discard(closing))
+        return closing
+
+    @property
+    def closing(self) -> Deferred[Any]:
+        """Fires when all ports are closed that are to be: until then their addresses are in use."""
+        return DeferredList([*self._closing])
 
     def closeNow(self) -> None:
-        """Likewise, before the reactor runs."""
-        closeNow(self.close(), self._reactor)
+        """Listen on nothing any more, before the reactor runs."""
+        gone, self.open = self.open, {}
+        closeNow([openPort.close() for openPort in gone.values()], self._reactor)
 
-    def _closeAll(self, openPorts: Iterable[OpenPort]) -> None:
-        closing = [openPort.close() for openPort in openPorts]
-        if not getattr(self._reactor, "running", False):
-            closeNow(closing, self._reactor)
+    def _closeInVain(self, openPorts: Iterable[OpenPort]) -> None:
+        if getattr(self._reactor, "running", False):
+            self.finish(openPorts)
+        else:
+            closeNow([openPort.close() for openPort in openPorts], self._reactor)
 
-    def _opened(self, text: str) -> OpenPort:
+    def _wait(self, seconds: float) -> Deferred[None]:
+        waiting: Deferred[None] = deferLater(self._reactor, seconds, lambda: None)
+        return waiting
+
+    def _opened(self, text: str, factory: IProtocolFactory | None) -> OpenPort:
         openPort = OpenPort(text)
+        openPort.switch.current = factory
         outcome = self._listen(openPort)
         if isinstance(outcome, Failure):
             raise ListenError(describeFailure(text, outcome))
@@ -218,13 +253,14 @@ class Ports:
 
     def _prepareSocket(self, openPort: OpenPort) -> None:
         port: Any = openPort.port
+        openPort.end = PortEnd(port, shared=openPort.inherited, accepts=not self._passive)
         if self._passive or not self.accepting:
             port.stopReading()
         if isinstance(port, tcp.Port):
-            if "backlog=" not in openPort.text and not openPort.inherited:
+            if openPort.inherited:
+                welcomeSegments(port.socket)  # who had it before may have been stopped, and this is the next
+            elif "backlog=" not in openPort.text:
                 port.socket.listen(BACKLOG)
-            # Others may have the socket as well, to whom a shutdown would happen too.
-            neverShutDown(port)
             if self._share is not None:
                 self._share.govern(port)
 

@@ -16,6 +16,8 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
+from ...net.ports import QUEUED
+from ...server.serving import GRACE
 from ..applications.lifespan import STOP_WITHIN
 from ..configuration.values import Configuration
 from ..errors import RECOVERABLE, ConfigurationError
@@ -32,11 +34,6 @@ if TYPE_CHECKING:
     from ...admin.interfaces import IServerView
 
 SERVING, RELOADING, DRAINING = "serving", "reloading", "draining"
-#: Seconds for which clients are told that their connections end, before idle ones are closed: a request that is under
-#: way meanwhile is served.
-GRACE = 1.0
-#: Seconds in which connections that have begun are made, and accepted, before their port is closed.
-QUEUED = 0.25
 
 
 class LifeCycle(Service):
@@ -48,6 +45,7 @@ class LifeCycle(Service):
     :param notifier: tells systemd; None: it was not started by systemd.
     :param supervised: whether a supervisor speaks for it: to the log, to systemd, and to the operator.
     :ivar onReady: called when it has become ready.
+    :ivar onClosed: called when it listens no more, and has accepted all that had come.
     :ivar onFailed: called with one sentence when it cannot start; by default that is logged, and the reactor stopped.
     :ivar ready: whether new connections are welcome.
     :ivar state: ``serving``, ``reloading`` or ``draining``.
@@ -77,6 +75,7 @@ class LifeCycle(Service):
         self._statusReporter = None if notifier is None else StatusReporter(notifier, reactor, status=self.status)
         self._supervised = supervised
         self.onReady: Callable[[], object] = lambda: None
+        self.onClosed: Callable[[], object] = lambda: None
         self.onFailed: Callable[[str], object] = self.stopFailed
         self._claimed = False
         self._draining: Deferred[None] | None = None
@@ -227,6 +226,8 @@ class LifeCycle(Service):
                 self._notifier.store(name, port.fileno())
             else:
                 self._notifier.remove(name)
+            if openPort.end is not None:
+                openPort.end.shared = keep and self._notifier.keeps
 
     # Reloads.
 
@@ -268,13 +269,14 @@ class LifeCycle(Service):
             self._draining = Deferred.fromCoroutine(self._leaveService(replaced))
         return self._draining
 
-    def _refuseNew(self) -> bool:
+    async def _refuseNew(self) -> None:
         """
-        Let no more connections begin; not on sockets that systemd keeps, on which they wait for the next process.
+        Let no more connections begin, and wait until those that have are accepted.
 
-        :return: whether some that have begun may still wait to be accepted.
+        Not on sockets that others have as well, or that systemd keeps: there they wait for the next process.
         """
-        return self._notifier is None and sum(openPort.refuseNew() for openPort in self.openPorts) > 0
+        if self.openPorts.refuseNew():
+            await self._pauses.wait(QUEUED)
 
     def stopService(self) -> Deferred[None]:
         """

@@ -19,7 +19,7 @@ from ..listening.balance import Share
 from ..listening.ports import OpenPorts, Ports
 from ..systemd.notify import Notifier
 from .generation import Generation
-from .lifecycle import DRAINING, GRACE, QUEUED, LifeCycle
+from .lifecycle import DRAINING, GRACE, LifeCycle
 from .observers import ObserverSet
 from .reload import CertificateWatch
 
@@ -133,8 +133,7 @@ class KeepAliveService(LifeCycle):
         before = list(self.openPorts)
         gone = self.openPorts.settle(wanted)
         self._keepSockets(gone, keep=False)
-        for openPort in gone:
-            openPort.close()
+        self.openPorts.finish(gone)
         if self.ready:
             self._keepSockets([openPort for openPort in self.openPorts if openPort not in before])
 
@@ -152,6 +151,7 @@ class KeepAliveService(LifeCycle):
             return
         if configuration.workers:
             raise ConfigurationError("changing between worker processes and none takes a restart")
+        await self.openPorts.closing
         new = Generation(configuration, self.observerSet, self._lifespans, self._reactor, previous=old)
         await new.start()
         try:
@@ -159,7 +159,11 @@ class KeepAliveService(LifeCycle):
                 raise ConfigurationError("the server is shutting down")
             self._prepareAndSettle(new)
         except RECOVERABLE:
+            await self.openPorts.closing
+            await new.drain()  # it may have connections, from ports that were closed again
             await new.stop()
+            if new.ownsLog:
+                new.close()
             raise
         self._describe()
         self._retire(old)
@@ -170,12 +174,11 @@ class KeepAliveService(LifeCycle):
         wanted: OpenPorts = {}
         try:
             new.open()
-            wanted = self.openPorts.prepare(_texts(configuration))
+            stacks = [new.stack(listener) for listener in configuration.listeners]
+            wanted = self.openPorts.prepare(_texts(configuration), stacks)
             operator = self._operator.prepare(configuration.admin)
         except RECOVERABLE:
             self.openPorts.forget(wanted)
-            if new.ownsLog:
-                new.close()
             raise
         self.configuration, self.generation = configuration, new
         self._settle(wanted)
@@ -225,9 +228,9 @@ class KeepAliveService(LifeCycle):
             if delay:
                 self._log.info("shutting down: new connections are refused in {delay} s", delay=delay)
                 await self._pauses.wait(delay)
-            if self._refuseNew():
-                await self._pauses.wait(QUEUED)
-        await DeferredList(self.openPorts.close())
+            await self._refuseNew()
+        await self.openPorts.close()
+        self.onClosed()
         await self._pauses.until(lambda: self.generation.isPlain and not self.connectionCount, grace)
         self._log.info("draining {count} connections", count=self.connectionCount)
         draining = [generation.drain() for generation in self._all()]

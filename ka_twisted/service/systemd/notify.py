@@ -53,23 +53,25 @@ class Notifier:
 
     :param address: of the socket: a path, or ``@`` and an abstract name.
     :param watchdog: seconds after which systemd takes a passive service for dead; None: it does not watch.
+    :ivar keeps: whether it says that it keeps descriptors that are stored (FDSTORE, from systemd 254 on).
     """
 
-    def __init__(self, address: str, *, watchdog: float | None = None) -> None:
+    def __init__(self, address: str, *, watchdog: float | None = None, keeps: bool = False) -> None:
         self.watchdog = watchdog
+        self.keeps = keeps
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._lost = False
 
     @classmethod
     def fromEnvironment(cls, environ: Mapping[str, str]) -> Notifier | None:
-        """Read NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID; None where there is no service manager."""
+        """Read NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID and FDSTORE; None where there is no service manager."""
         address = environ.get("NOTIFY_SOCKET", "")
         if not address:
             return None
         if address[0] not in "/@" or len(address) == 1:
             _log.warn("NOTIFY_SOCKET is neither a path nor an abstract name: {address}", address=address)
             return None
-        return cls(address, watchdog=_watchdog(environ))
+        return cls(address, watchdog=_watchdog(environ), keeps=environ.get("FDSTORE", "0") not in ("", "0"))
 
     def ready(self) -> None:
         """The service serves, after its start or after a reload; this process is its main one."""

@@ -88,7 +88,7 @@ class WorkerProcess(ProcessProtocol):
     ) -> None:
         self.configuration = configuration
         self.pid: int | None = None
-        self.isReady = self.isLeaving = self.isDrained = False
+        self.isReady = self.isLeaving = self.isClosed = self.isDrained = False
         self.readySince = 0.0
         self.openConnections = self.accepted = self.droppedEvents = 0
         self.counts: Any = None
@@ -104,7 +104,7 @@ class WorkerProcess(ProcessProtocol):
         self._channel = Channel(self._received, self._channelClosed)
         self._problem, self._isFatal = "", False
         self._isGone = False
-        self._waiting: dict[str, list[Deferred[None]]] = {"ready": [], "drained": [], "ended": []}
+        self._waiting: dict[str, list[Deferred[None]]] = {"ready": [], "closed": [], "drained": [], "ended": []}
         self._questions: dict[int, Deferred[Any]] = {}
         self._numbers = count(1)
         self._logReader = FrameReader()
@@ -228,11 +228,12 @@ class WorkerProcess(ProcessProtocol):
 
     def when(self, what: str) -> Deferred[None]:
         """
-        Fires when it is ``ready``, ``drained`` or ``ended``; at the latest when the process is gone.
+        Fires when it is ``ready``, has ``closed`` its ports, is ``drained`` or ``ended``; at the latest when the process
+        is gone.
 
         `WorkerFailed` is what comes instead of being ready.
         """
-        if {"ready": self.isReady, "drained": self.isDrained, "ended": False}[what]:
+        if {"ready": self.isReady, "closed": self.isClosed, "drained": self.isDrained, "ended": False}[what]:
             return succeed(None)
         if self._isGone:
             return fail(self._failure()) if what == "ready" else succeed(None)
@@ -256,6 +257,10 @@ class WorkerProcess(ProcessProtocol):
 
     def _event_load(self, message: Message) -> None:
         self.openConnections, self.accepted = message["open"], message["accepted"]
+
+    def _event_closed(self, message: Message) -> None:
+        self.isClosed = True
+        self._fire("closed")
 
     def _event_drained(self, message: Message) -> None:
         self.isDrained = True
@@ -356,8 +361,8 @@ class WorkerProcess(ProcessProtocol):
         self._ended(self, how)
         for waiting in failed:
             waiting.errback(self._failure())
-        self._fire("drained")
-        self._fire("ended")
+        for what in ("closed", "drained", "ended"):
+            self._fire(what)
 
 
 def _encodable(text: str) -> str:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall, IStreamServerEndpoint
 
+from ...net.ports import QUEUED
 from ..configuration.values import Configuration
 from ..errors import RECOVERABLE, ConfigurationError, oneLine
 from ..listening.balance import LoadTable
 from ..listening.binding import storeName
-from ..listening.ports import OpenPorts, Ports
-from ..running.lifecycle import DRAINING, GRACE, QUEUED, LifeCycle
+from ..listening.ports import OpenPort, OpenPorts, Ports
+from ..running.lifecycle import DRAINING, GRACE, LifeCycle
 from ..systemd.notify import Notifier
 from .accesslogs import AccessLogs
 from .aggregate import Aggregate, WorkersView
@@ -94,6 +95,8 @@ class Supervisor(LifeCycle):
         self._process = process
         self._loadTable: LoadTable | None = None
         self._hasBegun = self._hasFailed = False
+        #: Workers that were told to leave, and had ports that are given up.
+        self._closing: list[WorkerProcess] = []
         self._watch: IDelayedCall | None = None
 
     def status(self) -> str:
@@ -270,6 +273,7 @@ class Supervisor(LifeCycle):
         try:
             self.aggregate.provide(configuration)
             self._accessLogs.provide(configuration)
+            await self._addressesFree()
             wanted = self.openPorts.prepare(_texts(configuration))
             operator = self._operator.prepare(configuration.admin)
             await self._roll(configuration, wanted)
@@ -284,10 +288,7 @@ class Supervisor(LifeCycle):
             self._describe()
 
     def _settle(self, wanted: OpenPorts) -> None:
-        gone = self.openPorts.settle(wanted)
-        self._keepSockets(gone, keep=False)
-        for openPort in gone:
-            openPort.close()
+        self.openPorts.finish(self.openPorts.settle(wanted))
         self._keepSockets([*self.openPorts])
 
     async def _roll(self, configuration: Configuration, openPorts: OpenPorts) -> None:
@@ -298,21 +299,43 @@ class Supervisor(LifeCycle):
         """
         former = self.configuration, self.openPorts.open
         rolled: list[Slot] = []
+        gone = [openPort for key, openPort in self.openPorts.open.items() if key not in openPorts]
         try:
             for number in range(configuration.workers):
                 if number == len(self.slots):
                     self.slots.append(Slot(configuration, openPorts))
                 rolled.append(self.slots[number])
-                await self._replace(self.slots[number], configuration, openPorts)
+                replaced = await self._replace(self.slots[number], configuration, openPorts)
+                if number == configuration.workers - 1:
+                    await self._refuseOn(gone)  # the last that accepts there has not left yet
+                if replaced is not None:
+                    replaced.leave()
+                    if gone:
+                        self._closing.append(replaced)
         except WorkerFailed as error:
             await self._rollBack(rolled, *former)
             raise ConfigurationError(f"a worker with the new configuration did not become ready: {error}") from error
         self._shrink(configuration.workers)
 
-    async def _replace(self, slot: Slot, configuration: Configuration, openPorts: OpenPorts) -> None:
+    async def _addressesFree(self) -> None:
+        """Wait until ports are closed that are given up: in workers that still have connections, too."""
+        closing, self._closing = self._closing, []
+        closed = DeferredList([worker.when("closed") for worker in closing])
+        closed.addTimeout(MARGIN, self._reactor).addErrback(lambda _: None)
+        await closed
+        await self.openPorts.closing
+
+    async def _refuseOn(self, gone: list[OpenPort]) -> None:
+        """Let no more connections begin on ports that are to be closed, and wait until those that have are there."""
+        self._keepSockets(gone, keep=False)
+        if sum(openPort.end is not None and openPort.end.refuseNew() for openPort in gone):
+            await self._pauses.wait(QUEUED)
+
+    async def _replace(self, slot: Slot, configuration: Configuration, openPorts: OpenPorts) -> WorkerProcess | None:
         """
         Let another worker have a slot.
 
+        :return: who had it, and is to be told to leave.
         :raises WorkerFailed: when it does not become ready; nothing has changed then.
         """
         new = Slot(configuration, openPorts)
@@ -320,9 +343,8 @@ class Supervisor(LifeCycle):
         slot.cancel()
         former, slot.worker = slot.worker, new.worker
         slot.configuration, slot.openPorts, slot.delay = configuration, openPorts, RESTART_DELAY
-        if former is not None:
-            former.leave()
         self._updateReadiness()
+        return former
 
     async def _successor(self, slot: Slot) -> WorkerProcess:
         worker = self._spawn(slot)
@@ -338,7 +360,9 @@ class Supervisor(LifeCycle):
                 return  # there is nothing more to listen on
             if slot in self.slots and slot.configuration is not configuration:
                 try:
-                    await self._replace(slot, configuration, openPorts)
+                    former = await self._replace(slot, configuration, openPorts)
+                    if former is not None:
+                        former.leave()
                 except WorkerFailed as error:
                     self._log.error("a worker keeps the new configuration: {problem}", problem=str(error))
                     slot.configuration, slot.openPorts = configuration, openPorts  # for its successor
@@ -369,10 +393,9 @@ class Supervisor(LifeCycle):
         delay = timeouts.drainDelay
         drained = self._drainWorkers() if delay else None
         await self._pauses.wait(max(0.0, delay - QUEUED))
-        if self._refuseNew():
-            await self._pauses.wait(QUEUED)
+        await self._refuseNew()
         drained = drained or self._drainWorkers()
-        await DeferredList(self.openPorts.close())
+        await self.openPorts.close()
         if self._pauses.over:
             self._cut()
         if timeouts.drain:

@@ -125,6 +125,7 @@ class Worker:
                 accessLogFile=self._accessLogFile(configuration) if message["accessLog"] else None,
             )
             service.onReady, service.onFailed = self._ready, self._failFatally
+            service.onClosed = lambda: self._channel.send(event="closed")
             self._service = service
             service.startService()
         except RECOVERABLE as error:
