@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 
 from twisted.internet.interfaces import IAddress
 
+from ..core.targets import canonical_authority
 from ..server.request import Request
 from .locality import isLoopback
 
@@ -91,11 +92,11 @@ def _equal(one: bytes, other: bytes) -> bool:
 
 def _namesThisServer(request: Request) -> bool:
     """Whether Host is loopback, or the address that was connected to: a name could be pointed here by others."""
-    match = _HOST.fullmatch(request.host.lower())
+    match = _HOST.fullmatch(canonical_authority(request.host))
     if match is None:
         return False
     host = match[1] or match[2] or ""
-    return host == "localhost" or isLoopback(host) or host == _host(request.connection.host)
+    return isLoopback(host) or host == _host(request.connection.host)
 
 
 def _host(address: IAddress) -> str | None:

@@ -19,11 +19,17 @@ def isLocal(endpointText: str) -> bool:
     if kind.lower() == "unix":
         return True
     interfaces = [part.partition("=")[2] for part in rest if part.startswith("interface=")]
-    return kind.lower() in ("tcp", "tcp6") and len(interfaces) == 1 and isLoopback(interfaces[0].replace("\\", ""))
+    return (
+        kind.lower() in ("tcp", "tcp6")
+        and len(interfaces) == 1
+        and isLoopback(interfaces[0].replace("\\", "").removesuffix("."))
+    )
 
 
 def isLoopback(host: str) -> bool:
-    """Whether this is a loopback address; a name is none."""
+    """Whether this is a loopback address, or the name of one (RFC 6761 6.3)."""
+    if host.lower() == "localhost":
+        return True
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.address import IPv4Address as Ip4
 from twisted.internet.address import IPv6Address as Ip6
@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from .private import V1Parser, V2Parser
 from .registry import ConnectionRegistry
 from .stages import ConnectionStage, ConnectionStageFactory
+from .tcp import canonical
 
 Network = IPv4Network | IPv6Network
 
@@ -159,14 +160,13 @@ def _checked(address: Any) -> IAddress | None:
         if not 0 <= address.port <= _LAST_PORT:
             raise ValueError("no port")
         host = inet_ntop(family, inet_pton(family, address.host))
-        return type(address)(address.type, host, address.port)
+        return canonical(type(address)(address.type, host, address.port))
     return address  # type: ignore[no-any-return]
 
 
 def _host(address: object) -> IPv4Address | IPv6Address | None:
-    """The IP address in an address; one of IPv4 also where it is written as one of IPv6."""
+    """The IP address in an address."""
     try:
-        host = ip_address(getattr(address, "host", ""))
+        return ip_address(getattr(canonical(cast(IAddress, address)), "host", ""))
     except ValueError:
         return None
-    return getattr(host, "ipv4_mapped", None) or host

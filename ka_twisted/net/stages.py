@@ -10,6 +10,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from .registry import Admission, ConnectionRegistry
+from .tcp import peerOf
 
 #: The word for a connection that is ended because there are too many.
 CROWDED = "too many connections"
@@ -71,7 +72,7 @@ class ConnectionStage(Protocol):
     @property
     def countedHost(self) -> object:
         """The host that this counts for; None: for none."""
-        return getattr(self.transport.getPeer(), "host", None)
+        return getattr(peerOf(self.transport), "host", None)
 
     def connectionMade(self) -> None:
         """See `IProtocol`."""

@@ -24,7 +24,7 @@ from ..net.alarms import Watch
 from ..net.closing import SendingWatch, StagedClose
 from ..net.output import OutputStream, outputFor
 from ..net.registry import ADMITTED, Admission
-from ..net.tcp import isTcp, setTcpKeepAlive
+from ..net.tcp import canonical, isTcp, peerOf, setTcpKeepAlive
 from .handover import HandedOver
 from .hooks import Hooks
 from .settings import ServerSettings
@@ -187,12 +187,14 @@ class Driver(Watch):
             if settings.tcpKeepAlive is not None:
                 setTcpKeepAlive(transport, settings.tcpKeepAlive)
         self.opened = settings.now()
-        self.host = settings.shared(transport.getHost())  # a transport that is gone does not know it any more
+        self.host = settings.shared(
+            canonical(transport.getHost())
+        )  # a transport that is gone does not know it any more
         self.begin()
         if settings.limits.maxAge:
             self.arm(Deadline.AGE, settings.limits.maxAge)
         registry = settings.registry
-        host = getattr(transport.getPeer(), "host", None) if registry.countsPeers else None
+        host = getattr(peerOf(transport), "host", None) if registry.countsPeers else None
         admission = registry.open(self, host)
         settings.tellOpened(self.connection)
         if admission is not ADMITTED:

@@ -15,7 +15,7 @@ from ..core.exchange import Exchange
 from ..core.persistence import Persistence
 from ..core.reasons import CloseReason
 from ..interfaces import IConnection, IConnectionRegistry
-from ..net.tcp import isTcp, setTcpKeepAlive
+from ..net.tcp import isTcp, peerOf, setTcpKeepAlive
 from .driver import Driver
 from .hooks import Verdict
 from .request import Request
@@ -99,7 +99,7 @@ class KeepAliveProtocol(Protocol):
     @property
     def peer(self) -> IAddress:
         """Where the client is."""
-        peer: IAddress = self._driver.transport.getPeer()
+        peer = peerOf(self._driver.transport)
         return peer
 
     @property

@@ -18,7 +18,6 @@ from .factory import KeepAliveFactory
 from .hooks import Handler, UpgradeHandler
 from .protocol import KeepAliveProtocol
 
-
 #: Seconds for which clients are told that their connections end, before idle ones are closed: a request that is under
 #: way meanwhile is served.
 GRACE = 1.0

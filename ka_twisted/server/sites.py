@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from ..core.targets import canonical_authority
 from .hooks import Handler
 from .request import Request
 from .response import Response, Result
@@ -20,7 +21,7 @@ class Sites:
     them; among each, the longest prefix that fits wins. A prefix fits a path that it is the whole of, or that goes on
     with ``/`` behind it; ``/`` fits all, also ``*``.
 
-    Host names are compared without regard to case (RFC 3986 3.2.2). Paths are compared as they came, byte by byte,
+    Host names are compared without regard to case and to a dot at their end. Paths are compared as they came, byte by byte,
     and so are prefixes: case counts, ``%2F`` is no ``/``, ``%61`` is no ``a``, and neither ``//`` nor ``/../`` is
     taken for anything shorter. The handler gets the path whole. Hence a prefix says who answers, not who may ask.
 
@@ -36,8 +37,9 @@ class Sites:
         for name, handler in [*sites.items(), *([] if default is None else [("/", default)])]:
             host, _, rest = name.partition("/")
             prefix = f"/{rest}".rstrip("/")
-            if hosts.setdefault(host.lower(), {}).setdefault(prefix, handler) is not handler:
-                raise ValueError(f"two sites answer for {host.lower() or 'any host'} at {prefix or '/'}")
+            host = canonical_authority(host)
+            if hosts.setdefault(host, {}).setdefault(prefix, handler) is not handler:
+                raise ValueError(f"two sites answer for {host or 'any host'} at {prefix or '/'}")
         self._hosts: dict[str, _Prefixes] = {
             host: sorted(prefixes.items(), key=lambda entry: -len(entry[0])) for host, prefixes in hosts.items()
         }
@@ -46,7 +48,7 @@ class Sites:
         """Answer a request."""
         path = request.path
         known = False
-        for prefixes in self._candidates(request.host.lower()):
+        for prefixes in self._candidates(canonical_authority(request.host)):
             known = True
             for prefix, handler in prefixes:
                 if not prefix or path == prefix or path.startswith(f"{prefix}/"):

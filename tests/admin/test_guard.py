@@ -40,7 +40,17 @@ def tell(
 
 @pytest.mark.parametrize(
     "host",
-    ["localhost", "localhost:9100", "LOCALHOST:9100", "127.0.0.1", "127.0.0.1:9100", "127.1.2.3", "[::1]", "[::1]:80"],
+    [
+        "localhost",
+        "localhost:9100",
+        "LOCALHOST:9100",
+        "localhost.",
+        "127.0.0.1",
+        "127.0.0.1:9100",
+        "127.1.2.3",
+        "[::1]",
+        "[::1]:80",
+    ],
 )
 def test_these_are_hosts_of_this_machine(host: str) -> None:
     assert ask(Operated(), Host=host).status == 200
@@ -50,7 +60,7 @@ def test_these_are_hosts_of_this_machine(host: str) -> None:
     "host",
     [
         "attacker.example", "attacker.example:9100", "localhost.attacker.example", "127.0.0.1.attacker.example",
-        "localhost.", "10.0.0.5:9100", "[2001:db8::1]:9100", "0.0.0.0:9100", "[::]:9100", "2130706433",
+        "localhost..", "10.0.0.5:9100", "[2001:db8::1]:9100", "0.0.0.0:9100", "[::]:9100", "2130706433",
     ],
 )  # fmt: skip
 def test_other_names_may_belong_to_anybody(host: str) -> None:

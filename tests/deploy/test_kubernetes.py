@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from ka_twisted.observe.metrics import Metrics
+from ka_twisted.server.serving import GRACE
 from ka_twisted.service.configuration import files
 from ka_twisted.service.configuration.builder import ConfigurationBuilder
 from ka_twisted.service.configuration.values import Configuration
-from ka_twisted.service.running.lifecycle import GRACE
 from tests import programs
 
 yaml: Any = pytest.importorskip("yaml")

@@ -19,7 +19,13 @@ def named(name: str) -> Any:
     return handler
 
 
-TABLE = {"one.test": named("one"), "two.test:8080": named("two"), "TWO.test": named("two, any"), "[::1]": named("six")}
+TABLE = {
+    "one.test": named("one"),
+    "two.test:8080": named("two"),
+    "TWO.test": named("two, any"),
+    "[::1]": named("six"),
+    "whole.test.": named("whole"),
+}
 
 
 def ask(host: str | None, *, default: Any = None, target: str = "/", **settings: Any) -> tuple[int, bytes, str | None]:
@@ -38,6 +44,10 @@ def ask(host: str | None, *, default: Any = None, target: str = "/", **settings:
         ("one.test", b"one"),
         ("ONE.Test", b"one"),
         ("one.test:81", b"one"),
+        ("one.test.", b"one"),
+        ("One.test.:81", b"one"),
+        ("whole.test", b"whole"),
+        ("whole.test.", b"whole"),
         ("two.test:8080", b"two"),
         ("two.test:81", b"two, any"),
         ("two.test", b"two, any"),

@@ -11,6 +11,7 @@ from typing import Any
 from twisted.python import usage
 
 from ...config import Certificate, Limits, Policy, Timeouts, Tls
+from ...core.targets import canonical_authority
 from ..applications.loading import ApplicationError, loadApplication
 from ..applications.sites import Site
 from ..errors import oneLine
@@ -234,7 +235,7 @@ def _site(table: Table) -> Site:
     if not re.fullmatch(r"/[!-~]*", prefix) or re.search("[?#]", prefix):
         raise table.values[SITE_PREFIX].error(f" wants a path as requests have it, from its first / on, not {prefix!r}")
     app = _loadable(_required(table, SITE_APP))
-    return Site(app=app, host=host.lower(), prefix=prefix.rstrip("/") or "/")
+    return Site(app=app, host=canonical_authority(host), prefix=prefix.rstrip("/") or "/")
 
 
 def _loadable(value: SourcedValue) -> str:

@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from ...server.application import IApplication
 from ...server.factory import KeepAliveFactory
 from ...server.hooks import Handler
+from ...server.serving import GRACE
 from ..applications.lifespan import Lifespans
 from ..configuration.values import Configuration
 from ..errors import RECOVERABLE, ConfigurationError, oneLine
@@ -19,7 +20,7 @@ from ..listening.balance import Share
 from ..listening.ports import OpenPorts, Ports
 from ..systemd.notify import Notifier
 from .generation import Generation
-from .lifecycle import DRAINING, GRACE, LifeCycle
+from .lifecycle import DRAINING, LifeCycle
 from .observers import ObserverSet
 from .reload import CertificateWatch
 

@@ -14,12 +14,13 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall, IStreamServerEndpoint
 
 from ...net.ports import QUEUED
+from ...server.serving import GRACE
 from ..configuration.values import Configuration
 from ..errors import RECOVERABLE, ConfigurationError, oneLine
 from ..listening.balance import LoadTable
 from ..listening.binding import storeName
 from ..listening.ports import OpenPort, OpenPorts, Ports
-from ..running.lifecycle import DRAINING, GRACE, LifeCycle
+from ..running.lifecycle import DRAINING, LifeCycle
 from ..systemd.notify import Notifier
 from .accesslogs import AccessLogs
 from .aggregate import Aggregate, WorkersView
