@@ -18,12 +18,8 @@ def isLocal(endpointText: str) -> bool:
     kind, *rest = _PARTS.findall(endpointText)
     if kind.lower() == "unix":
         return True
-    interfaces = [part.partition("=")[2] for part in rest if part.startswith("interface=")]
-    return (
-        kind.lower() in ("tcp", "tcp6")
-        and len(interfaces) == 1
-        and isLoopback(interfaces[0].replace("\\", "").removesuffix("."))
-    )
+    interfaces = [part.partition("=")[2].replace("\\", "") for part in rest if part.startswith("interface=")]
+    return kind.lower() in ("tcp", "tcp6") and len(interfaces) == 1 and isLoopback(interfaces[0].removesuffix("."))
 
 
 def isLoopback(host: str) -> bool:

@@ -21,8 +21,8 @@ class Sites:
     them; among each, the longest prefix that fits wins. A prefix fits a path that it is the whole of, or that goes on
     with ``/`` behind it; ``/`` fits all, also ``*``.
 
-    Host names are compared without regard to case and to a dot at their end. Paths are compared as they came, byte by byte,
-    and so are prefixes: case counts, ``%2F`` is no ``/``, ``%61`` is no ``a``, and neither ``//`` nor ``/../`` is
+    Host names are compared without regard to case and to a dot at their end. Paths are compared as they came, byte by
+    byte, and so are prefixes: case counts, ``%2F`` is no ``/``, ``%61`` is no ``a``, and neither ``//`` nor ``/../`` is
     taken for anything shorter. The handler gets the path whole. Hence a prefix says who answers, not who may ask.
 
     :param sites: handlers by ``host``, ``host/prefix`` or ``/prefix``, which is for any host. A host may have a port.

@@ -228,7 +228,7 @@ class WorkerProcess(ProcessProtocol):
 
     def when(self, what: str) -> Deferred[None]:
         """
-        Fires when it is ``ready``, has ``closed`` its ports, is ``drained`` or ``ended``; at the latest when it is gone.
+        Fires when it is ``ready``, has ``closed`` its ports, is ``drained`` or ``ended``; or when it is gone.
 
         `WorkerFailed` is what comes instead of being ready.
         """
