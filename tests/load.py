@@ -300,9 +300,9 @@ class _Client:
             self._socket.send(self._crowd.preface)
             if self._crowd.tls is not None:
                 self._socket = self._crowd.tls.wrap_socket(self._socket, do_handshake_on_connect=False)
-        except OSError as error:
+        except OSError as problem:
             self._crowd.selector.register(self._socket, selectors.EVENT_READ, self)
-            self._fail(RESET, _word(error.errno))
+            self._fail(RESET, _word(problem.errno))
             return
         self._crowd.selector.register(self._socket, selectors.EVENT_READ, self)
         if self._crowd.tls is None:
