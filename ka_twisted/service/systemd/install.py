@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from ..configuration.addresses import description
+from ..configuration import addresses
 from .units import FIRST_NOTIFY_RELOAD, Socket, Unit, listenTables
 
 #: Names of units that are names of users as well, which DynamicUser= makes of them.
@@ -136,7 +136,7 @@ def run(
 def _endpoint(text: str) -> str:
     """The endpoint that ``--listen`` means."""
     try:
-        return description(text)
+        return addresses.description(text)
     except ValueError as error:
         raise InstallError(f"--listen{error}") from None
 
