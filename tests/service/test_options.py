@@ -175,7 +175,7 @@ def test_a_check_of_something_wrong_does_not_end_well() -> None:
          "sslmethod is not used: its versions are set by listen.tls.minimum in the configuration file"),
         (["--listen", "ssl:https:privateKey=/k"], "--listen ssl:https:privateKey=/k is not an endpoint: "
                                                   "'https' is not a number"),
-        (["--log-format", "xml"], "--log-format is combined or json, not 'xml'"),
+        (["--log-format", "xml"], "--log-format is combined, json or a text with directives such as %h, not 'xml'"),
         (["--access-log", "/"], "--access-log / cannot be written: it is a directory"),
         (["--listen", "tcp:http"], "--listen tcp:http is not an endpoint: 'http' is not a number"),
         (["--listen", "pigeon:1"], "--listen pigeon:1 is not an endpoint: "

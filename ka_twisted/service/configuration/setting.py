@@ -10,6 +10,7 @@ from typing import Any
 from twisted.python import usage
 
 from ...config import Limits, Policy, TcpKeepAlive, Timeouts
+from ...observe.directives import makeFormat
 from .valuetypes import FLAG, NUMBER, WHOLE, ValueType, listed
 
 #: What the names of environment variables begin with.
@@ -128,6 +129,20 @@ class ChoiceSetting(Setting):
     def accept(self, value: Any) -> Any:
         if value not in self.words:
             raise ValueError(f" is {listed(self.words)}, not {value!r}")
+        return value
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LogFormatSetting(Setting):
+    """A format of the access log."""
+
+    @property
+    def valueName(self) -> str:
+        """See `Setting`."""
+        return "combined|json|FORMAT"
+
+    def accept(self, value: Any) -> Any:
+        makeFormat(value)
         return value
 
 

@@ -11,6 +11,7 @@ from .setting import (
     ChoiceSetting,
     CountSetting,
     FieldSetting,
+    LogFormatSetting,
     SecondsSetting,
     Setting,
     TcpKeepAliveSetting,
@@ -20,7 +21,6 @@ from .setting import (
 )
 from .valuetypes import APPLICATION, ENDPOINT_TEXT, FLAG, NETWORKS, NUMBER, PATH, SECONDS, TEXT
 
-LOG_FORMATS = ("combined", "json")
 DEFAULT_ENDPOINT = "tcp:8080:interface=127.0.0.1"
 
 TIMERS: tuple[FieldSetting, ...] = (
@@ -144,13 +144,12 @@ ACCESS_LOG = Setting(
     example="access.log",
     help="Access log: a file, a FIFO, or - for standard output; none unless set.",
 )
-LOG_FORMAT = ChoiceSetting(
+LOG_FORMAT = LogFormatSetting(
     key="log-format",
     option="log-format",
     valueType=TEXT,
     default="combined",
-    words=LOG_FORMATS,
-    help="Format of the access log.",
+    help="Format of the access log: combined, json, or a text with directives such as %h and %(duration)s.",
 )
 ADMIN = Setting(
     table="admin",
