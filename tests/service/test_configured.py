@@ -57,7 +57,7 @@ def test_the_sites_of_a_file_are_served(shop: Path) -> None:
 def test_a_check_of_a_file_listens_on_nothing_and_writes_nothing(shop: Path) -> None:
     before = sorted(os.listdir(shop / "etc"))
     done = run(shop, "keepalive", "--config", "etc/shop.toml", "--check")
-    assert (done.returncode, done.stdout) == (0, "configuration is valid\n")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "configuration is valid")
     assert done.stderr.startswith("keepalive: warning: etc/shop.toml:4: timeouts.idle 45 is not longer than the 60 s")
     assert sorted(os.listdir(shop / "etc")) == before
 

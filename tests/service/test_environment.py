@@ -147,6 +147,7 @@ def test_a_wrong_variable_is_refused_though_an_option_wins_over_it() -> None:
     ("name", "suggestion"),
     [
         ("KA_TWISTED_IDEL_TIMEOUT", "; did you mean KA_TWISTED_IDLE_TIMEOUT?"),
+        ("KA_TWISTED_IDEL", "; did you mean KA_TWISTED_IDLE_TIMEOUT?"),
         ("KA_TWISTED_IDLE", "; did you mean KA_TWISTED_IDLE_TIMEOUT?"),
         ("KA_TWISTED_TIMEOUTS_IDLE", "; did you mean KA_TWISTED_IDLE_TIMEOUT?"),
         ("KA_TWISTED_workers", "; did you mean KA_TWISTED_WORKERS?"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs, formatEvent
 
 from ka_twisted.config import Limits, Policy, TcpKeepAlive, Timeouts
 from ka_twisted.service.applications.sites import LoadedSite
@@ -132,11 +134,33 @@ def test_standard_output_is_a_log_only_in_the_foreground() -> None:
     assert "a daemon has no output" in refusal("--access-log", "-", parent=Runner(nodaemon=False))
 
 
-def test_a_check_says_one_line_and_ends_well(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_check_says_so_shows_timers_and_limits_and_ends_well(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        parse("--check")
+        parse("--check", "--idle-timeout", "2.5", "--max-line", "9000")
     assert caught.value.code == 0
-    assert capsys.readouterr() == ("configuration is valid\n", "")
+    out, err = capsys.readouterr()
+    first, *table = out.splitlines()
+    assert (first, err) == ("configuration is valid", "")
+    shown = {line.split()[0]: line.split()[1] for line in table}
+    assert list(shown) == [setting.place for setting in (*TIMERS, *LIMITS)]
+    assert shown["timeouts.first-request"] == shown["timeouts.idle"] == "2.5"
+    assert shown["timeouts.switched-idle"] == "off"
+    assert shown["limits.max-line"] == "9000"
+    assert all(len(line) <= 120 for line in table)
+
+
+def test_verbose_logs_the_same_table() -> None:
+    with capturedLogs() as events:
+        parse("--verbose", "--idle-timeout", "2.5")
+    (said,) = [formatEvent(event) for event in events if "table" in event]
+    assert re.search(r"^timeouts\.idle +2\.5 +Seconds a keep-alive", said, re.MULTILINE)
+    with capturedLogs() as events:
+        parse("--idle-timeout", "2.5")
+    assert not [event for event in events if "table" in event]
+
+
+def test_show_goes_with_check() -> None:
+    assert refusal("--show") == "--show has no use without --check"
 
 
 def test_a_check_of_something_wrong_does_not_end_well() -> None:

@@ -102,8 +102,9 @@ def test_a_check_shows_warnings_and_ends_well(capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit) as caught:
         parse("--behind", "nginx", "--idle-timeout", "2.5", "--check")
     assert caught.value.code == 0
-    assert capsys.readouterr() == (
-        "configuration is valid\n",
+    out, err = capsys.readouterr()
+    assert (out.splitlines()[0], err) == (
+        "configuration is valid",
         "keepalive: warning: --idle-timeout 2.5 is not longer than the 60 s after which nginx closes an idle connection"
         " to a server (keepalive_timeout upstream)\n",
     )

@@ -68,7 +68,7 @@ class ConfigurationBuilder:
         :param options: what the command line sets, and the environment where the command line does not.
         :param listen: their endpoints; when there are any, they take the place of the file's.
         """
-        default = Table("", {ENDPOINT: SourcedValue(DEFAULT_ENDPOINT, "--listen")})
+        default = Table("", {ENDPOINT: SourcedValue(DEFAULT_ENDPOINT, _Default("--listen"))})
         optional = [Table(value.source, {ENDPOINT: value}) for value in listen]
         sites = [] if APP in options else file.arrays.get("site", [])
         return cls({**file.all(), **options}, optional or file.arrays.get("listen") or [default], sites)
@@ -175,6 +175,17 @@ class ConfigurationBuilder:
                 raise path.error(" - needs twistd -n: a daemon has no output")
         elif problem := _unwritable(path.value):
             raise path.error(f" {path.value} cannot be written: {problem}")
+
+
+@dataclass(frozen=True)
+class _Default:
+    """Where a default comes from: sentences name the option that changes it."""
+
+    option: str
+    origin: str = "default"
+
+    def __str__(self) -> str:
+        return self.option
 
 
 _BY_OPTION = {setting.option: setting for setting in SETTINGS}

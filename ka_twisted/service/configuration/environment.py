@@ -73,20 +73,17 @@ def _warnings(variables: Mapping[str, str]) -> Iterator[str]:
 
 def _suggestion(name: str) -> str:
     """What may have been meant: also by the name in the file."""
-    keys = {f"{PREFIX}{key.upper().replace('-', '_').replace('.', '_')}": name for key, name in _KEYS.items()}
-    upper = name.upper()
-    if upper in keys:
-        return f"; did you mean {keys[upper]}?"
-    close = difflib.get_close_matches(upper, NAMES, 1, 0.8)
-    return f"; did you mean {close[0]}?" if close else ""
+    # The prefix is the same everywhere, and would make all names alike.
+    close = difflib.get_close_matches(name.removeprefix(PREFIX).upper(), _WORDS, 1)
+    return f"; did you mean {_WORDS[close[0]]}?" if close else ""
 
 
 _SETTINGS = {setting.variable: setting for setting in ALL_SETTINGS if setting.option}
-_KEYS = {
-    key: setting.variable
-    for setting in reversed(ALL_SETTINGS)
-    if setting.option
-    for key in (setting.key, f"{setting.table}.{setting.key}")
-}
 #: All variables that mean something.
 NAMES = (CONFIG, *_SETTINGS)
+#: What may be meant by the rest of a name: the rest of a variable, or a key of the file, and the variable of each.
+_WORDS = {
+    variableOf(key.replace(".", "-")).removeprefix(PREFIX): name
+    for name, setting in _SETTINGS.items()
+    for key in (setting.key, setting.place)
+} | {name.removeprefix(PREFIX): name for name in NAMES}

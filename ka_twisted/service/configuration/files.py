@@ -98,7 +98,11 @@ class _Document:
 
     def place(self, path: _Path) -> str:
         """``FILE:LINE: name``, the beginning of a sentence about what is at a path."""
-        return f"{self._name}:{self.line(path)}: {_dotted(path)}"
+        return f"{self.origin(path)}: {_dotted(path)}"
+
+    def origin(self, path: _Path) -> str:
+        """``FILE:LINE``."""
+        return f"{self._name}:{self.line(path)}"
 
     def line(self, path: _Path) -> int:
         """The line on which the statement begins that sets a path."""
@@ -173,6 +177,11 @@ class _Source:
 
     def __str__(self) -> str:
         return self.document.place(self.path)
+
+    @property
+    def origin(self) -> str:
+        """``FILE:LINE``."""
+        return self.document.origin(self.path)
 
 
 def _has(content: Any, path: _Path) -> bool:

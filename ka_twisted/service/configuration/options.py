@@ -18,7 +18,7 @@ from twisted.python import usage
 
 from ..applications.sites import LoadedSite, loadSites
 from ..errors import oneLine
-from . import environment, files, help
+from . import environment, files, help, show
 from .builder import ConfigurationBuilder
 from .setting import SourcedValue, variableOf
 from .settings import ALL_SETTINGS, ENDPOINT, SETTINGS
@@ -30,7 +30,9 @@ __all__ = ["SETTINGS", "Options", "refuse"]
 _OPTIONS = tuple(setting for setting in ALL_SETTINGS if setting.option and setting is not ENDPOINT)
 
 _CONFIG = "Configuration file in TOML, also for several listeners and sites; options override it."
-_CHECK = "Check the configuration, with its applications, certificates and endpoints, and exit."
+_CHECK = "Check the configuration, with its applications, certificates and endpoints, show timers and limits, and exit."
+_SHOW = "With --check: show every setting, its value, and where that came from."
+_VERBOSE = "Log the timers and limits as a table, at the start and after a reload."
 
 _log = Logger()
 
@@ -49,7 +51,7 @@ class Options(usage.Options):
     """
 
     synopsis = "[options]"
-    optFlags = [["check", None, _CHECK]]
+    optFlags = [["check", None, _CHECK], ["show", None, _SHOW], ["verbose", None, _VERBOSE]]
     optParameters = [
         ["config", None, None, _CONFIG],
         *(setting.parameter() for setting in _OPTIONS),
@@ -68,6 +70,7 @@ class Options(usage.Options):
         self._reactor = reactor
         self._folder = os.getcwd()
         self._variables = environment.variables(environ)
+        self._shown = ""
 
     def opt_listen(self, endpoint: str) -> None:
         self["listen"].append(ENDPOINT.fromText(endpoint, os.getcwd(), f"--{ENDPOINT.option}"))
@@ -79,6 +82,8 @@ class Options(usage.Options):
         general = [
             ("--config=FILE", _CONFIG),
             ("--check", _CHECK),
+            ("--show", _SHOW),
+            ("--verbose", _VERBOSE),
             ("--version", "Show the version and exit."),
             ("--help", "Show this help and exit."),
         ]
@@ -109,6 +114,7 @@ class Options(usage.Options):
             refuse(oneLine(error))
         if self["check"]:
             print("configuration is valid")
+            print(self._shown)
             raise SystemExit(0)
 
     def postOptions(self) -> None:
@@ -117,6 +123,8 @@ class Options(usage.Options):
 
         :raises usage.UsageError: with one sentence, for the first thing that is wrong.
         """
+        if self["show"] and not self["check"]:
+            raise usage.UsageError("--show has no use without --check")
         # twistd may change the working directory before they are read anew.
         self._folder = os.getcwd()
         self.configuration = self.read()
@@ -149,6 +157,10 @@ class Options(usage.Options):
                 print(f"keepalive: warning: {warning}", file=sys.stderr)
             else:
                 _log.warn("{warning}", warning=warning)
+        if self["check"]:
+            self._shown = show.sources(builder) if self["show"] else show.timersAndLimits(configuration)
+        elif self["verbose"]:
+            _log.info("timers and limits:\n{table}", table=show.timersAndLimits(configuration))
         return configuration
 
     def _file(self) -> files.Table:

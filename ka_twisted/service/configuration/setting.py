@@ -43,6 +43,11 @@ class Setting:
     repeatable: bool = False
 
     @property
+    def place(self) -> str:
+        """Its name in the file, with the table: ``timeouts.idle``."""
+        return f"{self.table}.{self.key}" if self.table else self.key
+
+    @property
     def variable(self) -> str:
         """Its name in the environment; empty: it has none, because it has no option."""
         return variableOf(self.option) if self.option else ""
@@ -201,6 +206,11 @@ class SourcedValue:
 
     value: Any
     source: object
+
+    @property
+    def origin(self) -> str:
+        """Where it was set, in short: the option, the variable, or ``FILE:LINE``."""
+        return str(getattr(self.source, "origin", self.source))
 
     def error(self, rest: str) -> usage.UsageError:
         """The error about it: one sentence."""
