@@ -20,7 +20,9 @@ from .lines import FORMATS, Format, LogContext, apacheDate, authority, escaped, 
 #: Makes a line of a connection, an exchange and the present.
 _Line = Callable[[LogContext, Exchange, float], bytes]
 #: A directive: a name in parentheses, or a letter with an argument in braces before it; or a percent sign that is none.
-_DIRECTIVE = re.compile(r"%(?:\((?P<name>\w*)\)s|>?(?:\{(?P<argument>[^{}]*)\})?(?P<letter>[A-Za-z])|(?P<percent>%)|)")
+_DIRECTIVE = re.compile(
+    r"%(?:\((?P<name>[\w.-]*)\)s|>?(?:\{(?P<argument>[^{}]*)\})?(?P<letter>[A-Za-z])|(?P<percent>%)|)"
+)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 #: What the letters stand for: expressions about ``c``, the connection, ``e``, the exchange, and ``now``.
@@ -142,7 +144,7 @@ def _expression(match: re.Match[str], text: str) -> str:
     name, letter, argument = match["name"], match["letter"], match["argument"]
     known: str | None = None
     if name is not None:
-        known = _NAMES.get(name)
+        known = f"added(e, {name[4:]!r})" if name.startswith("log.") and name[4:] else _NAMES.get(name)
     elif argument is None:
         known = _LETTERS.get(letter or "")
     elif letter == "i" and _TOKEN.fullmatch(argument):
@@ -167,6 +169,12 @@ def _field(exchange: Exchange, name: bytes) -> bytes:
         if len(key) == size and key.lower() == name:
             return escaped(value) or b"-"
     return b"-"
+
+
+def _added(exchange: Exchange, name: str) -> bytes:
+    """What the application added under a name."""
+    value = None if exchange.log is None else exchange.log.get(name)
+    return b"-" if value is None else escaped(str(value).encode("utf-8", "backslashreplace")) or b"-"
 
 
 def _path(exchange: Exchange) -> bytes:
@@ -206,6 +214,7 @@ def _strftime(form: str, now: float) -> bytes:
 
 _FUNCTIONS: dict[str, object] = {
     "__builtins__": {},
+    "added": _added,
     "authority": authority,
     "date": _date,
     "escaped": escaped,
