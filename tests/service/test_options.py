@@ -179,7 +179,8 @@ def test_a_check_of_something_wrong_does_not_end_well() -> None:
         (["--access-log", "/"], "--access-log / cannot be written: it is a directory"),
         (["--listen", "tcp:http"], "--listen tcp:http is not an endpoint: 'http' is not a number"),
         (["--listen", "pigeon:1"], "--listen pigeon:1 is not an endpoint: "
-                                   "Unknown endpoint type: 'pigeon'"),
+                                   "pigeon is neither a kind of endpoint nor an address; "
+                                   "write ADDRESS:1, or :1 for all"),
         (["--listen", "tcp:70000"], "--listen tcp:70000 is not an endpoint: "
                                     "a port is between 0 and 65535"),
         (["--listen", "tcp:port=-1"], "--listen tcp:port=-1 is not an endpoint: "

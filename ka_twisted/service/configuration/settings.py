@@ -157,7 +157,7 @@ ADMIN = Setting(
     option="admin",
     valueType=ENDPOINT_TEXT,
     example="tcp:9090:interface=127.0.0.1",
-    help="Twisted endpoint for the admin page, /metrics, /healthz and /readyz; none unless set.",
+    help="Endpoint, as for listening, for the admin page, /metrics, /healthz and /readyz; none unless set.",
 )
 ADMIN_TOKEN = Setting(
     table="admin",
@@ -174,7 +174,7 @@ ENDPOINT = Setting(
     valueType=ENDPOINT_TEXT,
     default=DEFAULT_ENDPOINT,
     repeatable=True,
-    help="Twisted endpoint to listen on, such as tcp:80, ssl:443 or unix:/run/app.socket.",
+    help="Where to listen: PORT, ADDRESS:PORT, /PATH, or a Twisted endpoint such as tcp:80, ssl:443 or unix:/run/s.",
 )
 PROXIES = Setting(
     table="listen",

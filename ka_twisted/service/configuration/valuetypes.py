@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
+from .addresses import description
 from .endpoints import resolvePaths
 
 
@@ -108,6 +109,6 @@ WHOLE = ValueType("a whole number", (int,), int, name="NUMBER")
 TEXT = ValueType("a text", (str,))
 APPLICATION = ValueType("a text", (str,), name="MODULE:ATTRIBUTE")
 PATH = ValueType("a text", (str,), resolve=_path, name="FILE")
-ENDPOINT_TEXT = ValueType("a text", (str,), resolve=resolvePaths, name="ENDPOINT")
+ENDPOINT_TEXT = ValueType("a text", (str,), convert=description, resolve=resolvePaths, name="ENDPOINT")
 FLAG = ValueType("true or false", (bool,), _flag, name="on|off", textNoun="on or off")
 NETWORKS = ValueType("an array of texts", (list,), lambda text: text.split(","), _networks, name="NETWORK,...")
