@@ -11,6 +11,7 @@ import os
 import re
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import cast
 
 from ..core.exchange import Exchange
@@ -42,7 +43,7 @@ _LETTERS = {
     "q": "query(e)",
     "r": "requestLine(e)",
     "s": "b'-' if e.status is None else b'%d' % e.status",
-    "t": "date(now)",
+    "t": "date(int(now))",
     "T": "b'%d' % (e.ended - e.started)",
     "u": "b'-'",
     "U": "path(e)",
@@ -198,8 +199,9 @@ def _persisting(exchange: Exchange) -> bytes:
     return b"+" if exchange.persistence is not None and exchange.persistence.keep else b"-"
 
 
-def _date(now: float) -> bytes:
-    return b"[%b]" % apacheDate(time.gmtime(int(now)))
+@lru_cache(maxsize=2)
+def _date(second: int) -> bytes:
+    return b"[%b]" % apacheDate(time.gmtime(second))
 
 
 def _isoTime(now: float) -> bytes:
@@ -221,6 +223,7 @@ _FUNCTIONS: dict[str, object] = {
     "field": _field,
     "firstByte": firstByte,
     "getpid": os.getpid,
+    "int": int,
     "isoTime": _isoTime,
     "path": _path,
     "persisting": _persisting,
