@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python import usage
 
-from ka_twisted.service.workers.supervisor import MAX_RESTART_DELAY
+from ka_twisted.service.workers.slots import MAX_RESTART_DELAY
 from tests.service.test_supervision import Supervised, Worker
 
 SEEDS = range(150)
@@ -33,6 +33,12 @@ class Walk:
             patience=random.choice([0, 10]),
             drain=random.choice([0, 5]),
             drainDelay=random.choice([0, 2]),
+            loads=random.choice([True, False]),
+            recycling={
+                "workerStartTimeout": random.choice([0.0, 60.0]),
+                "workerMaxRequests": random.choice([0, 10]),
+                "workerMaxAge": random.choice([0.0, 30.0]),
+            },
         )
         self.stopped: Deferred[Any] | None = None
         self.drained = False
@@ -40,7 +46,7 @@ class Walk:
     def step(self) -> None:
         steps: list[Callable[[], object]] = [
             self.ready, self.ready, self.ready, self.end, self.wait, self.wait, self.turn, self.turn, self.finish,
-            self.leave, self.reload, self.fail,
+            self.leave, self.reload, self.fail, self.load, self.load, self.report, self.report, self.work,
         ]  # fmt: skip
         if self.random.random() < 0.02:
             steps = [self.stop, self.drain]
@@ -60,6 +66,19 @@ class Walk:
         for worker in self.some():
             if not worker.isReady:
                 worker.getReady()
+
+    def load(self) -> None:
+        for worker in self.some():
+            worker.load()
+
+    def work(self) -> None:
+        for worker in self.some():
+            worker.answered += 7
+
+    def report(self) -> None:
+        for worker in self.some():
+            if worker.isReady:
+                worker.reports(worker)
 
     def end(self) -> None:
         for worker in self.some():
@@ -106,17 +125,29 @@ class Walk:
     # What has to be.
 
     def recover(self) -> None:
-        """Every worker gets ready, and none dies any more."""
+        """Every worker gets ready, and none dies any more; those that have done their part are replaced."""
         for _ in range(20):
             for worker in self.alive:
                 worker.missedChecks = 0
                 if not worker.isReady:
                     worker.getReady()
-                if "leave" in worker.told:
+                if "leave" in worker.told or "stop" in worker.told:
                     worker.end("with status 0")
+                elif not worker.gone:
+                    worker.reports(worker)
+                worker.answered = 0
             self.made.reactor.advance(MAX_RESTART_DELAY / 10)
         assert len(self.alive) == self.made.service.configuration.workers
         assert self.made.service.ready
+        assert not any(port.reading for endpoint in self.made.endpoints.values() for port in endpoint.ports)
+        assert "cannot start" not in self.made.service.status()
+
+    def ended(self) -> bool:
+        """Whether the command ends, because no worker could start."""
+        if self.made.failed:
+            assert len(self.made.failed) == 1
+            assert not self.made.service._hasServed
+        return bool(self.made.failed)
 
     def finally_(self) -> None:
         self.stop()
@@ -142,7 +173,7 @@ def test_whatever_happens_workers_are_replaced_and_nothing_is_left(seed: int) ->
         walk = Walk(seed)
         for _ in range(STEPS):
             walk.step()
-        if walk.stopped is None and not walk.drained:
+        if walk.stopped is None and not walk.drained and not walk.ended():
             walk.recover()
         walk.finally_()
     finally:

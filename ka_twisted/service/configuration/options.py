@@ -21,14 +21,20 @@ from ..errors import oneLine
 from . import files, help
 from .builder import ConfigurationBuilder
 from .endpoints import resolvePaths
-from .setting import SourcedValue
+from .setting import SourcedValue, SwitchSetting
 from .settings import ALL_SETTINGS, ENDPOINT, SETTINGS
 from .values import Configuration
 
 __all__ = ["SETTINGS", "Options", "refuse"]
 
 #: Those of the command line that may be given once.
-_OPTIONS = tuple(setting for setting in ALL_SETTINGS if setting.option and setting is not ENDPOINT)
+_OPTIONS = tuple(
+    setting
+    for setting in ALL_SETTINGS
+    if setting.option and setting is not ENDPOINT and not isinstance(setting, SwitchSetting)
+)
+#: Those that are given without a value.
+_SWITCHES = tuple(setting for setting in ALL_SETTINGS if isinstance(setting, SwitchSetting))
 
 _CONFIG = "Configuration file in TOML, also for several listeners and sites; options override it."
 _CHECK = "Check the configuration, with its applications, certificates and endpoints, and exit."
@@ -46,11 +52,11 @@ class Options(usage.Options):
     What ``twistd keepalive`` was asked for.
 
     :ivar configuration: all of it, after `parseOptions`.
-    :ivar applications: those of its sites, loaded and not started.
+    :ivar applications: those of its sites, loaded and not started; none where workers serve them.
     """
 
     synopsis = "[options]"
-    optFlags = [["check", None, _CHECK]]
+    optFlags = [["check", None, _CHECK], *([setting.option, None, setting.help] for setting in _SWITCHES)]
     optParameters = [
         ["config", None, None, _CONFIG],
         *(setting.parameter() for setting in _OPTIONS),
@@ -116,7 +122,7 @@ class Options(usage.Options):
         # twistd may change the working directory before they are read anew.
         self._folder = os.getcwd()
         self.configuration = self.read()
-        self.applications = loadSites(self.configuration.sites)
+        self.applications = () if self.configuration.workers else loadSites(self.configuration.sites)
 
     def read(self) -> Configuration:
         """
@@ -135,9 +141,10 @@ class Options(usage.Options):
             for setting in _OPTIONS
             if self[setting.option] is not None
         }
+        values |= {setting: SourcedValue(True, f"--{setting.option}") for setting in _SWITCHES if self[setting.option]}
         builder = ConfigurationBuilder.of(file, values, self["listen"])
         daemon = self.parent is not None and not self.parent.get("nodaemon", True)
-        configuration = builder.configuration(self._reactor, daemon=daemon)
+        configuration = builder.configuration(self._reactor, daemon=daemon, checking=bool(self["check"]))
         for warning in builder.warnings():
             if self["check"]:
                 print(f"keepalive: warning: {warning}", file=sys.stderr)

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.python import usage
 
 from ...config import Limits, Policy, TcpKeepAlive, Timeouts
-from .valuetypes import FLAG, NUMBER, WHOLE, ValueType, listed
+from .valuetypes import AUTO, FLAG, NUMBER, WHOLE, WORKERS_COUNT, ValueType, asText, listed
 
 #: The classes whose fields are set one by one.
 Owner = type[Timeouts] | type[Limits] | type[Policy]
@@ -108,6 +108,14 @@ class ChoiceSetting(Setting):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class SwitchSetting(Setting):
+    """Something that is off unless it is named: its option takes no value."""
+
+    valueType: ValueType = field(default=FLAG)
+    default: Any = False
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class CountSetting(Setting):
     """A number of things."""
 
@@ -117,6 +125,20 @@ class CountSetting(Setting):
         if value < 0:
             raise ValueError(f" must not be negative: {value}")
         return value
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class WorkersSetting(CountSetting):
+    """A number of processes, or the word for one for each core."""
+
+    valueType: ValueType = field(default=WORKERS_COUNT)
+
+    def accept(self, value: Any) -> Any:
+        if isinstance(value, str):
+            if value != AUTO:
+                raise ValueError(f" wants {self.valueType.noun}, not {asText(value)}")
+            return value
+        return super().accept(value)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
