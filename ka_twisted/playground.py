@@ -214,7 +214,7 @@ def place(address: IAddress) -> str:
     return "a socket of this machine"
 
 
-def described(decision: Persistence) -> dict[str, Any]:
+def described(decision: Persistence) -> dict[str, bool | str]:
     """A decision about the connection, for JSON."""
     return {
         "keep": decision.keep,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import TypedDict
 
 from ..observe.counts import Counts
 from ..observe.families import CONNECTIONS, CONNECTIONS_CLOSED, RELOADS, REQUESTS, Family
@@ -18,6 +18,17 @@ EARLY = 0.05
 _RATE_SAMPLES = 6
 #: Seconds that "recent" means.
 RECENT = 60
+
+
+class ColumnJson(TypedDict):
+    """A column of the charts: when it begins, in seconds since the epoch, its seconds ``s``, and what happened."""
+
+    t: int
+    s: float
+    open: float
+    requests: float
+    errors: float
+    closed: list[dict[str, str | float]]
 
 
 class History:
@@ -76,7 +87,7 @@ class History:
                 return False
         return False
 
-    def columns(self, last: int = COLUMNS) -> list[dict[str, Any]]:
+    def columns(self, last: int = COLUMNS) -> list[ColumnJson]:
         """
         What happened in the last columns, the oldest first, as values that `json.dumps` takes.
 
@@ -87,7 +98,7 @@ class History:
         return [_column(*earlier, *later) for earlier, later in pairwise(samples[-last - 1 :])]
 
 
-def _column(then: float, before: Counts, now: float, after: Counts) -> dict[str, Any]:
+def _column(then: float, before: Counts, now: float, after: Counts) -> ColumnJson:
     since = after - before
     return {
         "t": _begin(then),

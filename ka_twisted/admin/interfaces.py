@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TypedDict
 
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from ..observe.counts import Counts
+from ..observe.records import ConnectionJson
+
+
+class WorkerJson(TypedDict):
+    """A worker: how many connections are ``open`` on it."""
+
+    pid: int | None
+    ready: bool
+    open: int
+
+
+class AboutJson(TypedDict):
+    """What a server is; see `IServerView.about`."""
+
+    version: str
+    pid: int
+    started: str
+    listeners: list[str]
+    timers: dict[str, float]
+    limits: dict[str, float]
+    wanted: int
+    workers: list[WorkerJson]
+
+
+class ConnectionsJson(TypedDict):
+    """Connections of a server."""
+
+    open: Sequence[ConnectionJson]
+    closed: Sequence[ConnectionJson]
 
 
 class IServerView(Interface):
@@ -20,7 +50,7 @@ class IServerView(Interface):
     ready: bool = Attribute("Whether it takes new connections.")
     state: str = Attribute("What it is doing: ``serving``, ``reloading`` or ``draining``.")
 
-    def about() -> dict[str, Any]:
+    def about() -> AboutJson:
         """
         What it is, as a value that `json.dumps` takes.
 
@@ -33,7 +63,7 @@ class IServerView(Interface):
     def counts() -> Deferred[Counts]:
         """What it has counted, workers that have ended included."""
 
-    def connections(limit: int, requests: int = 50) -> Deferred[dict[str, Any]]:
+    def connections(limit: int, requests: int = 50) -> Deferred[ConnectionsJson]:
         """
         ``{"open": [...], "closed": [...]}``, as `ConnectionLog` returns them; each with the ``pid`` of its process.
 
@@ -42,7 +72,7 @@ class IServerView(Interface):
         :param requests: so many of the latest requests of each.
         """
 
-    def connection(number: int, pid: int) -> Deferred[dict[str, Any] | None]:
+    def connection(number: int, pid: int) -> Deferred[ConnectionJson | None]:
         """One of them with all of its requests that are remembered; None where it is not."""
 
     def drain() -> None:

@@ -33,9 +33,18 @@ from ..observe.families import (
     TIME_TO_FIRST_BYTE,
     Kind,
 )
+from ..observe.records import ConnectionJson
 from .history import COLUMN, EARLY, History
-from .interfaces import IServerView
+from .interfaces import AboutJson, ConnectionsJson, IServerView
 from .verdict import BAD, KINDS, Remark, verdict
+
+
+class StatefulJson(AboutJson):
+    """What a server is, and what it is doing."""
+
+    state: str
+    ready: bool
+
 
 #: Seconds between two samples, while a page is open and while none is.
 OFTEN, SELDOM = 1.0, float(COLUMN)
@@ -132,8 +141,8 @@ class Sampler:
         for page in list(self._watchers):
             page.send(self._event)
 
-    async def _about(self) -> dict[str, Any]:
-        return self._view.about() | {"state": self._view.state, "ready": self._view.ready}
+    async def _about(self) -> StatefulJson:
+        return {**self._view.about(), "state": self._view.state, "ready": self._view.ready}
 
     async def _part(self, faults: list[str], name: str, look: Callable[[], Awaitable[_T]]) -> _T | None:
         """What can be seen of a part; None where that fails, which is logged when it begins."""
@@ -148,7 +157,7 @@ class Sampler:
         self._failing.discard(name)
         return seen
 
-    def _figures(self, about: dict[str, Any] | None, connections: dict[str, Any] | None) -> dict[str, Any]:
+    def _figures(self, about: StatefulJson | None, connections: ConnectionsJson | None) -> dict[str, Any]:
         """The event's content, of what could be read."""
         history = self._history
         now = history.latest
@@ -237,7 +246,7 @@ def _summary(counts: Counts) -> dict[str, float | None]:
     }
 
 
-def _metrics(counts: Counts, about: dict[str, Any] | None) -> dict[str, list[dict[str, Any]]]:
+def _metrics(counts: Counts, about: StatefulJson | None) -> dict[str, list[dict[str, Any]]]:
     """The numbers of every family that are not 0, with their labels; of a histogram how many values, and their sum."""
     counts = complete(counts) if about is None else complete(counts, about["state"], about["ready"])
     return {
@@ -255,7 +264,7 @@ def _finite(bound: float | None) -> float | None:
     return -1 if bound == float("inf") else bound
 
 
-def _row(record: dict[str, Any]) -> dict[str, Any]:
+def _row(record: ConnectionJson) -> dict[str, Any]:
     """What a line of a list shows of a connection."""
     busy, done = record.get("inService"), record["latest"]
     last = busy[0] if busy else done[-1] if done else None

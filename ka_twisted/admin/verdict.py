@@ -7,7 +7,7 @@ A list of remarks, the worst first, each one sentence. Normal operation gives no
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..core.reasons import CloseReason
 from ..observe.counts import Counts
@@ -24,6 +24,7 @@ from ..observe.families import (
     WORKER_LOG_DROPPED,
 )
 from .history import errors
+from .interfaces import AboutJson
 
 #: How bad it is, the worst first.
 BAD, WARNING, NOTE = "bad", "warning", "note"
@@ -65,7 +66,7 @@ class Remark(NamedTuple):
 
 
 def verdict(
-    about: dict[str, Any], state: str, ready: bool, now: Counts, recent: Counts, reloadFailed: bool = False
+    about: AboutJson, state: str, ready: bool, now: Counts, recent: Counts, reloadFailed: bool = False
 ) -> list[Remark]:
     """
     The remarks, the worst first.
@@ -89,7 +90,7 @@ def verdict(
     return sorted(remarks, key=lambda remark: order.index(remark.level))
 
 
-def _service(about: dict[str, Any], state: str, ready: bool, now: Counts, reloadFailed: bool) -> Iterator[Remark]:
+def _service(about: AboutJson, state: str, ready: bool, now: Counts, reloadFailed: bool) -> Iterator[Remark]:
     # Workers that are leaving are among them; workers that have died are not.
     there = sum(worker["ready"] for worker in about["workers"])
     if state == "draining":
@@ -124,7 +125,7 @@ def _responses(recent: Counts) -> Iterator[Remark]:
         yield Remark(BAD, f"{responses} aborted in the last minute: the application failed while sending.")
 
 
-def _crowding(about: dict[str, Any], now: Counts, recent: Counts) -> Iterator[Remark]:
+def _crowding(about: AboutJson, now: Counts, recent: Counts) -> Iterator[Remark]:
     limit = about["limits"]["maxConnections"] * max(1, about["wanted"])
     refused = _closed(recent).get("TOO_MANY_CONNECTIONS", 0) + recent.total(CONNECTIONS_REFUSED)
     if refused:
@@ -147,7 +148,7 @@ def _closes(recent: Counts) -> Iterator[Remark]:
             )
 
 
-def _races(about: dict[str, Any], state: str, recent: Counts) -> Iterator[Remark]:
+def _races(about: AboutJson, state: str, recent: Counts) -> Iterator[Remark]:
     races = recent.total(IDLE_CLOSE_RACES)
     if not races:
         return

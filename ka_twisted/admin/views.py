@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import Deferred, execute, maybeDeferred
 from twisted.logger import Logger
@@ -17,7 +17,8 @@ from ..config import Limits, Timeouts
 from ..observe.connections import ConnectionLog
 from ..observe.counts import Counts
 from ..observe.metrics import Metrics
-from .interfaces import IServerView
+from ..observe.records import ConnectionJson
+from .interfaces import AboutJson, ConnectionsJson, IServerView, WorkerJson
 
 
 class Listener(Protocol):
@@ -58,11 +59,11 @@ class Service(Protocol):
     @property
     def configuration(self) -> Configuration: ...
 
-    def drain(self) -> Deferred[Any] | None:
+    def drain(self) -> Deferred[None] | None:
         """Go out of service, and stay."""
 
 
-def about(service: Service, workers: Iterable[dict[str, Any]] = ()) -> dict[str, Any]:
+def about(service: Service, workers: Iterable[WorkerJson] = ()) -> AboutJson:
     """
     See `IServerView.about`.
 
@@ -103,7 +104,7 @@ class LocalView:
         self._metrics = metrics
         self._connections = log
         self._service = service
-        self._pid = {"pid": os.getpid()}
+        self._pid = os.getpid()
 
     @property
     def ready(self) -> bool:
@@ -115,7 +116,7 @@ class LocalView:
         """See `IServerView`."""
         return self._service.state
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> AboutJson:
         """See `IServerView`."""
         return about(self._service)
 
@@ -123,22 +124,27 @@ class LocalView:
         """See `IServerView`."""
         return execute(self._metrics.counts)
 
-    def connections(self, limit: int, requests: int = 50) -> Deferred[dict[str, Any]]:
+    def connections(self, limit: int, requests: int = 50) -> Deferred[ConnectionsJson]:
         """See `IServerView`."""
         return execute(self._allConnections, limit, requests)
 
-    def _allConnections(self, limit: int, requests: int) -> dict[str, Any]:
+    def _allConnections(self, limit: int, requests: int) -> ConnectionsJson:
         log = self._connections
-        records = {"open": log.open(limit, requests), "closed": log.closed(limit, requests)}
-        return {kind: [self._pid | record for record in some] for kind, some in records.items()}
+        return {
+            "open": [self._told(record) for record in log.open(limit, requests)],
+            "closed": [self._told(record) for record in log.closed(limit, requests)],
+        }
 
-    def connection(self, number: int, pid: int) -> Deferred[dict[str, Any] | None]:
+    def connection(self, number: int, pid: int) -> Deferred[ConnectionJson | None]:
         """See `IServerView`."""
         return execute(self._record, number, pid)
 
-    def _record(self, number: int, pid: int) -> dict[str, Any] | None:
-        record = self._connections.connection(number) if pid == self._pid["pid"] else None
-        return None if record is None else self._pid | record
+    def _record(self, number: int, pid: int) -> ConnectionJson | None:
+        record = self._connections.connection(number) if pid == self._pid else None
+        return None if record is None else self._told(record)
+
+    def _told(self, record: ConnectionJson) -> ConnectionJson:
+        return {"pid": self._pid, **record}
 
     def drain(self) -> None:
         """See `IServerView`."""

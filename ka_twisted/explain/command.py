@@ -10,13 +10,14 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import BinaryIO, TextIO
 
 from ..config import Limits, Policy, Timeouts
 from ..core.framing import Delimiter
 from ..http1.caches import ServerCaches
+from .document import BodyJson, ExpectationJson, ExplanationJson, FramingJson, PersistenceJson, RequestJson
 from .explanation import ORDINARY, explain, readReply
 
 #: Options that are fields of `Limits`, named as `twistd keepalive` has them.
@@ -120,7 +121,7 @@ _NO_EXPECTATION = {
 }
 
 
-def _document(told: dict[str, Any]) -> Iterator[str]:
+def _document(told: ExplanationJson) -> Iterator[str]:
     """The whole explanation, line by line."""
     for request in told["requests"]:
         yield from _request(request)
@@ -131,7 +132,7 @@ def _document(told: dict[str, Any]) -> Iterator[str]:
         yield f"Here the connection ends; what remains is not looked at: {_bytes(told['unread'])}."
 
 
-def _request(request: dict[str, Any]) -> Iterator[str]:
+def _request(request: RequestJson) -> Iterator[str]:
     line = request["line"] or f"no request line: {request['bytes']!r}"
     yield f"request {request['number']}: {line}"
     if "framing" in request:
@@ -158,7 +159,7 @@ def _request(request: dict[str, Any]) -> Iterator[str]:
         yield from _item("", line)
 
 
-def _head(request: dict[str, Any]) -> Iterator[str]:
+def _head(request: RequestJson) -> Iterator[str]:
     yield from _item("host", request["host"] or "none")
     yield from _item("connection", ", ".join(request["connection"]) or "no options")
     if request["upgrades"]:
@@ -173,13 +174,13 @@ def _head(request: dict[str, Any]) -> Iterator[str]:
     yield from _item("overlap", f"{order}: {overlap['why']}", overlap)
 
 
-def _item(label: str, text: str, rule: dict[str, Any] | None = None) -> Iterator[str]:
+def _item(label: str, text: str, rule: Mapping[str, object] | None = None) -> Iterator[str]:
     """One line, and the rule behind it where there is room, else below."""
     line = f"  {label:{_LABEL}}{text}"
     if rule is None:
         yield line
         return
-    cited = "; ".join(filter(None, (rule.get("clause"), rule["row"])))
+    cited = "; ".join(str(part) for part in (rule.get("clause"), rule["row"]) if part)
     if len(line) + len(cited) + 3 <= _WIDTH:
         yield f"{line} [{cited}]"
     else:
@@ -187,13 +188,13 @@ def _item(label: str, text: str, rule: dict[str, Any] | None = None) -> Iterator
         yield f"  {'':{_LABEL}}[{cited}]"
 
 
-def _verdict(persistence: dict[str, Any]) -> str:
+def _verdict(persistence: PersistenceJson) -> str:
     return f"{'keep' if persistence['keep'] else 'close'}: {persistence['reason']}, {persistence['text']}"
 
 
-def _framed(framing: dict[str, Any]) -> str:
+def _framed(framing: FramingJson) -> str:
     if framing["delimiter"] == Delimiter.LENGTH.value:
-        return f"Content-Length, {_bytes(framing['length'])}"
+        return f"Content-Length, {_bytes(framing['length'] or 0)}"
     return {
         Delimiter.NONE.value: "no body",
         Delimiter.CHUNKED.value: "chunked",
@@ -201,7 +202,7 @@ def _framed(framing: dict[str, Any]) -> str:
     }[framing["delimiter"]]
 
 
-def _expected(expectation: dict[str, Any]) -> str:
+def _expected(expectation: ExpectationJson) -> str:
     if not expectation["met"]:
         return "something that this server does not know"
     if expectation["awaits"]:
@@ -209,7 +210,7 @@ def _expected(expectation: dict[str, Any]) -> str:
     return _NO_EXPECTATION.get(expectation["row"], "none")
 
 
-def _body(body: dict[str, Any]) -> str:
+def _body(body: BodyJson) -> str:
     here = f"{_bytes(body['bytes'])} of the input"
     if body["complete"]:
         return f"complete, {here}"

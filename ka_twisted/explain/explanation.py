@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from ..core.errors import LocalProtocolError, RemoteProtocolError
 from ..core.exchange import VERSION_NAMES
@@ -25,6 +24,16 @@ from ..http1.request_fields import RequestFields
 from ..http1.response_heads import parse_response_head
 from ..http1.server import ServerConnection
 from ..http1.states import Expectation, Reading
+from .document import (
+    ErrorJson,
+    ExplanationJson,
+    FramingJson,
+    HandshakeJson,
+    OverlapJson,
+    PersistenceJson,
+    RequestJson,
+    ResponseJson,
+)
 
 #: The response fields that speak of the connection and of the end of the message.
 _CONNECTION_FIELDS = ("Upgrade", "Connection", "Keep-Alive", "Content-Length", "Transfer-Encoding")
@@ -80,7 +89,7 @@ def lfHint(data: bytes) -> str:
     return "; some lines end in LF alone where HTTP has CR LF: --crlf converts them"
 
 
-def explain(data: bytes, terms: ServerCaches, reply: Reply = ORDINARY) -> dict[str, Any]:
+def explain(data: bytes, terms: ServerCaches, reply: Reply = ORDINARY) -> ExplanationJson:
     """
     Explain the requests of one connection.
 
@@ -107,7 +116,7 @@ class _Explanation:
         """Bytes behind the last request that is served."""
         return len(self._data) - self._position
 
-    def next(self) -> dict[str, Any] | None:
+    def next(self) -> RequestJson | None:
         """The next request explained; None at the end."""
         if self._core.ending is not None:
             return None
@@ -140,17 +149,17 @@ class _Explanation:
         """Bytes up to the next line feed, or to the end."""
         return (self._data.find(b"\n", self._position) + 1 or len(self._data)) - self._position
 
-    def _served(self, exchange: Exchange, start: int) -> dict[str, Any]:
+    def _served(self, exchange: Exchange, start: int) -> RequestJson:
         """A request that the application gets."""
         told = _meaning(exchange)
         error = None
         if exchange.framing.delimiter is not Delimiter.NONE:
             error = self._body(exchange, told)
             if error is not None and not self._core.eof:
-                return {**told, "refused": _error(error), **self._said(exchange)}
-        twin = self._answered(exchange)
-        told |= twin
-        keeps = twin["persistence"]["keep"]
+                told["refused"] = _error(error)
+                return self._said(exchange, told)
+        told["response"], told["persistence"], told["carries"] = self._answered(exchange)
+        keeps = told["persistence"]["keep"]
         if error is not None:
             told["body"]["ifThisIsAll"] = _error(error)
             if keeps:
@@ -159,7 +168,7 @@ class _Explanation:
             exchange.respond(200, NO_FIELDS if keeps else _CLOSING, b"")
         return told
 
-    def _body(self, exchange: Exchange, told: dict[str, Any]) -> RemoteProtocolError | None:
+    def _body(self, exchange: Exchange, told: RequestJson) -> RemoteProtocolError | None:
         """Read the body; the error is that of a broken body, or of one that is not complete."""
         core = self._core
         start = self._position
@@ -182,24 +191,21 @@ class _Explanation:
         rest = exchange.request_body.remaining if exchange.request_body is not None else None
         return self._line() if rest is None else rest
 
-    def _answered(self, exchange: Exchange) -> dict[str, Any]:
+    def _answered(self, exchange: Exchange) -> tuple[ResponseJson, PersistenceJson, list[str]]:
         """The reply to a request that is wholly read, on a connection of its own."""
         twin = ServerConnection(self._caches)
         answered = Exchange(exchange.number, exchange.head, twin)
         twin.add(answered)
         decision, ending = self._start(twin, answered)
-        return {
-            "response": {
-                "status": self._reply.status,
-                "length": self._reply.length,
-                "assumed": self._reply.assumed,
-                "framing": _framing(ending),
-            },
-            "persistence": _persistence(decision),
-            "carries": _carried(twin),
+        response: ResponseJson = {
+            "status": self._reply.status,
+            "length": self._reply.length,
+            "assumed": self._reply.assumed,
+            "framing": _framing(ending),
         }
+        return response, _persistence(decision), _carried(twin)
 
-    def _leftUnread(self, start: int) -> dict[str, Any]:
+    def _leftUnread(self, start: int) -> PersistenceJson:
         """The decision when the request is answered without any more of its body."""
         other = ServerConnection(self._caches)
         other.receive(self._data[start : self._position])
@@ -214,10 +220,10 @@ class _Explanation:
         assert exchange.response_framing is not None
         return exchange.persistence, exchange.response_framing
 
-    def _refused(self, event: RequestRefused, data: bytes) -> dict[str, Any]:
+    def _refused(self, event: RequestRefused, data: bytes) -> RequestJson:
         """A request that the connection answers by itself."""
         exchange = event.exchange
-        told: dict[str, Any] = {
+        told: RequestJson = {
             "number": exchange.number,
             "line": None,
             "bytes": _text(data[:_EXCERPT]),
@@ -226,16 +232,18 @@ class _Explanation:
             told = {"number": exchange.number, "line": _requestLine(exchange)}
         if exchange.fields is not None:
             told = _meaning(exchange)
-        refused = _error(event.error) | {"hint": lfHint(data).removeprefix("; ")}
+        told["refused"] = refused = _error(event.error)
+        refused["hint"] = lfHint(data).removeprefix("; ")
         if self._core.eof and not refused["hint"]:
             refused["hint"] = "the input ends here; a request head ends in an empty line"
-        return {**told, "refused": refused, **self._said(exchange)}
+        return self._said(exchange, told)
 
-    def _said(self, exchange: Exchange) -> dict[str, Any]:
-        """What the connection has decided and written by itself."""
+    def _said(self, exchange: Exchange, told: RequestJson) -> RequestJson:
+        """With what the connection has decided and written by itself."""
         assert exchange.persistence is not None
-        decision = _persistence(exchange.persistence)
-        return {"persistence": decision, "carries": _carried(self._core)}
+        told["persistence"] = _persistence(exchange.persistence)
+        told["carries"] = _carried(self._core)
+        return told
 
 
 # -- values as JSON has them -------------------------------------------------------------------------
@@ -249,7 +257,7 @@ def _requestLine(exchange: Exchange) -> str:
     return f"{_text(exchange.method)} {_text(exchange.target)} {VERSION_NAMES[exchange.version]}"
 
 
-def _meaning(exchange: Exchange) -> dict[str, Any]:
+def _meaning(exchange: Exchange) -> RequestJson:
     """What the head of a request says about the connection."""
     fields = exchange.fields
     assert fields is not None
@@ -271,7 +279,7 @@ def _meaning(exchange: Exchange) -> dict[str, Any]:
     }
 
 
-def _framing(framing: Framing) -> dict[str, Any]:
+def _framing(framing: Framing) -> FramingJson:
     return {
         "delimiter": framing.delimiter.value,
         "length": framing.length,
@@ -280,7 +288,7 @@ def _framing(framing: Framing) -> dict[str, Any]:
     }
 
 
-def _persistence(decision: Persistence) -> dict[str, Any]:
+def _persistence(decision: Persistence) -> PersistenceJson:
     reason = decision.reason
     return {
         "keep": decision.keep,
@@ -291,7 +299,7 @@ def _persistence(decision: Persistence) -> dict[str, Any]:
     }
 
 
-def _error(error: RemoteProtocolError) -> dict[str, Any]:
+def _error(error: RemoteProtocolError) -> ErrorJson:
     return {
         "status": error.status,
         "sentence": str(error),
@@ -301,7 +309,7 @@ def _error(error: RemoteProtocolError) -> dict[str, Any]:
     }
 
 
-def _overlap(exchange: Exchange, fields: RequestFields) -> dict[str, Any]:
+def _overlap(exchange: Exchange, fields: RequestFields) -> OverlapJson:
     """Whether a request may be in service beside its neighbours."""
     why = f"{_text(exchange.method)} is safe, and nothing follows the head"
     if exchange.method not in SAFE_METHODS:
@@ -313,12 +321,12 @@ def _overlap(exchange: Exchange, fields: RequestFields) -> dict[str, Any]:
     return {"allowed": exchange.head.pipelinable, "why": why, "clause": "RFC 9112 9.3.2", "row": "N-02"}
 
 
-_WHOLE = {"continue": False, "text": "the body is here already", "row": "D3-08"}
-_PART = {"continue": False, "text": "part of the body is here already", "row": "D3-14"}
-_NONE = {"continue": True, "text": "100 when the application reads the body", "row": "D3-09"}
+_WHOLE: HandshakeJson = {"continue": False, "text": "the body is here already", "row": "D3-08"}
+_PART: HandshakeJson = {"continue": False, "text": "part of the body is here already", "row": "D3-14"}
+_NONE: HandshakeJson = {"continue": True, "text": "100 when the application reads the body", "row": "D3-09"}
 
 
-def _handshake(handshake: Expectation, complete: bool) -> dict[str, Any]:
+def _handshake(handshake: Expectation, complete: bool) -> HandshakeJson:
     """Whether 100 goes out, given how much of the body has come without."""
     if handshake is Expectation.HELD:
         return _NONE

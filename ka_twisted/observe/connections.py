@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from itertools import islice
-from typing import Any
+from typing import cast
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IAddress
@@ -24,7 +24,10 @@ from ..core.targets import authority
 from ..interfaces import IConnection, IConnectionObserver
 from .records import (
     LENGTH,
+    AboutConnectionJson,
+    ConnectionJson,
     ConnectionRecord,
+    EndedJson,
     RequestRecord,
     decisionAndDetails,
     requestJson,
@@ -34,6 +37,10 @@ from .records import (
 )
 from .registries import Registries
 from .selection import slowestAndOldest
+
+
+class _ClosedJson(AboutConnectionJson):
+    ended: EndedJson
 
 
 @implementer(IConnectionObserver)
@@ -60,23 +67,20 @@ class ConnectionLog:
         self._wallClock = wallClock
         self._registries = Registries()
         self._records: dict[IConnection, ConnectionRecord] = {}
-        self._closed: deque[tuple[dict[str, Any], list[RequestRecord]]] = deque(maxlen=connections)
+        self._closed: deque[tuple[_ClosedJson, list[RequestRecord]]] = deque(maxlen=connections)
 
     # -- what is read --------------------------------------------------------------------------------------------------
 
-    def closed(self, limit: int = 0, requests: int | None = None) -> list[dict[str, Any]]:
+    def closed(self, limit: int = 0, requests: int | None = None) -> list[ConnectionJson]:
         """
         The last connections that were closed, the latest first, as values that `json.dumps` takes.
 
         :param limit: at most so many; 0: all that are remembered.
         :param requests: so many of the latest requests of each; None: all that are remembered.
         """
-        return [
-            {**about, "latest": requestsJson(records, requests)}
-            for about, records in islice(reversed(self._closed), limit or None)
-        ]
+        return [_ended(*closed, requests) for closed in islice(reversed(self._closed), limit or None)]
 
-    def open(self, limit: int = 200, requests: int | None = None) -> list[dict[str, Any]]:
+    def open(self, limit: int = 200, requests: int | None = None) -> list[ConnectionJson]:
         """
         The open connections and what is in service on them, the youngest first, in the same form.
 
@@ -86,7 +90,7 @@ class ConnectionLog:
         """
         return [self._soFar(connection, requests) for connection in slowestAndOldest(self._candidates(), limit)]
 
-    def connection(self, number: int, peer: str | None = None) -> dict[str, Any] | None:
+    def connection(self, number: int, peer: str | None = None) -> ConnectionJson | None:
         """
         All that is remembered of one connection, open or closed.
 
@@ -99,7 +103,7 @@ class ConnectionLog:
                 return self._soFar(connection)
         for about, records in reversed(self._closed):
             if about["connection"] == number and peer in (None, about["peer"]):
-                return {**about, "latest": requestsJson(records)}
+                return _ended(about, records)
         return None
 
     def _candidates(self) -> Iterator[tuple[float | None, float, IConnection]]:
@@ -151,7 +155,7 @@ class ConnectionLog:
         record = self._records.pop(connection, None)
         requests = [] if record is None else record.requests
         self._remembered -= len(requests)
-        ended = {
+        ended: EndedJson = {
             "reason": reason.name,
             "by": reason.by,
             "state": reason.state,
@@ -160,7 +164,7 @@ class ConnectionLog:
         }
         self._closed.append(({**self._about(connection), "ended": ended}, requests))
 
-    def _about(self, connection: IConnection) -> dict[str, Any]:
+    def _about(self, connection: IConnection) -> AboutConnectionJson:
         age = connection.age
         return {
             "connection": connection.id,
@@ -170,16 +174,19 @@ class ConnectionLog:
             "requests": connection.requestCount,
         }
 
-    def _soFar(self, connection: IConnection, requests: int | None = None) -> dict[str, Any]:
+    def _soFar(self, connection: IConnection, requests: int | None = None) -> ConnectionJson:
         """What an open connection has done, and is doing."""
         record = self._records.get(connection)
         now = connection.registry.seconds()
-        return {
-            **self._about(connection),
-            "state": connection.state,
-            "latest": [] if record is None else requestsJson(record.requests, requests),
-            "inService": [requestJson(soFar(each, now)) for each in connection.exchanges if not each.ended],
-        }
+        latest = [] if record is None else requestsJson(record.requests, requests)
+        inService = [requestJson(soFar(each, now)) for each in connection.exchanges if not each.ended]
+        more = {"state": connection.state, "latest": latest, "inService": inService}
+        return cast(ConnectionJson, {**self._about(connection), **more})
+
+
+def _ended(about: _ClosedJson, records: list[RequestRecord], requests: int | None = None) -> ConnectionJson:
+    """A closed connection with so many of its latest requests."""
+    return cast(ConnectionJson, {**about, "latest": requestsJson(records, requests)})
 
 
 def _peer(address: IAddress) -> str | None:

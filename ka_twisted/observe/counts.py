@@ -46,7 +46,7 @@ class Counts:
         """The numbers of a family that are not 0."""
         return {labels: number for labels, number in self.families.get(family, {}).items() if number}
 
-    def rows(self, family: Family) -> list[dict[str, Any]]:
+    def rows(self, family: Family) -> list[dict[str, str | float]]:
         """Likewise, as values that `json.dumps` takes: the labels by name, and ``count``."""
         return [
             {**dict(zip(family.labels, labels, strict=True)), "count": number}
@@ -112,7 +112,7 @@ class Counts:
                 return bound
         return None
 
-    def toJson(self) -> dict[str, list[list[Any]]]:
+    def toJson(self) -> dict[str, list[list[str | float]]]:
         """As a value that `json.dumps` takes."""
         return {
             family.name: [[*labels, number] for labels, number in numbers.items()]

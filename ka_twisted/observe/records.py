@@ -7,7 +7,7 @@ Nothing here grows with what a client sends: texts are cut at `LENGTH`, and no f
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 from ..core.exchange import Exchange, RequestHead
 from ..core.expectation import ABSENT
@@ -57,6 +57,87 @@ class ConnectionRecord:
         self.requests: list[RequestRecord] = []
 
 
+# -- the values that `json.dumps` takes --------------------------------------------------------------------------------
+
+
+class _Decision(TypedDict):
+    keep: bool
+    reason: str
+    clause: str
+    row: str
+
+
+class DecisionJson(_Decision, total=False):
+    """What became of a connection after a response, and why."""
+
+    detail: str
+
+
+class ErrorJson(TypedDict):
+    """Why a connection answered by itself."""
+
+    text: str
+    row: str | None
+
+
+class _Request(TypedDict):
+    request: int
+    method: str | None
+    target: str | None
+    version: str | None
+    status: int | None
+    bytes: int
+    duration: float
+    persistence: DecisionJson | None
+
+
+class RequestJson(_Request, total=False):
+    """A request: ``bytes`` are those of the response's body, ``duration`` is in seconds."""
+
+    framing: str
+    expectation: str
+    responseFraming: str
+    error: ErrorJson
+
+
+class EndedJson(TypedDict):
+    """Why a connection ended."""
+
+    reason: str
+    by: str
+    state: str
+    clause: str
+    text: str
+
+
+class AboutConnectionJson(TypedDict):
+    """A connection: when it was ``opened`` (ISO 8601), and its ``age`` in seconds."""
+
+    connection: int
+    peer: str | None
+    opened: str
+    age: float
+    requests: int
+
+
+class _Connection(AboutConnectionJson):
+    latest: list[RequestJson]
+
+
+class ConnectionJson(_Connection, total=False):
+    """
+    A connection with its latest requests.
+
+    Open ones have a ``state`` and what is ``inService``, closed ones how they ``ended``; where a whole server is shown
+    ``pid`` is that of the process.
+    """
+
+    state: str
+    inService: list[RequestJson]
+    ended: EndedJson
+    pid: int
+
+
 def requestLine(exchange: Exchange) -> RequestLine:
     """What is to be kept of the head of a request."""
     head, framing = exchange.head, exchange.framing
@@ -87,16 +168,16 @@ def soFar(exchange: Exchange, now: float) -> RequestRecord:
     return exchange.number, line, exchange.status, exchange.bytes_sent, seconds, exchange.persistence, None
 
 
-def requestsJson(records: list[RequestRecord], limit: int | None = None) -> list[dict[str, Any]]:
+def requestsJson(records: list[RequestRecord], limit: int | None = None) -> list[RequestJson]:
     """The last of some requests, as values that `json.dumps` takes; None: all of them."""
     return [requestJson(record) for record in records[0 if limit is None else max(0, len(records) - limit) :]]
 
 
-def requestJson(record: RequestRecord) -> dict[str, Any]:
+def requestJson(record: RequestRecord) -> RequestJson:
     """A request with the keys of a JSON access log, and more where there is more to tell."""
     number, line, status, size, seconds, decision, details = record
     method, target, version, framing, expectation = line
-    value: dict[str, Any] = {
+    value: RequestJson = {
         "request": number,
         "method": method.decode("ascii") or None,
         "target": _cut(target.decode("ascii")) or None,
@@ -117,9 +198,9 @@ def requestJson(record: RequestRecord) -> dict[str, Any]:
     return value
 
 
-def decisionJson(decision: Persistence) -> dict[str, Any]:
+def decisionJson(decision: Persistence) -> DecisionJson:
     """What became of a connection after a response, and why."""
-    value: dict[str, Any] = {
+    value: DecisionJson = {
         "keep": decision.keep,
         "reason": decision.reason.name,
         "clause": decision.clause,

@@ -63,7 +63,7 @@ class Counting(LocalView):
         self.looks.append("counts")
         return super().counts()
 
-    def connections(self, limit: int, requests: int = 50) -> Deferred[dict[str, Any]]:
+    def connections(self, limit: int, requests: int = 50) -> Deferred[Any]:
         self.looks.append("connections")
         return super().connections(limit, requests)
 
@@ -302,7 +302,7 @@ def test_a_part_that_fails_is_said_and_logged_once_and_the_others_stay(part: str
 
 def test_a_description_that_lacks_something_is_a_fault_that_is_said() -> None:
     it = Operated()
-    it.running.view.about = lambda: {"version": "0"}  # type: ignore[method-assign]
+    it.running.view.about = lambda: {"version": "0"}  # type: ignore[method-assign,typeddict-item]
     with logged() as log:
         watch = Watch(it)
         assert len(log.failures(KeyError)) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
@@ -52,7 +52,7 @@ class Logged:
         return list(json.loads(json.dumps(self.log.open())))
 
 
-def numbers(told: dict[str, Any]) -> list[int]:
+def numbers(told: Mapping[str, Any]) -> list[int]:
     """Which requests are remembered."""
     return [request["request"] for request in told["latest"]]
 

@@ -11,9 +11,10 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ...admin.interfaces import IServerView
+from ...admin.interfaces import AboutJson, ConnectionsJson, IServerView, WorkerJson
 from ...observe.counts import Counts
 from ...observe.families import ACCESS_LOG_DROPPED, WORKER_LOG_DROPPED
+from ...observe.records import ConnectionJson
 from ...observe.selection import slowestAndOldest
 from ..configuration.values import Configuration
 from ..running.observers import metrics
@@ -39,7 +40,7 @@ class Aggregate:
     def __init__(self) -> None:
         self.accepted = 0
         self.metrics: Metrics | None = None
-        self.records: deque[dict[str, Any]] = deque(maxlen=_RECORDS)
+        self.records: deque[ConnectionJson] = deque(maxlen=_RECORDS)
         self._gone = Counts()
 
     def provide(self, configuration: Configuration) -> None:
@@ -112,9 +113,9 @@ class WorkersView:
         state: str = self._supervisor.state
         return state
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> AboutJson:
         """See `IServerView`."""
-        workers = [
+        workers: list[WorkerJson] = [
             {"pid": worker.pid, "ready": worker.isReady and not worker.isLeaving, "open": worker.openConnections}
             for worker in self._workers
         ]
@@ -126,11 +127,11 @@ class WorkersView:
         """See `IServerView`."""
         return Deferred.fromCoroutine(self._counts())
 
-    def connections(self, limit: int, requests: int = 50) -> Deferred[dict[str, Any]]:
+    def connections(self, limit: int, requests: int = 50) -> Deferred[ConnectionsJson]:
         """See `IServerView`."""
         return Deferred.fromCoroutine(self._connections(limit, requests))
 
-    def connection(self, number: int, pid: int) -> Deferred[dict[str, Any] | None]:
+    def connection(self, number: int, pid: int) -> Deferred[ConnectionJson | None]:
         """See `IServerView`."""
         return Deferred.fromCoroutine(self._connection(number, pid))
 
@@ -149,7 +150,7 @@ class WorkersView:
         aggregate: Aggregate = self._supervisor.aggregate
         return aggregate.total(self._workers)
 
-    async def _connections(self, limit: int, requests: int) -> dict[str, Any]:
+    async def _connections(self, limit: int, requests: int) -> ConnectionsJson:
         answers = await gatherResults([worker.ask("connections", limit, requests) for worker in self._workers])
         told = [answer for answer in answers if answer is not None]
         closed = [record for answer in told for record in answer["closed"]]
@@ -160,25 +161,25 @@ class WorkersView:
         opened = [(_seconds(record), record["age"], record) for answer in told for record in answer["open"]]
         return {"open": slowestAndOldest(opened, limit), "closed": closed[: limit or None]}
 
-    async def _connection(self, number: int, pid: int) -> dict[str, Any] | None:
+    async def _connection(self, number: int, pid: int) -> ConnectionJson | None:
         for worker in self._workers:
             if worker.pid == pid:
-                record: dict[str, Any] | None = await worker.ask("connection", number, pid)
+                record: ConnectionJson | None = await worker.ask("connection", number, pid)
                 return record
         for gone in self._supervisor.aggregate.records:
             if (gone["connection"], gone["pid"]) == (number, pid):
-                found: dict[str, Any] = gone
+                found: ConnectionJson = gone
                 return found
         return None
 
 
-def _seconds(record: dict[str, Any]) -> float | None:
+def _seconds(record: ConnectionJson) -> float | None:
     """The seconds of the request in service, or of the latest; None without one."""
     requests = record["inService"][:1] or record["latest"][-1:]
     return requests[0]["duration"] if requests else None
 
 
-def _ended(record: dict[str, Any]) -> float:
+def _ended(record: ConnectionJson) -> float:
     """When a connection was closed, in seconds since the epoch."""
     opened = datetime.fromisoformat(record["opened"].replace("Z", "+00:00")).timestamp()
     age: float = record["age"]

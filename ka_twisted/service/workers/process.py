@@ -21,6 +21,7 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from ...observe.linefile import LineFile
+from ...observe.records import ConnectionJson
 from ..configuration.values import Configuration
 from ..errors import oneLine
 from ..listening.balance import LoadTable
@@ -89,7 +90,7 @@ class WorkerProcess(ProcessProtocol):
         self.readySince = 0.0
         self.openConnections = self.accepted = self.answered = self.memory = self.droppedEvents = 0
         self.counts: Any = None
-        self.records: list[dict[str, Any]] = []
+        self.records: list[ConnectionJson] = []
         #: Checks in a row between which nothing was received from it.
         self.missedChecks = 0
         self._reactor = reactor
