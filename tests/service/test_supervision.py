@@ -616,3 +616,86 @@ def test_the_status_sums_up_what_the_workers_do(supervised: Supervised) -> None:
     supervised.workers[1].openConnections, supervised.workers[1].accepted = 4, 20
     supervised.workers[1].end()
     assert supervised.service.status() == ("serving: 1 of 2 workers ready, 3 connections open, 30 accepted so far")
+
+
+def test_the_first_worker_is_started_alone_and_the_others_once_it_has_loaded() -> None:
+    made = Supervised(workers=3, loads=False)
+    assert len(made.workers) == 1
+    assert made.workers[0].sockets == []
+    made.workers[0].load()
+    assert len(made.workers) == 3
+    assert len(made.workers[0].sockets) == 1
+    made.service.stopService()
+
+
+def test_the_command_does_not_end_while_one_of_the_first_workers_may_start(log: list[Any]) -> None:
+    made = Supervised(workers=2)
+    made.workers[0].end()
+    assert made.failed == []
+    made.workers[1].getReady()
+    made.reactor.advance(RESTART_DELAY)
+    made.workers[2].getReady()
+    assert made.service.ready
+    made.service.stopService()
+
+
+def test_a_reload_listens_on_nothing_new_before_the_new_application_is_loaded(supervised: Supervised) -> None:
+    supervised.loads = False
+    over = supervised.reload("two")
+    assert supervised.endpoints["two"].ports == []
+    supervised.workers[2].end()
+    assert (over, supervised.endpoints["two"].ports) == ([None], [])
+
+
+def test_clients_are_answered_while_no_worker_can_start_and_not_any_more_then(log: list[Any]) -> None:
+    made = Supervised(workers=1)
+    made.allReady()
+    (port,) = made.endpoints["one"].ports
+    made.workers[0].end()
+    assert not port.reading
+    made.reactor.advance(RESTART_DELAY)
+    made.workers[1].end()
+    assert port.reading
+    assert "a worker cannot start: it exited before" in made.service.status()
+    made.reactor.advance(2 * RESTART_DELAY)
+    made.workers[2].getReady()
+    assert not port.reading
+    made.service.stopService()
+
+
+def test_workers_that_have_done_their_part_are_replaced_one_by_one() -> None:
+    made = Supervised(recycling={"workerMaxRequests": 10})
+    made.allReady()
+    for worker in made.workers[:2]:
+        worker.answered = 10
+        worker.reports(worker)
+    assert len(made.workers) == 3
+    assert made.told[:2] == [[], []]
+    made.workers[2].getReady()
+    assert made.told[:2] == [["leave"], []]
+    made.workers[1].reports(made.workers[1])
+    assert len(made.workers) == 3, "the first is not gone yet"
+    made.workers[0].end("with status 0")
+    made.workers[1].reports(made.workers[1])
+    assert len(made.workers) == 4
+    made.service.stopService()
+
+
+def test_a_worker_stays_when_its_successor_cannot_start(log: list[Any]) -> None:
+    made = Supervised(workers=1, recycling={"workerMaxAge": 100.0})
+    made.allReady()
+    first = made.workers[0]
+    made.reactor.advance(100)
+    first.reports(first)
+    made.workers[1].end()
+    assert first.told == []
+    assert errors(log)[-1] == (
+        "worker 1 is not replaced: a worker did not become ready: it exited before, with status 1; "
+        "trying again in 0.1 s"
+    )
+    first.reports(first)
+    assert len(made.workers) == 2
+    made.reactor.advance(RESTART_DELAY)
+    first.reports(first)
+    assert len(made.workers) == 3
+    made.service.stopService()

@@ -113,8 +113,12 @@ class Workforce(LifeCycle):
         try:
             slot.worker = worker = self._spawn(slot.configuration)
             await self._within(worker, "loaded")
-            if slot.worker is not worker or self.state == DRAINING:
+            if slot.worker is not worker or slot not in self.slots or self.state == DRAINING:
                 return  # it was told to end
+            if worker.configuration is not slot.configuration:  # a reload was given up meanwhile
+                worker.stop()
+                self._fill(slot)
+                return
             if not self._hasServed:
                 self._fillIdle()
             await self._serveOn(worker, slot.openPorts)
