@@ -21,6 +21,7 @@ import json
 import os
 import selectors
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -102,6 +103,8 @@ class Settings:
     body: str | None
     timeout: float
     renew: bool
+    tls: bool
+    preface: str
 
 
 # -- in the test -------------------------------------------------------------------------------------------------------
@@ -171,6 +174,8 @@ def load(
     body: bytes | None = None,
     timeout: float = 15.0,
     renew: bool = False,
+    tls: bool = False,
+    preface: bytes = b"",
     through: Sequence[str] = (),
 ) -> Iterator[Running]:
     """
@@ -184,6 +189,8 @@ def load(
     :param body: what is expected; None: anything that has a stated length.
     :param timeout: seconds after which a request that is not answered has failed.
     :param renew: whether each request has a connection of its own.
+    :param tls: whether TLS is spoken; the certificate is not looked at.
+    :param preface: what each connection begins with, before TLS: a PROXY header.
     :param through: a command that runs the process, such as ``ip netns exec NAME``.
     """
     fields = {"Host": "localhost" if "/" in host else f"{host}:{port}", **(headers or {})}
@@ -193,7 +200,8 @@ def load(
     request = "\r\n".join(lines).encode("latin-1") + content
     settings = Settings(
         host, port, connections, pace, request.decode("latin-1"), status,
-        None if body is None else body.decode("latin-1"), timeout, renew,
+        None if body is None else body.decode("latin-1"), timeout, renew, tls,
+        preface.decode("latin-1"),
     )  # fmt: skip
     process = subprocess.Popen(
         [*through, sys.executable, __file__, json.dumps(asdict(settings))],
@@ -222,6 +230,7 @@ class _Client:
         self._socket: socket.socket | None = None
         self._received = b""
         self._number = 0
+        self._shaking = False
 
     def turn(self) -> None:
         """It is time for a request."""
@@ -239,6 +248,8 @@ class _Client:
         """The socket is writable for the first time, or readable."""
         if events & selectors.EVENT_WRITE:
             self._connected()
+        elif self._shaking:
+            self._shake()
         else:
             self._read()
 
@@ -253,8 +264,8 @@ class _Client:
     def _hasEnded(self, sock: socket.socket) -> bool:
         """Whether the server has ended a connection that it has answered on, before the next request."""
         try:
-            return not sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
+            return not (sock.recv(1) if isinstance(sock, ssl.SSLSocket) else sock.recv(1, socket.MSG_PEEK))
+        except (BlockingIOError, ssl.SSLWantReadError):
             return False
         except OSError:
             return True
@@ -284,7 +295,33 @@ class _Client:
             self._fail(REFUSED, _word(error))
             return
         self._crowd.connections += 1
-        self._crowd.selector.modify(self._socket, selectors.EVENT_READ, self)
+        self._crowd.selector.unregister(self._socket)
+        try:
+            self._socket.send(self._crowd.preface)
+            if self._crowd.tls is not None:
+                self._socket = self._crowd.tls.wrap_socket(self._socket, do_handshake_on_connect=False)
+        except OSError as problem:
+            self._crowd.selector.register(self._socket, selectors.EVENT_READ, self)
+            self._fail(RESET, _word(problem.errno))
+            return
+        self._crowd.selector.register(self._socket, selectors.EVENT_READ, self)
+        if self._crowd.tls is None:
+            self._send()
+        else:
+            self._shake()
+
+    def _shake(self) -> None:
+        """Go on with the handshake of TLS: it has no more to write than an empty socket takes."""
+        assert isinstance(self._socket, ssl.SSLSocket)
+        self._shaking = True
+        try:
+            self._socket.do_handshake()
+        except ssl.SSLWantReadError:
+            return
+        except OSError as error:
+            self._fail(RESET, f"in the handshake: {error}")
+            return
+        self._shaking = False
         self._send()
 
     def _send(self) -> None:
@@ -303,7 +340,7 @@ class _Client:
         assert self._socket is not None
         try:
             data = self._socket.recv(65536)
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError):
             return
         except OSError as error:
             self._ended(RESET, _word(error.errno))
@@ -361,6 +398,7 @@ class _Client:
             self._crowd.selector.unregister(self._socket)
             self._socket.close()
             self._socket = None
+            self._shaking = False
 
 
 class _Crowd:
@@ -371,6 +409,8 @@ class _Crowd:
         self.request = settings.request.encode("latin-1")
         self.status = str(settings.status).encode()
         self.body = None if settings.body is None else settings.body.encode("latin-1")
+        self.preface = settings.preface.encode("latin-1")
+        self.tls = _context() if settings.tls else None
         self.selector = selectors.DefaultSelector()
         self.connections = self.closedIdle = 0
         self._requests = 0
@@ -443,6 +483,13 @@ class _Crowd:
             "slowest": self._slowest,
         }
         print(json.dumps(news), flush=True)
+
+
+def _context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _start(data: bytes) -> str:

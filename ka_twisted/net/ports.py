@@ -83,6 +83,7 @@ class PortEnd:
                 if self._path is not None and self._refusing:
                     port.socket.shutdown(socket.SHUT_RD)  # a UNIX socket still gives what is in its queue
                 _empty(port)
+                _emptyAtLast(port)
         return maybeDeferred(port.stopListening)
 
 
@@ -187,6 +188,25 @@ class _Queue:
             if error.errno == errno.EINVAL:  # it was shut down, and is empty
                 raise BlockingIOError(errno.EAGAIN, "nothing more to accept") from error
             raise
+
+
+def _emptyAtLast(port: Any) -> None:
+    """
+    Have a port accept once more immediately before its socket is closed: Twisted closes it in a later turn.
+
+    The way in to a socket that others have too cannot be closed. If they are gone, nobody else serves what has come.
+    """
+    connectionLost = port.connectionLost
+
+    def closed(reason: Any) -> None:
+        port.disconnecting = False  # while it is set, a port accepts nothing
+        try:
+            _empty(port)
+        finally:
+            port.disconnecting = True
+            connectionLost(reason)
+
+    port.connectionLost = closed
 
 
 def _empty(port: Any) -> None:

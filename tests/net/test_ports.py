@@ -121,6 +121,15 @@ def test_a_shared_socket_stays_open_for_others(text: str, factory: Counting) -> 
                 other.accept()[0].close()
 
 
+def test_what_comes_to_a_shared_socket_before_it_is_really_closed_is_accepted(text: str, factory: Counting) -> None:
+    port = listening(text, factory)
+    closing = PortEnd(port, shared=True).close()
+    with connected(port), connected(port):  # the port is stopped, and its socket open until the next turn
+        turn()
+        assert closing.called
+        assert len(factory.made) == 2
+
+
 def test_new_connections_are_refused_from_then_on(tmp_path: Path, factory: Counting) -> None:
     port = listening(f"unix:{tmp_path}/s.sock", factory)
     end = PortEnd(port)

@@ -119,6 +119,45 @@ def test_a_listener_that_is_removed_loses_nothing(tmp_path: Path, kind: str, mor
     assert losses(running.result) == [], "".join(server.said)
 
 
+#: Once there is a folder "wrong", the second process from then on cannot import this.
+HALF = """
+import os
+if os.path.exists("wrong"):
+    try:
+        os.mkdir("wrong/first")
+    except FileExistsError:
+        os.rename("wrong", "over")
+        raise RuntimeError("the second")
+def handler(request):
+    return "here"
+"""
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_a_listener_of_a_reload_that_fails_halfway_loses_nothing(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "s.sock"
+    port = freePort()
+    busy = f"unix:{path}" if kind == "unix" else f"tcp:{port}:interface=127.0.0.1"
+    file = tmp_path / "shop.toml"
+    stays = f'app = "shop:handler"\nworkers = 2\n[[listen]]\nendpoint = "tcp:{freePort()}:interface=127.0.0.1"\n'
+    file.write_text(stays)
+    (tmp_path / "shop.py").write_text(HALF)
+    with serving(tmp_path, "--config", "shop.toml", listen="") as server:
+        for _ in range(2):
+            server.waitFor("is ready")
+        file.write_text(stays + f'[[listen]]\nendpoint = "{busy}"\n')
+        with anew(str(path) if kind == "unix" else "127.0.0.1", port) as running:
+            for _ in range(3):
+                (tmp_path / "wrong").mkdir()
+                server.process.send_signal(signal.SIGHUP)
+                server.waitFor("the configuration was not reloaded")
+                (tmp_path / "over/first").rmdir()
+                (tmp_path / "over").rmdir()
+        assert losses(running.result) == [], "".join(server.said)
+        assert running.result.answered > 100
+        server.process.kill()
+
+
 def test_a_successor_keeps_its_path(tmp_path: Path) -> None:
     path = tmp_path / "s.sock"
     with serving(tmp_path, listen=f"unix:{path}") as server:

@@ -80,11 +80,13 @@ def serving(
     command: Sequence[str] = TWISTD,
     reactor: str = "default",
     listen: str = "tcp:0:interface=127.0.0.1",
+    patience: float = PATIENCE,
 ) -> Iterator[Server]:
     """
     Run ``twistd -n keepalive`` on a free port, from the moment it listens.
 
     :param listen: where else; empty: where the other arguments say.
+    :param patience: seconds after which it is killed.
     """
     listening = ("--listen", listen) if listen else ()
     process = subprocess.Popen(
@@ -96,7 +98,7 @@ def serving(
         stderr=subprocess.STDOUT,
         text=True,
     )
-    hanging = threading.Timer(PATIENCE, process.kill)
+    hanging = threading.Timer(patience, process.kill)
     hanging.start()
     try:
         server = Server(process)

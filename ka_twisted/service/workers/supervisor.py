@@ -159,6 +159,7 @@ class Supervisor(Workforce):
                     if gone:
                         self._closing.append(replaced)
         except WorkerFailed as error:
+            await self._refuseOn([openPort for key, openPort in openPorts.items() if key not in self.openPorts.open])
             await self._rollBack(rolled, *former)
             raise _notReady(error) from error
         self._shrink(configuration.workers)
@@ -187,6 +188,7 @@ class Supervisor(Workforce):
                     former = await self._replace(slot, configuration, openPorts)
                     if former is not None:
                         former.leave()
+                        self._closing.append(former)
                 except WorkerFailed as error:
                     self._log.error("a worker keeps the new configuration: {problem}", problem=str(error))
                     slot.configuration, slot.openPorts = configuration, openPorts  # for its successor
@@ -219,9 +221,9 @@ class Supervisor(Workforce):
         drained = self._drainWorkers() if delay else None
         await self._pauses.wait(max(0.0, delay - QUEUED))
         await self._refuseNew()
-        drained = drained or self._drainWorkers()
         answered = self._finishAnswering()
-        await self.openPorts.close()
+        await self.openPorts.close()  # before the workers: who closes a socket last has to accept what is in its queue
+        drained = drained or self._drainWorkers()
         if self._pauses.over:
             self._cut()
         if timeouts.drain:
