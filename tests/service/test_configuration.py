@@ -273,6 +273,17 @@ def test_the_file_may_come_from_windows() -> None:
     assert load(b"workers = 1\r\n[timeouts]\r\nidle = 3\r\n").timeouts.idle == 3
 
 
+def test_a_byte_order_mark_is_not_part_of_the_text(shop: Path) -> None:
+    assert load(b"\xef\xbb\xbf[timeouts]\r\nidle = 3\r\n").timeouts.idle == 3
+    assert refusal(b"\xef\xbb\xbfworkers 2") == (
+        "etc/k.toml:1: expected '=' after a key in a key/value pair at column 9"
+    )
+    (shop / "token").write_bytes(b"\xef\xbb\xbfsecret\r\n")
+    admin = load(b"\xef\xbb\xbf[admin]\nendpoint = 'tcp:9'\ntoken-file = '../token'").admin
+    assert admin is not None
+    assert admin.token == "secret"
+
+
 # -- what is said about a wrong one ------------------------------------------------------------------
 
 WRONG = {

@@ -1,4 +1,4 @@
-"""From the values of the command line and the file to a `Configuration`, every part of it checked."""
+"""From the values of the command line, the environment and the file to a `Configuration`, every part of it checked."""
 
 from __future__ import annotations
 
@@ -71,14 +71,17 @@ class ConfigurationBuilder:
     sites: list[Table]
 
     @classmethod
-    def of(cls, file: Table, options: Mapping[Setting, SourcedValue], listen: Iterable[str]) -> ConfigurationBuilder:
+    def of(
+        cls, file: Table, options: Mapping[Setting, SourcedValue], listen: Iterable[SourcedValue]
+    ) -> ConfigurationBuilder:
         """
-        Put the file and the command line together: the command line wins.
+        Put the file and the rest together: the file gives way.
 
-        :param listen: the endpoints of the command line; when there are any, they take the place of the file's.
+        :param options: what the command line sets, and the environment where the command line does not.
+        :param listen: their endpoints; when there are any, they take the place of the file's.
         """
         default = Table("", {ENDPOINT: SourcedValue(DEFAULT_ENDPOINT, "--listen")})
-        optional = [Table("--listen", {ENDPOINT: SourcedValue(text, "--listen")}) for text in listen]
+        optional = [Table(value.source, {ENDPOINT: value}) for value in listen]
         sites = [] if APP in options else file.arrays.get("site", [])
         return cls({**file.all(), **options}, optional or file.arrays.get("listen") or [default], sites)
 
@@ -291,7 +294,7 @@ def _named(value: SourcedValue, check: Callable[[str], object]) -> str:
 
 def _token(value: SourcedValue) -> str:
     try:
-        with open(value.value, encoding="ascii") as file:
+        with open(value.value, encoding="utf-8-sig") as file:
             token = file.read().strip()
     except OSError as error:
         raise value.error(f" {value.value} cannot be read: {error.strerror}") from error

@@ -56,12 +56,13 @@ class Table:
         return merged
 
 
-def read(name: str, folder: str | None = None) -> Table:
+def read(name: str, folder: str | None = None, source: str = "--config") -> Table:
     """
     Read a configuration file. Only names and types are checked.
 
     :param name: of the file, as sentences call it.
     :param folder: where a relative name begins; None: the working directory.
+    :param source: the option or the variable that names it.
     :raises usage.UsageError: with one sentence, which begins with ``name:LINE:`` where a line is to blame.
     """
     path = os.path.join(folder or os.getcwd(), name)
@@ -69,13 +70,14 @@ def read(name: str, folder: str | None = None) -> Table:
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
-        raise usage.UsageError(f"--config {name} cannot be read: {error.strerror}") from error
+        raise usage.UsageError(f"{source} {name} cannot be read: {error.strerror}") from error
     return _Document(name, _decoded(name, data), os.path.dirname(path)).table()
 
 
 def _decoded(name: str, data: bytes) -> str:
     try:
-        return data.decode("utf-8").replace("\r\n", "\n")
+        # A byte-order mark is no part of the text (RFC 3629 6); editors on Windows write one.
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise usage.UsageError(f"{name}:{line}: this is not UTF-8") from error

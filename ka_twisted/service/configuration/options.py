@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NoReturn
 
@@ -18,10 +18,9 @@ from twisted.python import usage
 
 from ..applications.sites import LoadedSite, loadSites
 from ..errors import oneLine
-from . import files, help
+from . import environment, files, help
 from .builder import ConfigurationBuilder
-from .endpoints import resolvePaths
-from .setting import SourcedValue, SwitchSetting
+from .setting import SourcedValue, SwitchSetting, variableOf
 from .settings import ALL_SETTINGS, ENDPOINT, SETTINGS
 from .values import Configuration
 
@@ -65,14 +64,19 @@ class Options(usage.Options):
     configuration: Configuration
     applications: tuple[LoadedSite, ...]
 
-    def __init__(self, reactor: Any = None) -> None:
+    def __init__(self, reactor: Any = None, environ: Mapping[str, str] = os.environ) -> None:
+        """
+        :param reactor: where endpoints listen; that of the process by default.
+        :param environ: the environment; what it says now is what it says at every reload.
+        """
         super().__init__()
         self["listen"] = []
         self._reactor = reactor
         self._folder = os.getcwd()
+        self._variables = environment.variables(environ)
 
     def opt_listen(self, endpoint: str) -> None:
-        self["listen"].append(resolvePaths(endpoint, os.getcwd()))
+        self["listen"].append(ENDPOINT.fromText(endpoint, os.getcwd(), f"--{ENDPOINT.option}"))
 
     opt_listen.__doc__ = f"{ENDPOINT.help} May be given several times. [default: {ENDPOINT.default}]"
 
@@ -126,8 +130,8 @@ class Options(usage.Options):
 
     def read(self) -> Configuration:
         """
-        Read the configuration file anew, and check it together with the command line, applications and certificates
-        included. What is not wise about it is logged; with ``--check``, it is said on standard error.
+        Read the configuration file anew, and check it together with the command line and the environment, applications
+        and certificates included. What is not wise about it is logged; with ``--check``, it is said on standard error.
 
         :raises usage.UsageError: with one sentence, for the first thing that is wrong.
         """
@@ -135,19 +139,29 @@ class Options(usage.Options):
             from twisted.internet import reactor
 
             self._reactor = reactor
-        file = files.Table("") if self["config"] is None else files.read(self["config"], self._folder)
+        environ = environment.read(self._variables, self._folder)
         values = {
             setting: SourcedValue(self[setting.option], f"--{setting.option}")
             for setting in _OPTIONS
             if self[setting.option] is not None
         }
         values |= {setting: SourcedValue(True, f"--{setting.option}") for setting in _SWITCHES if self[setting.option]}
-        builder = ConfigurationBuilder.of(file, values, self["listen"])
+        builder = ConfigurationBuilder.of(
+            self._file(), {**environ.values, **values}, self["listen"] or environ.repeated.get(ENDPOINT, [])
+        )
         daemon = self.parent is not None and not self.parent.get("nodaemon", True)
         configuration = builder.configuration(self._reactor, daemon=daemon, checking=bool(self["check"]))
-        for warning in builder.warnings():
+        for warning in [*environ.warnings, *builder.warnings()]:
             if self["check"]:
                 print(f"keepalive: warning: {warning}", file=sys.stderr)
             else:
                 _log.warn("{warning}", warning=warning)
         return configuration
+
+    def _file(self) -> files.Table:
+        """The configuration file; an empty one, where there is none."""
+        if self["config"] is not None:
+            return files.read(self["config"], self._folder)
+        if name := self._variables.get(variableOf("config")):
+            return files.read(name, self._folder, variableOf("config"))
+        return files.Table("")

@@ -1,4 +1,4 @@
-"""What a setting is: its names on the command line and in the file, its type, its checks, its help."""
+"""What a setting is: its option, its variable and its key in the file, its type, its checks, its help."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from twisted.python import usage
 from ...config import Limits, Policy, TcpKeepAlive, Timeouts
 from .valuetypes import AUTO, FLAG, NUMBER, WHOLE, WORKERS_COUNT, ValueType, asText, listed
 
+#: What the names of environment variables begin with.
+PREFIX = "KA_TWISTED_"
 #: The classes whose fields are set one by one.
 Owner = type[Timeouts] | type[Limits] | type[Policy]
 
@@ -27,6 +29,7 @@ class Setting:
     :ivar help: what it sets, with its unit: the help of the option, and the comment in the example of the file.
     :ivar default: what holds unless it is set; None: that it is not set means something of its own.
     :ivar example: a value for those that have no default.
+    :ivar repeatable: whether the option may be given several times; the variable then holds several words.
     """
 
     table: str = ""
@@ -36,6 +39,12 @@ class Setting:
     option: str = ""
     default: Any = None
     example: Any = None
+    repeatable: bool = False
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment; empty: it has none, because it has no option."""
+        return variableOf(self.option) if self.option else ""
 
     @property
     def valueName(self) -> str:
@@ -62,11 +71,26 @@ class Setting:
         shown = {True: "on", False: "off"}[self.default] if isinstance(self.default, bool) else self.default
         return f" [default: {shown}]"
 
-    def _fromText(self, text: str) -> Any:
+    def fromText(self, text: str, folder: str, source: str) -> SourcedValue:
+        """
+        Take a word of the command line, or of the environment.
+
+        :param folder: where relative paths begin.
+        :param source: the option or the variable.
+        :raises usage.UsageError: with one sentence, for one that is not allowed.
+        """
         try:
-            return self.accept(self.valueType.acceptText(text, os.getcwd()))
+            return SourcedValue(self.accept(self.valueType.acceptText(text, folder)), source)
         except ValueError as error:
-            raise usage.UsageError(f"--{self.option}{error}") from None
+            raise usage.UsageError(f"{source}{error}") from None
+
+    def _fromText(self, text: str) -> Any:
+        return self.fromText(text, os.getcwd(), f"--{self.option}").value
+
+
+def variableOf(option: str) -> str:
+    """The environment variable that sets the same as an option."""
+    return PREFIX + option.upper().replace("-", "_")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -179,7 +203,7 @@ class SourcedValue:
     """
     A value that was set, and where.
 
-    :ivar source: an option, or a line of a file: its text begins a sentence.
+    :ivar source: an option, a variable, or a line of a file: its text begins a sentence.
     """
 
     value: Any

@@ -1,6 +1,6 @@
 """
-Everything that can be set, once: the command line (`options`), the configuration file (`files`) and its example are
-made from this table.
+Everything that can be set, once: the command line (`options`), the environment (`environment`), the configuration file
+(`files`) and its example are made from this table.
 """
 
 from __future__ import annotations
@@ -205,6 +205,7 @@ ENDPOINT = Setting(
     option="listen",
     valueType=ENDPOINT_TEXT,
     default=DEFAULT_ENDPOINT,
+    repeatable=True,
     help="Twisted endpoint to listen on, such as tcp:80, ssl:443 or unix:/run/app.socket.",
 )
 PROXIES = Setting(
