@@ -202,6 +202,7 @@ def _emptyAtLast(port: Any) -> None:
         port.disconnecting = False  # while it is set, a port accepts nothing
         try:
             _empty(port)
+            port.socket.close()  # at once: Twisted writes to the log before it does
         finally:
             port.disconnecting = True
             connectionLost(reason)
