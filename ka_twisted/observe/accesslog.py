@@ -9,14 +9,15 @@ from math import inf
 from typing import cast
 
 from twisted.internet.address import UNIXAddress
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
 from zope.interface import implementer
 
 from ..core.exchange import Exchange
 from ..core.reasons import CloseReason
 from ..interfaces import IConnection, IConnectionObserver
+from .directives import makeFormat
 from .linefile import LineFile
-from .lines import FORMATS, Format, LogContext
+from .lines import Format, LogContext
 
 #: Seconds after which the difference between the clocks is measured again.
 _OFFSET_VALID = 1.0
@@ -33,11 +34,12 @@ class AccessLog:
     never wait for the log.
 
     :param path: where to append: a file, a FIFO, or ``-``, which is standard output.
-    :param format: ``combined`` as Apache has it, or ``json``: an object a line, times in seconds.
+    :param format: ``combined`` as Apache has it, ``json``: an object a line, times in seconds; or a text with
+        directives (`directives`).
     :param reactor: the clock of the observed factories; None: the global reactor.
     :param wallClock: gives the seconds since the epoch.
     :param file: writes the lines, instead of a `LineFile` for the path.
-    :raises ValueError: for another format.
+    :raises ValueError: for another format, or a directive that is not known.
     """
 
     def __init__(
@@ -49,15 +51,16 @@ class AccessLog:
         *,
         file: LineFile | None = None,
     ) -> None:
-        if format not in FORMATS:
-            raise ValueError(f"a log format is {' or '.join(FORMATS)}, not {format!r}")
+        try:
+            self._format: Format = makeFormat(format)
+        except ValueError as error:
+            raise ValueError(f"a log format{error}") from None
         if reactor is None:
             from twisted.internet import reactor as globalReactor
 
             reactor = cast(IReactorTime, globalReactor)
         self._seconds = reactor.seconds
         self._wallClock = wallClock
-        self._format: Format = FORMATS[format]()
         self._file = file or LineFile(os.fspath(path), reactor, self._format.lost, wallClock)
         self._contexts: dict[IConnection, LogContext] = {}
         #: Seconds by which the wall clock is ahead of the reactor's, and when that is to be measured again.
@@ -127,6 +130,11 @@ class AccessLog:
 
 def _context(connection: IConnection) -> LogContext:
     """What its lines say of a connection: the client's address without the port, ``-`` where it has none."""
-    peer = connection.peer
-    host = "" if isinstance(peer, UNIXAddress) else getattr(peer, "host", "")
-    return LogContext(connection.id, str(host) or "-")
+    local = connection.host
+    port = str(getattr(local, "port", "-"))
+    return LogContext(connection.id, _address(connection.peer), _address(local), port, connection.secure)
+
+
+def _address(address: IAddress) -> str:
+    host = "" if isinstance(address, UNIXAddress) else getattr(address, "host", "")
+    return str(host) or "-"

@@ -116,7 +116,8 @@ class LineFile:
                 successor.close()  # the same pipe, in which a line may be begun
                 return
             self.flush()
-            former.close()
+            if self._output is former:  # else it had lost its reader, and is closed
+                former.close()
         self._output, self._written = successor, 0
         self._schedule()
 

@@ -13,6 +13,7 @@ import re
 import time
 from typing import Protocol
 
+from ..core.errors import RemoteProtocolError
 from ..core.exchange import VERSION_NAMES, Exchange, RequestHead
 from ..core.headers import Headers
 from ..core.persistence import Persistence
@@ -24,6 +25,11 @@ _UNPRINTABLE = re.compile(rb"[^ !#-\[\]-~]")
 #: The fields that the combined format quotes.
 _QUOTED = (b"referer", b"user-agent")
 _LENGTHS = frozenset(map(len, _QUOTED))
+#: The fields that JSON has, in the order of their names there.
+_TOLD = (b"user-agent", b"referer", b"x-forwarded-for")
+_TOLD_LENGTHS = frozenset(map(len, _TOLD))
+#: What an address cannot hold.
+_ADDRESS = re.compile("[^0-9A-Za-z._:%-]")
 #: Decisions that are remembered; those with a detail may be made anew each time.
 _REMEMBERED = 64
 #: Bytes of the longest target that is kept.
@@ -41,14 +47,20 @@ class LogContext:
 
     :param number: of the connection.
     :param peer: the address of the client, without the port.
+    :param local: the address that the client reached, without the port.
+    :param port: the port that it reached.
+    :param secure: whether it runs on TLS.
     """
 
-    __slots__ = ("head", "headers", "number", "origin", "peer", "request", "tail")
+    __slots__ = ("head", "headers", "local", "number", "origin", "peer", "port", "request", "scheme", "tail")
 
-    def __init__(self, number: int, peer: str) -> None:
+    def __init__(self, number: int, peer: str, local: str = "-", port: str = "-", secure: bool = False) -> None:
         self.number = number
         #: Fit to stand in any line.
-        self.peer = re.sub("[^0-9A-Za-z._:%-]", "?", peer).encode()
+        self.peer = _ADDRESS.sub("?", peer).encode()
+        self.local = _ADDRESS.sub("?", local).encode()
+        self.port = port.encode()
+        self.scheme = b"https" if secure else b"http"
         #: What the format has made of the connection.
         self.origin = b""
         #: The latest head, if it is short and its connection keeps it too, and what the format has made of it;
@@ -100,7 +112,7 @@ class Combined:
         if not self._second <= now < self._next:
             self._second = second = float(int(now))
             self._next = second + 1.0
-            self._between = _userAndDate(time.gmtime(second))
+            self._between = b" - - [%b]" % apacheDate(time.gmtime(second))
         head = exchange.head
         if head is not context.head:
             self._remember(context, head)
@@ -117,20 +129,18 @@ class Combined:
 
     def lost(self, count: int, trouble: str, now: float) -> bytes:
         """See `Format.lost`: a comment, which readers of this format skip."""
-        return f"# {count} lines were lost: {trouble}\n".encode("ascii", "backslashreplace")
+        return lostComment(count, trouble)
 
     @staticmethod
     def _remember(context: LogContext, head: RequestHead) -> None:
         """Make what the line says of a head; keep it for the next one if that costs no memory."""
         line = b"%b %b %b" % (head.method, head.target, _VERSIONS[head.version]) if head.method else b"-"
-        context.request = b' "%b" ' % (line if _UNPRINTABLE.search(line) is None else _escaped(line))
+        context.request = b' "%b" ' % (line if _UNPRINTABLE.search(line) is None else escaped(line))
         headers = head.headers
         kept = headers is context.headers
         if not kept:
-            # Looked through rather than looked up: an index of the fields would stay with them.
-            pairs = reversed(headers.raw)
-            first = {name.lower(): value for name, value in pairs if len(name) in _LENGTHS}
-            context.tail = b' "%b" "%b"\n' % tuple(_escaped(first.get(n, b"-")) for n in _QUOTED)
+            first = _firstFields(headers, _LENGTHS)
+            context.tail = b' "%b" "%b"\n' % tuple(escaped(first.get(n, b"-")) for n in _QUOTED)
             context.headers = headers
             kept = head.retained
         context.head = head if kept and len(head.target) <= _SHORT else None
@@ -151,13 +161,19 @@ class JsonLines:
             self._remember(context, head)
         decision = exchange.persistence
         status = exchange.status
-        line = b'{"time":"%b","event":"request",%b,"request":%d,"status":%b,"bytes":%d,"duration":%.6f,%b}\n' % (
+        line = (
+            b'{"time":"%b","event":"request",%b,"request":%d,"status":%b,"bytes":%d,"bytes_received":%d,'
+            b'"duration":%.6f,"time_to_first_byte":%b,%b,%b}\n'
+        ) % (
             self._time(now),
             context.request,
             exchange.number,
             b"null" if status is None else b"%d" % status,
             exchange.bytes_sent,
+            exchange.bytes_received,
             exchange.ended - exchange.started,
+            b"null" if status is None else b"%.6f" % firstByte(exchange),
+            context.tail,
             b'"persistence":null' if decision is None else self._decided(decision),
         )
         if context.head is None:
@@ -207,15 +223,23 @@ class JsonLines:
     def _remember(context: LogContext, head: RequestHead) -> None:
         """See `Combined._remember`."""
         if not context.origin:
-            context.origin = b'"pid":%d,"connection":%d,"peer":"%b"' % (os.getpid(), context.number, context.peer)
+            about = (os.getpid(), context.number, context.peer, context.scheme)
+            context.origin = b'"pid":%d,"connection":%d,"peer":"%b","scheme":"%b"' % about
         target = head.target  # visible ASCII
         if head.method:
             if b'"' in target or b"\\" in target:
                 target = target.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
-            about = (context.origin, head.method, target, _VERSION_NUMBERS[head.version])
-            context.request = b'%b,"method":"%b","target":"%b","version":"%b"' % about
+            host = _members(host=_text(authority(head) or None))
+            named = (context.origin, head.method, target, _VERSION_NUMBERS[head.version], host)
+            context.request = b'%b,"method":"%b","target":"%b","version":"%b",%b' % named
         else:
-            context.request = context.origin + b',"method":null,"target":null,"version":null'
+            context.request = context.origin + b',"method":null,"target":null,"version":null,"host":null'
+        headers = head.headers
+        if headers is not context.headers:
+            first = _firstFields(headers, _TOLD_LENGTHS)
+            agent, referer, forwarded = (_text(first.get(name)) for name in _TOLD)
+            context.tail = _members(user_agent=agent, referer=referer, forwarded_for=forwarded)
+            context.headers = headers
         context.head = head if len(target) <= _SHORT and head.retained else None
 
 
@@ -223,10 +247,44 @@ class JsonLines:
 FORMATS: dict[str, type[Combined] | type[JsonLines]] = {"combined": Combined, "json": JsonLines}
 
 
-def _userAndDate(moment: time.struct_time) -> bytes:
-    """The unknown user and the date, as Apache writes them in any locale."""
+def apacheDate(moment: time.struct_time) -> bytes:
+    """The date as Apache writes it, in any locale."""
     clock = time.strftime("%Y:%H:%M:%S", moment)
-    return f" - - [{moment.tm_mday:02}/{_MONTHS[moment.tm_mon - 1]}/{clock} +0000]".encode()
+    return f"{moment.tm_mday:02}/{_MONTHS[moment.tm_mon - 1]}/{clock} +0000".encode()
+
+
+def protocolName(exchange: Exchange) -> bytes:
+    """The version of HTTP, as request lines have it."""
+    return _VERSIONS[exchange.version]
+
+
+def authority(head: RequestHead) -> bytes:
+    """Host and port that a request names; empty where it names none, or was refused for its target."""
+    try:
+        return head.authority
+    except RemoteProtocolError:
+        return b""
+
+
+def firstByte(exchange: Exchange) -> float:
+    """Seconds until the first byte of its response was handed over; one that was handed over whole: until then."""
+    return (exchange.responded or exchange.ended) - exchange.started
+
+
+def lostComment(count: int, trouble: str) -> bytes:
+    """A comment that stands for lines that could not be written."""
+    return f"# {count} lines were lost: {trouble}\n".encode("ascii", "backslashreplace")
+
+
+def _firstFields(headers: Headers, lengths: frozenset[int]) -> dict[bytes, bytes]:
+    """The first field of each name, in lower case, of one of these lengths."""
+    # Looked through rather than looked up: an index of the fields would stay with them.
+    return {name.lower(): value for name, value in reversed(headers.raw) if len(name) in lengths}
+
+
+def _text(value: bytes | None) -> str | None:
+    """A field as a text: bytes of no stated meaning are those of ISO 8859-1 (RFC 9110 5.5)."""
+    return None if value is None else value.decode("latin-1")
 
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -237,8 +295,8 @@ def _members(**members: object) -> bytes:
     return json.dumps(members, separators=(",", ":")).encode()[1:-1]
 
 
-def _escaped(text: bytes) -> bytes:
-    """As Apache and nginx escape what a quoted value cannot hold."""
+def escaped(text: bytes) -> bytes:
+    """What a client sent, fit for a line: as Apache and nginx escape what a quoted value cannot hold."""
     if _UNPRINTABLE.search(text) is None:
         return text
     return _UNPRINTABLE.sub(lambda match: b"\\x%02X" % match[0][0], text)

@@ -85,7 +85,7 @@ def test_it_is_an_observer() -> None:
 
 
 def test_another_format_is_refused_in_one_sentence() -> None:
-    with pytest.raises(ValueError, match="a log format is combined or json, not 'xml'"):
+    with pytest.raises(ValueError, match=r"a log format is combined, json or a text .*, not 'xml'"):
         AccessLog("-", "xml", Clock())
 
 
@@ -182,12 +182,19 @@ def test_a_json_line_carries_the_decision(logged: Callable[..., Logged]) -> None
         "connection": 1,
         "request": 1,
         "peer": "192.0.2.7",
+        "scheme": "http",
         "method": "GET",
         "target": '/a"b\\',
         "version": "1.1",
+        "host": "a",
         "status": 200,
         "bytes": 5,
+        "bytes_received": 0,
         "duration": 0.0,
+        "time_to_first_byte": 0.0,
+        "user_agent": None,
+        "referer": None,
+        "forwarded_for": None,
         "persistence": {
             "keep": True,
             "reason": "HTTP11_DEFAULT",

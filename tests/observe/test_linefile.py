@@ -195,6 +195,21 @@ def test_reopening_a_pipe_in_the_midst_of_a_line_goes_on_with_it(fifo: Path) -> 
     reader.close()
 
 
+def test_reopening_is_what_finds_the_reader_gone(fifo: Path, events: list[str]) -> None:
+    reader, logged = Reader(fifo), Logged(str(fifo))
+    logged.file.open()
+    logged.write(b"one\n")
+    reader.close()
+    logged.file.reopen()  # which closes the pipe once, and no other descriptor that has its number by now
+    assert events == [f"the access log {fifo} has lost its reader: its lines wait"]
+    another = Reader(fifo)
+    logged.write(b"two\n")
+    logged.wait()
+    assert readUntil(logged, another) == b"one\ntwo\n"
+    logged.file.close()
+    another.close()
+
+
 def test_a_pipe_that_was_replaced_by_a_file_leaves_its_lines_to_that(fifo: Path) -> None:
     reader, logged = Reader(fifo), Logged(str(fifo))
     logged.file.open()

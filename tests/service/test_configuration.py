@@ -342,7 +342,7 @@ WRONG = {
     # values
     "tcp-keepalive = '60:'": "1: tcp-keepalive: TCP keep-alive is written IDLE[:INTERVAL[:COUNT]], not '60:'",
     "behind = 'apache'": "1: behind is nginx, haproxy, alb or envoy, not 'apache'",
-    "log-format = 'xml'": "1: log-format is combined or json, not 'xml'",
+    "log-format = 'xml'": "1: log-format is combined, json or a text with directives such as %h, not 'xml'",
     "access-log = '/'": "1: access-log / cannot be written: it is a directory",
     "access-log = ''": "1: access-log ~/etc cannot be written: it is a directory",
     "access-log = 'no/log'": "1: access-log ~/etc/no/log cannot be written: there is no directory ~/etc/no",

@@ -55,6 +55,8 @@ def word(setting: Setting) -> str:
         return "shop:handler"
     if isinstance(setting, ChoiceSetting):
         return next(each for each in setting.words if each != setting.default)
+    if setting.option == "log-format":
+        return "%h %(duration)s"
     if setting.example is not None:
         return ",".join(setting.example) if isinstance(setting.example, list) else str(setting.example)
     return "3" if isinstance(setting.default, (int, float)) else "tcp:8001"

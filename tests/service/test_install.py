@@ -197,9 +197,19 @@ def test_a_directory_that_is_closed_to_others_is_noted(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize(("endpoint", "low"), [("tcp:80", True), ("tcp:port=443", True), ("tcp:8080", False),
-                                               ("tcp:0", False), ("unix:/run/80", False)])  # fmt: skip
+                                               ("tcp:0", False), ("unix:/run/80", False), ("80", True),
+                                               ("[::]:443", True), (":8080", False), ("/run/80", False)])  # fmt: skip
 def test_a_low_port_takes_its_capability(endpoint: str, low: bool) -> None:
     assert ("AmbientCapabilities=CAP_NET_BIND_SERVICE" in unitOf("--listen", endpoint)[0]) is low
+
+
+def test_where_to_listen_is_written_as_it_is_for_the_command() -> None:
+    assert 'endpoint = "tcp:8080:interface=127.0.0.1"' in installService("--listen", "localhost:8080")
+    done = tryInstall("--listen", "http://127.0.0.1:80")
+    assert (done.status, done.out) == (2, "")
+    assert done.err == (
+        "install-service: --listen http://127.0.0.1:80 is not an endpoint: it is a URL; write 127.0.0.1:80\n"
+    )
 
 
 def test_it_is_a_subcommand(capsys: pytest.CaptureFixture[str]) -> None:

@@ -175,11 +175,12 @@ def test_a_check_of_something_wrong_does_not_end_well() -> None:
          "sslmethod is not used: its versions are set by listen.tls.minimum in the configuration file"),
         (["--listen", "ssl:https:privateKey=/k"], "--listen ssl:https:privateKey=/k is not an endpoint: "
                                                   "'https' is not a number"),
-        (["--log-format", "xml"], "--log-format is combined or json, not 'xml'"),
+        (["--log-format", "xml"], "--log-format is combined, json or a text with directives such as %h, not 'xml'"),
         (["--access-log", "/"], "--access-log / cannot be written: it is a directory"),
         (["--listen", "tcp:http"], "--listen tcp:http is not an endpoint: 'http' is not a number"),
         (["--listen", "pigeon:1"], "--listen pigeon:1 is not an endpoint: "
-                                   "Unknown endpoint type: 'pigeon'"),
+                                   "pigeon is neither a kind of endpoint nor an address; "
+                                   "write ADDRESS:1, or :1 for all"),
         (["--listen", "tcp:70000"], "--listen tcp:70000 is not an endpoint: "
                                     "a port is between 0 and 65535"),
         (["--listen", "tcp:port=-1"], "--listen tcp:port=-1 is not an endpoint: "

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 
 from ...config import Certificate, Tls
 from ..errors import oneLine
+from . import addresses
 
 #: The names of the arguments, in the order in which they need none.
 _NAMES = {
@@ -88,6 +89,8 @@ def makeEndpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
         raise ValueError("a port is between 0 and 65535")
     if text.rstrip(":") == "unix":
         raise ValueError("the path of the socket is missing")
+    if text.rstrip(":") in ("tcp", "tcp6", "ssl"):
+        raise ValueError(f"the port is missing; write {text.rstrip(':')}:PORT")
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
     except Exception as error:  # an endpoint's parser may be anybody's and raise anything
@@ -141,5 +144,7 @@ def _reason(text: str, error: Exception) -> str:
         return "systemd has not handed over such a socket"
     if isinstance(error, TypeError):  # a parser was called with arguments that it does not take
         return re.sub(r"^\S+\(\) ", "", oneLine(error))
+    if oneLine(error).startswith("Unknown endpoint type"):
+        return addresses.advice(text)
     number = re.match(r"invalid literal for int\(\) with base \d+: (.*)", oneLine(error))
     return f"{number[1]} is not a number" if number else oneLine(error)

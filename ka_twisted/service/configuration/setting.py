@@ -10,6 +10,7 @@ from typing import Any
 from twisted.python import usage
 
 from ...config import Limits, Policy, TcpKeepAlive, Timeouts
+from ...observe.directives import makeFormat
 from .valuetypes import AUTO, FLAG, NUMBER, WHOLE, WORKERS_COUNT, ValueType, asText, listed
 
 #: What the names of environment variables begin with.
@@ -137,6 +138,20 @@ class SwitchSetting(Setting):
 
     valueType: ValueType = field(default=FLAG)
     default: Any = False
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LogFormatSetting(Setting):
+    """A format of the access log."""
+
+    @property
+    def valueName(self) -> str:
+        """See `Setting`."""
+        return "combined|json|FORMAT"
+
+    def accept(self, value: Any) -> Any:
+        makeFormat(value)
+        return value
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -11,6 +11,7 @@ from .setting import (
     ChoiceSetting,
     CountSetting,
     FieldSetting,
+    LogFormatSetting,
     SecondsSetting,
     Setting,
     SwitchSetting,
@@ -22,7 +23,6 @@ from .setting import (
 )
 from .valuetypes import APPLICATION, ENDPOINT_TEXT, FLAG, NETWORKS, NUMBER, PATH, SECONDS, TEXT
 
-LOG_FORMATS = ("combined", "json")
 DEFAULT_ENDPOINT = "tcp:8080:interface=127.0.0.1"
 
 TIMERS: tuple[FieldSetting, ...] = (
@@ -175,13 +175,12 @@ ACCESS_LOG = Setting(
     example="access.log",
     help="Access log: a file, a FIFO, or - for standard output; none unless set.",
 )
-LOG_FORMAT = ChoiceSetting(
+LOG_FORMAT = LogFormatSetting(
     key="log-format",
     option="log-format",
     valueType=TEXT,
     default="combined",
-    words=LOG_FORMATS,
-    help="Format of the access log.",
+    help="Format of the access log: combined, json, or a text with directives such as %h and %(duration)s.",
 )
 ADMIN = Setting(
     table="admin",
@@ -189,7 +188,7 @@ ADMIN = Setting(
     option="admin",
     valueType=ENDPOINT_TEXT,
     example="tcp:9090:interface=127.0.0.1",
-    help="Twisted endpoint for the admin page, /metrics, /healthz and /readyz; none unless set.",
+    help="Endpoint, as for listening, for the admin page, /metrics, /healthz and /readyz; none unless set.",
 )
 ADMIN_TOKEN = Setting(
     table="admin",
@@ -206,7 +205,7 @@ ENDPOINT = Setting(
     valueType=ENDPOINT_TEXT,
     default=DEFAULT_ENDPOINT,
     repeatable=True,
-    help="Twisted endpoint to listen on, such as tcp:80, ssl:443 or unix:/run/app.socket.",
+    help="Where to listen: PORT, ADDRESS:PORT, /PATH, or a Twisted endpoint such as tcp:80, ssl:443 or unix:/run/s.",
 )
 PROXIES = Setting(
     table="listen",

@@ -48,7 +48,7 @@ class Configuration:
     A server.
 
     :ivar accessLog: a path, or ``-`` for standard output; None: no log.
-    :ivar logFormat: ``combined`` or ``json``.
+    :ivar logFormat: ``combined``, ``json`` or a text with directives.
     :ivar workers: processes that share the listeners; 0: this process serves by itself.
     :ivar workerTimeout: seconds within which the reactor of each has to turn; 0: it need not.
     :ivar workerStartTimeout: seconds within which each has to become ready; 0: as long as it takes.

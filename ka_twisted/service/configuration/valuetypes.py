@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
+from .addresses import description
 from .endpoints import resolvePaths
 
 #: As many workers as there are cores that we may use.
@@ -116,6 +117,6 @@ WORKERS_COUNT = ValueType("a whole number or 'auto'", (int, str), _workers, name
 TEXT = ValueType("a text", (str,))
 APPLICATION = ValueType("a text", (str,), name="MODULE:ATTRIBUTE")
 PATH = ValueType("a text", (str,), resolve=_path, name="FILE")
-ENDPOINT_TEXT = ValueType("a text", (str,), resolve=resolvePaths, name="ENDPOINT")
+ENDPOINT_TEXT = ValueType("a text", (str,), convert=description, resolve=resolvePaths, name="ENDPOINT")
 FLAG = ValueType("true or false", (bool,), _flag, name="on|off", textNoun="on or off")
 NETWORKS = ValueType("an array of texts", (list,), lambda text: text.split(","), _networks, name="NETWORK,...")

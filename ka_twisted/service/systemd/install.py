@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from ..configuration import addresses
 from .units import FIRST_NOTIFY_RELOAD, Socket, Unit, listenTables
 
 #: Names of units that are names of users as well, which DynamicUser= makes of them.
@@ -132,6 +133,14 @@ def run(
     return 0
 
 
+def _endpoint(text: str) -> str:
+    """The endpoint that ``--listen`` means."""
+    try:
+        return addresses.description(text)
+    except ValueError as error:
+        raise InstallError(f"--listen{error}") from None
+
+
 class Plan:
     """
     The files of one service, and where they belong.
@@ -147,6 +156,7 @@ class Plan:
         if arguments.user and arguments.run_as:
             raise InstallError("--run-as is for a service of the system, and --user asks for one of this user")
         self._arguments = arguments
+        self._listen = list(map(_endpoint, arguments.listen))
         self._installation = installation
         self._root = arguments.root
         self._directory = os.path.abspath(arguments.directory)
@@ -166,7 +176,7 @@ class Plan:
         text = example()
         if self._arguments.app:
             text = _with(text, f"app = {json.dumps(self._arguments.app)}")
-        return text + listenTables([*(place.endpoint for place in self.unit.sockets), *self._arguments.listen])
+        return text + listenTables([*(place.endpoint for place in self.unit.sockets), *self._listen])
 
     def notes(self) -> Iterator[str]:
         """What the administrator should know."""
@@ -217,7 +227,7 @@ class Plan:
 
     def _unit(self) -> Unit:
         arguments, installation = self._arguments, self._installation
-        ports = [int(found[1]) for found in map(_LOW_PORT.match, arguments.listen) if found]
+        ports = [int(found[1]) for found in map(_LOW_PORT.match, self._listen) if found]
         return Unit(
             arguments.name,
             installation.command,

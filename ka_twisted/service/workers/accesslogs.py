@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from ...observe.directives import makeFormat
 from ...observe.linefile import LineFile
-from ...observe.lines import FORMATS
 from ...observe.outputs import wantsOneWriter
 from ..configuration.values import Configuration
 from ..errors import ConfigurationError, oneLine
@@ -46,11 +46,11 @@ class AccessLogs:
                 return None
             self._files[path] = self._opened(path)
         file = self._files[path]
-        file.lostLine = FORMATS[configuration.logFormat]().lost
+        file.lostLine = makeFormat(configuration.logFormat).lost
         return file
 
     def _opened(self, path: str) -> LineFile:
-        file = LineFile(path, self._reactor, FORMATS["combined"]().lost)
+        file = LineFile(path, self._reactor, makeFormat("combined").lost)
         file.dropped = self._dropped
         try:
             file.open()

@@ -26,8 +26,8 @@ from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ...observe.directives import makeFormat
 from ...observe.linefile import BLOCK, LineFile
-from ...observe.lines import FORMATS
 from ...observe.outputs import NonBlocking
 from ..configuration.values import Configuration
 from ..errors import RECOVERABLE, oneLine
@@ -160,7 +160,7 @@ class Worker:
     def _accessLogFile(self, configuration: Configuration) -> LineFile:
         """What takes the lines of the access log, where the supervisor writes it."""
         os.set_inheritable(ACCESS_LOG, False)
-        lost = FORMATS[configuration.logFormat]().lost
+        lost = makeFormat(configuration.logFormat).lost
         # This worker is alone on its pipe: pieces may be of any size.
         return LineFile(
             "of the supervisor", self._reactor, lost, opener=lambda path: NonBlocking(os.dup(ACCESS_LOG), piece=BLOCK)
