@@ -20,14 +20,20 @@ from ..applications.sites import LoadedSite, loadSites
 from ..errors import oneLine
 from . import environment, files, help
 from .builder import ConfigurationBuilder
-from .setting import SourcedValue, variableOf
+from .setting import SourcedValue, SwitchSetting, variableOf
 from .settings import ALL_SETTINGS, ENDPOINT, SETTINGS
 from .values import Configuration
 
 __all__ = ["SETTINGS", "Options", "refuse"]
 
 #: Those of the command line that may be given once.
-_OPTIONS = tuple(setting for setting in ALL_SETTINGS if setting.option and setting is not ENDPOINT)
+_OPTIONS = tuple(
+    setting
+    for setting in ALL_SETTINGS
+    if setting.option and setting is not ENDPOINT and not isinstance(setting, SwitchSetting)
+)
+#: Those that are given without a value.
+_SWITCHES = tuple(setting for setting in ALL_SETTINGS if isinstance(setting, SwitchSetting))
 
 _CONFIG = "Configuration file in TOML, also for several listeners and sites; options override it."
 _CHECK = "Check the configuration, with its applications, certificates and endpoints, and exit."
@@ -45,11 +51,11 @@ class Options(usage.Options):
     What ``twistd keepalive`` was asked for.
 
     :ivar configuration: all of it, after `parseOptions`.
-    :ivar applications: those of its sites, loaded and not started.
+    :ivar applications: those of its sites, loaded and not started; none where workers serve them.
     """
 
     synopsis = "[options]"
-    optFlags = [["check", None, _CHECK]]
+    optFlags = [["check", None, _CHECK], *([setting.option, None, setting.help] for setting in _SWITCHES)]
     optParameters = [
         ["config", None, None, _CONFIG],
         *(setting.parameter() for setting in _OPTIONS),
@@ -120,7 +126,7 @@ class Options(usage.Options):
         # twistd may change the working directory before they are read anew.
         self._folder = os.getcwd()
         self.configuration = self.read()
-        self.applications = loadSites(self.configuration.sites)
+        self.applications = () if self.configuration.workers else loadSites(self.configuration.sites)
 
     def read(self) -> Configuration:
         """
@@ -139,11 +145,12 @@ class Options(usage.Options):
             for setting in _OPTIONS
             if self[setting.option] is not None
         }
+        values |= {setting: SourcedValue(True, f"--{setting.option}") for setting in _SWITCHES if self[setting.option]}
         builder = ConfigurationBuilder.of(
             self._file(), {**environ.values, **values}, self["listen"] or environ.repeated.get(ENDPOINT, [])
         )
         daemon = self.parent is not None and not self.parent.get("nodaemon", True)
-        configuration = builder.configuration(self._reactor, daemon=daemon)
+        configuration = builder.configuration(self._reactor, daemon=daemon, checking=bool(self["check"]))
         for warning in [*environ.warnings, *builder.warnings()]:
             if self["check"]:
                 print(f"keepalive: warning: {warning}", file=sys.stderr)
