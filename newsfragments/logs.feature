@@ -1,1 +1,1 @@
-`--log-format` takes a text with Apache's directives (`%h %t "%r" %>s %{User-Agent}i %D`) and with names (`%(duration)s`). The JSON format tells scheme, host, user agent, referer, `X-Forwarded-For`, bytes received and the time to the first byte.
+`--log-format` takes a text with Apache's directives (`%h %t "%r" %>s %{User-Agent}i %D`) and with names (`%(duration)s`). The JSON format tells scheme, host, user agent, referer, `X-Forwarded-For`, bytes received and the time to the first byte. A handler adds fields to its line with `request.log["user"] = …`.

@@ -96,6 +96,8 @@ class Exchange:
     ended: float = 0.0
     #: Requests of its connection that were in service when it was taken up, itself included.
     depth: int
+    #: What the application adds to its line in the access log, by name; None: nothing.
+    log: dict[str, object] | None = None
     #: The trailer section of the request's body, once that is complete.
     trailers: Headers = NO_HEADERS
 

@@ -11,6 +11,7 @@ import os
 import re
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import cast
 
 from ..core.exchange import Exchange
@@ -20,7 +21,9 @@ from .lines import FORMATS, Format, LogContext, apacheDate, authority, escaped, 
 #: Makes a line of a connection, an exchange and the present.
 _Line = Callable[[LogContext, Exchange, float], bytes]
 #: A directive: a name in parentheses, or a letter with an argument in braces before it; or a percent sign that is none.
-_DIRECTIVE = re.compile(r"%(?:\((?P<name>\w*)\)s|>?(?:\{(?P<argument>[^{}]*)\})?(?P<letter>[A-Za-z])|(?P<percent>%)|)")
+_DIRECTIVE = re.compile(
+    r"%(?:\((?P<name>[\w.-]*)\)s|>?(?:\{(?P<argument>[^{}]*)\})?(?P<letter>[A-Za-z])|(?P<percent>%)|)"
+)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 #: What the letters stand for: expressions about ``c``, the connection, ``e``, the exchange, and ``now``.
@@ -40,7 +43,7 @@ _LETTERS = {
     "q": "query(e)",
     "r": "requestLine(e)",
     "s": "b'-' if e.status is None else b'%d' % e.status",
-    "t": "date(now)",
+    "t": "date(int(now))",
     "T": "b'%d' % (e.ended - e.started)",
     "u": "b'-'",
     "U": "path(e)",
@@ -142,7 +145,7 @@ def _expression(match: re.Match[str], text: str) -> str:
     name, letter, argument = match["name"], match["letter"], match["argument"]
     known: str | None = None
     if name is not None:
-        known = _NAMES.get(name)
+        known = f"added(e, {name[4:]!r})" if name.startswith("log.") and name[4:] else _NAMES.get(name)
     elif argument is None:
         known = _LETTERS.get(letter or "")
     elif letter == "i" and _TOKEN.fullmatch(argument):
@@ -169,6 +172,12 @@ def _field(exchange: Exchange, name: bytes) -> bytes:
     return b"-"
 
 
+def _added(exchange: Exchange, name: str) -> bytes:
+    """What the application added under a name."""
+    value = None if exchange.log is None else exchange.log.get(name)
+    return b"-" if value is None else escaped(str(value).encode("utf-8", "backslashreplace")) or b"-"
+
+
 def _path(exchange: Exchange) -> bytes:
     return escaped(exchange.target.partition(b"?")[0]) or b"-"
 
@@ -190,8 +199,9 @@ def _persisting(exchange: Exchange) -> bytes:
     return b"+" if exchange.persistence is not None and exchange.persistence.keep else b"-"
 
 
-def _date(now: float) -> bytes:
-    return b"[%b]" % apacheDate(time.gmtime(int(now)))
+@lru_cache(maxsize=2)
+def _date(second: int) -> bytes:
+    return b"[%b]" % apacheDate(time.gmtime(second))
 
 
 def _isoTime(now: float) -> bytes:
@@ -206,12 +216,14 @@ def _strftime(form: str, now: float) -> bytes:
 
 _FUNCTIONS: dict[str, object] = {
     "__builtins__": {},
+    "added": _added,
     "authority": authority,
     "date": _date,
     "escaped": escaped,
     "field": _field,
     "firstByte": firstByte,
     "getpid": os.getpid,
+    "int": int,
     "isoTime": _isoTime,
     "path": _path,
     "persisting": _persisting,

@@ -163,7 +163,7 @@ class JsonLines:
         status = exchange.status
         line = (
             b'{"time":"%b","event":"request",%b,"request":%d,"status":%b,"bytes":%d,"bytes_received":%d,'
-            b'"duration":%.6f,"time_to_first_byte":%b,%b,%b}\n'
+            b'"duration":%.6f,"time_to_first_byte":%b,%b,%b%b}\n'
         ) % (
             self._time(now),
             context.request,
@@ -175,6 +175,7 @@ class JsonLines:
             b"null" if status is None else b"%.6f" % firstByte(exchange),
             context.tail,
             b'"persistence":null' if decision is None else self._decided(decision),
+            b"" if exchange.log is None else _added(exchange.log),
         )
         if context.head is None:
             context.forget()
@@ -288,6 +289,18 @@ def _text(value: bytes | None) -> str | None:
 
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def _added(fields: dict[str, object]) -> bytes:
+    """What an application adds to a line: whatever it is, the line stays JSON."""
+    return b',"log":{%b}' % b",".join(b"%b:%b" % (_json(str(name)), _json(value)) for name, value in fields.items())
+
+
+def _json(value: object) -> bytes:
+    try:
+        return json.dumps(value, separators=(",", ":"), default=str, skipkeys=True, allow_nan=False).encode()
+    except (ValueError, RecursionError):  # circular, or no number
+        return json.dumps(repr(value)).encode()
 
 
 def _members(**members: object) -> bytes:

@@ -159,6 +159,19 @@ class Request:
         return self._stream
 
     @property
+    def log(self) -> dict[str, object]:
+        """
+        What its line in the access log is to say besides: ``request.log["user"] = "anna"``.
+
+        The JSON format has it as the object ``log``, others take a field by ``%(log.user)s``. What is set after the
+        response has ended is not told.
+        """
+        exchange = self.exchange
+        if exchange.log is None:
+            exchange.log = {}
+        return exchange.log
+
+    @property
     def connection(self) -> ConnectionView:
         """The connection that it came on."""
         return ConnectionView(self._connection or self._stream.connection, self._stream.number)

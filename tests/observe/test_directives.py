@@ -164,3 +164,23 @@ def test_a_format_that_cannot_be_is_one_sentence(text: str, problem: str) -> Non
     with pytest.raises(ValueError) as caught:
         makeFormat(text)
     assert str(caught.value) == problem
+
+
+def test_a_handler_adds_to_its_line_and_breaks_none(lines: Callable[..., list[str]]) -> None:
+    circular: list[object] = []
+    circular.append(circular)
+
+    def handler(request: Any) -> bytes:
+        request.log["user"] = 'an"na\n'
+        request.log.update({"share": float("nan"), "loop": circular, "by": Deferred, 'a"b': 3})
+        return b""
+
+    assert lines("%(log.user)s %(log.absent)s", handler=handler) == ["an\\x22na\\x0A -"]
+    (line,) = lines("json", handler=handler)[-1:]
+    added = json.loads(line)["log"]
+    assert added == {"user": 'an"na\n', "share": "nan", "loop": "[[...]]", "by": str(Deferred), 'a"b': 3}
+
+
+def test_what_adds_nothing_has_no_such_object(lines: Callable[..., list[str]]) -> None:
+    assert "log" not in json.loads(lines("json")[0])
+    assert lines("%(log.user)s")[-1] == "-"

@@ -317,7 +317,7 @@ def test_a_start_that_fails_is_one_sentence_and_status_1(shop: Path, workers: st
         server.waitFor("shop:one failed to start: OSError: no milk; stopping")
         assert server.end(signal.SIGCONT) == 1
         said = "".join(server.said)
-        assert "keepalive: shop:one failed to start: OSError: no milk\n" in said
+        assert "shop:one failed to start: OSError: no milk\n" in said
         assert "Traceback" not in said
         with pytest.raises(ConnectionRefusedError):
             server.connect()

@@ -258,7 +258,7 @@ def test_the_file_is_read_anew_wherever_the_process_is(shop: Path, monkeypatch: 
     assert again.listeners == (Listener(endpoint=f"unix:{shop}/s"),)
     assert options.configuration.workers == 1, "what is in force is for the service to say"
     (shop / "etc" / "k.toml").write_text("workers = []")
-    with pytest.raises(Exception, match=r"^etc/k\.toml:1: workers wants a whole number, not an array$"):
+    with pytest.raises(Exception, match=r"^etc/k\.toml:1: workers wants a whole number or 'auto', not an array$"):
         options.read()
 
 
@@ -322,7 +322,7 @@ WRONG = {
     "[limits]\nmax-requests = 1.5": "2: limits.max-requests wants a whole number, not 1.5",
     "[limits]\nmax-line = 0":
         "2: limits.max-line must be at least 1: it bounds what a peer can make us hold",
-    "workers = false": "1: workers wants a whole number, not false",
+    "workers = false": "1: workers wants a whole number or 'auto', not false",
     "worker-timeout = -1": "1: worker-timeout must not be negative or infinite: -1",
     "worker-timeout = nan": "1: worker-timeout must not be negative or infinite: nan",
     "workers = -1": "1: workers must not be negative: -1",

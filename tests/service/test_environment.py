@@ -12,8 +12,8 @@ from twisted.internet.testing import MemoryReactorClock
 from ka_twisted.service.applications.sites import Site
 from ka_twisted.service.configuration import environment
 from ka_twisted.service.configuration.options import Options
-from ka_twisted.service.configuration.setting import ChoiceSetting, Setting
-from ka_twisted.service.configuration.settings import ALL_SETTINGS, SETTINGS
+from ka_twisted.service.configuration.setting import ChoiceSetting, Setting, SwitchSetting
+from ka_twisted.service.configuration.settings import ALL_SETTINGS, ENDPOINT, SETTINGS
 from ka_twisted.service.configuration.values import Configuration
 from ka_twisted.service.configuration.valuetypes import FLAG
 
@@ -70,7 +70,9 @@ ALONE = [each for each in ALL_SETTINGS if each.option and each.option != "admin-
 def test_a_variable_sets_what_its_option_sets(setting: Setting) -> None:
     assert setting.variable == "KA_TWISTED_" + setting.option.upper().replace("-", "_")
     text = word(setting)
-    assert load({setting.variable: text}) == load({}, f"--{setting.option}", text)
+    arguments = [f"--{setting.option}"] if isinstance(setting, SwitchSetting) else [f"--{setting.option}", text]
+    assert load({setting.variable: text}) == load({}, *arguments)
+    assert setting in {**environment.read({setting.variable: text}, "/").values, ENDPOINT: None}
     if setting in SETTINGS:
         assert load({setting.variable: text}) != load({})
 
@@ -104,6 +106,11 @@ def test_what_takes_the_place_of_parts_of_the_file_does_so_from_the_environment_
     assert loaded.sites == (Site(app="shop:handler"),)
     loaded = load(environ, "--config", "k.toml", "--listen", "tcp:5")
     assert [listener.endpoint for listener in loaded.listeners] == ["tcp:5"]
+
+
+@pytest.mark.parametrize(("word", "value"), [("1", True), ("yes", True), ("ON", True), ("0", False), ("no", False)])
+def test_a_switch_is_set_as_it_is_elsewhere(word: str, value: bool) -> None:
+    assert load({"KA_TWISTED_EMPTY_HOST": word}).policy.emptyHost is value
 
 
 def test_an_empty_variable_is_as_one_that_is_not_there() -> None:

@@ -186,7 +186,7 @@ def event(text: str, **about: str) -> bytes:
 
 
 def test_one_bad_event_is_one_clear_event_and_those_after_it_are_logged(log: list[LogEvent]) -> None:
-    worker: Any = WorkerProcess(MemoryReactorClock(), None, [], None, ended=None, leaving=None)  # type: ignore[arg-type]
+    worker: Any = WorkerProcess(MemoryReactorClock(), None, None, ended=None, leaving=None, reported=None)  # type: ignore[arg-type]
     worker.pid = 7
     for payload in (event("one"), b"{", b'{"level": "loud"}', event("two", self="?", pid="9"), b'{"dropped": 3}'):
         worker.childDataReceived(LOG, framed(payload))
@@ -205,7 +205,7 @@ def test_one_bad_event_is_one_clear_event_and_those_after_it_are_logged(log: lis
 
 
 def test_a_line_without_an_end_on_the_standard_error_is_logged_in_parts(log: list[LogEvent]) -> None:
-    worker: Any = WorkerProcess(MemoryReactorClock(), None, [], None, ended=None, leaving=None)  # type: ignore[arg-type]
+    worker: Any = WorkerProcess(MemoryReactorClock(), None, None, ended=None, leaving=None, reported=None)  # type: ignore[arg-type]
     for _ in range(40):
         worker.childDataReceived(2, b"x" * 65536)
     assert len(log) == 2

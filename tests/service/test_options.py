@@ -182,7 +182,7 @@ def test_a_check_of_something_wrong_does_not_end_well() -> None:
         (["--persistent", "maybe"], "--persistent wants on or off, not 'maybe'"),
         (["--workers", "-1"], "--workers must not be negative: -1"),
         (["--worker-timeout", "inf"], "--worker-timeout must not be negative or infinite: inf"),
-        (["--workers", "two"], "--workers wants a whole number, not 'two'"),
+        (["--workers", "two"], "--workers wants a whole number or 'auto', not 'two'"),
         (["--drain-delay", "-1"], "--drain-delay must not be negative or infinite: -1"),
         (["--handshake-timeout", "x"], "--handshake-timeout wants a number, not 'x'"),
         (["--behind", "apache"], "--behind is nginx, haproxy, alb or envoy, not 'apache'"),

@@ -15,20 +15,36 @@ from twisted.python import usage
 
 from ka_twisted.config import Limits, Timeouts
 from ka_twisted.service.configuration.values import Configuration, Listener
-from ka_twisted.service.workers.process import READY_WITHIN, WorkerFailed, WorkerProcess
-from ka_twisted.service.workers.supervisor import MARGIN, MAX_RESTART_DELAY, RESTART_DELAY, STABLE_AFTER, Supervisor
+from ka_twisted.service.workers.process import WorkerFailed, WorkerProcess
+from ka_twisted.service.workers.slots import MAX_RESTART_DELAY, RESTART_DELAY
+from ka_twisted.service.workers.supervisor import Supervisor
 from ka_twisted.service.workers.worker import LOG, SupervisorLog
+from ka_twisted.service.workers.workforce import MARGIN, SIGNALLED, STABLE_AFTER
 
 
 class Worker:
     """A worker that does what the test says, and remembers what it was told."""
 
     def __init__(
-        self, reactor: Any, configuration: Any, sockets: Any, loadTable: Any, *, ended: Any, leaving: Any, pid: int
+        self,
+        reactor: Any,
+        configuration: Any,
+        loadTable: Any,
+        *,
+        ended: Any,
+        leaving: Any,
+        reported: Any,
+        pid: int,
+        loads: bool,
     ) -> None:
         self.reactor = reactor
         self.configuration = configuration
-        self.sockets = list(sockets)
+        self.sockets: list[Any] = []
+        self.isLoaded = loads
+        self.began = reactor.seconds()
+        self.ageShare = 1.0
+        self.answered = self.memory = 0
+        self.problem = ""
         self.pid = pid
         self.isReady = False
         self.readySince = 0.0
@@ -39,20 +55,30 @@ class Worker:
         self.missedChecks = 0
         self.told: list[str] = []
         self.gone = False
-        self.waiting: dict[str, list[Deferred[None]]] = {"ready": [], "closed": [], "drained": [], "ended": []}
+        self.waiting: dict[str, list[Deferred[None]]] = {
+            "loaded": [],
+            "ready": [],
+            "closed": [],
+            "drained": [],
+            "ended": [],
+        }
         self.leaves = leaving
+        self.reports = reported
         self.ended = ended
 
     def spawn(self) -> None:
         """There is no process."""
 
     def when(self, what: str) -> Deferred[None]:
-        if what == "closed" and "leave" in self.told:
+        if (what == "closed" and "leave" in self.told) or (what == "loaded" and self.isLoaded and not self.gone):
             return succeed(None)
         if self.gone:
-            return fail(WorkerFailed("gone")) if what == "ready" else succeed(None)
+            return fail(WorkerFailed("gone")) if what in ("loaded", "ready") else succeed(None)
         self.waiting[what].append(Deferred())
         return self.waiting[what][-1]
+
+    def serve(self, sockets: Any) -> None:
+        self.sockets = list(sockets)
 
     def drain(self) -> Deferred[None]:
         self.told.append("drain")
@@ -74,22 +100,34 @@ class Worker:
         self.told.append("abort")
 
     def kill(self) -> None:
-        self.told.append("kill")
-        self.end("on signal 9")
+        if not self.gone:
+            self.told.append("kill")
+            self.end("on signal 9")
+
+    def giveUp(self, problem: str) -> None:
+        self.problem = self.problem or problem
+        self.kill()
 
     # What happens to it.
 
+    def load(self) -> None:
+        if not self.isLoaded:
+            self.isLoaded = True
+            self.fire("loaded")
+
     def getReady(self) -> None:
+        self.load()
         self.isReady = True
         self.readySince = self.reactor.seconds()
         self.fire("ready")
 
     def end(self, how: str = "with status 1") -> None:
         self.gone = True
-        failed, self.waiting["ready"] = self.waiting["ready"], []
+        failed = self.waiting["loaded"] + self.waiting["ready"]
+        self.waiting["loaded"], self.waiting["ready"] = [], []
         self.ended(self, how)
         for each in failed:
-            each.errback(WorkerFailed(f"it exited before, {how}"))
+            each.errback(WorkerFailed(self.problem or f"it exited before, {how}"))
         self.fire("drained")
         self.fire("ended")
 
@@ -104,9 +142,13 @@ class Port:
 
     def __init__(self) -> None:
         self.open, self.reading = True, True
+        self.factory: Any = None
 
     def fileno(self) -> int:
         return 42
+
+    def startReading(self) -> None:
+        self.reading = True
 
     def stopReading(self) -> None:
         self.reading = False
@@ -126,6 +168,7 @@ class Endpoint:
 
     def listen(self, factory: Any) -> Deferred[Port]:
         self.ports.append(Port())
+        self.ports[-1].factory = factory
         return succeed(self.ports[-1])
 
 
@@ -139,10 +182,25 @@ class Reactor(MemoryReactorClock):
 class Supervised:
     """A supervisor, its workers in the order in which they were started, and the configuration that it reads next."""
 
+    #: Whether workers load their applications at once.
+    loads = True
+    #: What is set of the recycling of workers, and of their start.
+    recycling: dict[str, Any] = {}
     #: Seconds within which a worker has to turn.
     patience: float = 0
 
-    def __init__(self, workers: int = 2, *, patience: float = 0, **timeouts: float) -> None:
+    def __init__(
+        self,
+        workers: int = 2,
+        *,
+        patience: float = 0,
+        loads: bool = True,
+        recycling: dict[str, Any] | None = None,
+        **timeouts: float,
+    ) -> None:
+        self.loads = loads
+        self.recycling = recycling or {}
+        self.failed: list[str] = []
         self.reactor: Any = Reactor()
         self.patience = patience
         self.workers: list[Worker] = []
@@ -155,6 +213,7 @@ class Supervised:
             endpointOf=lambda text: self.endpoints[text],  # type: ignore[arg-type, return-value]
             process=self.worker,  # type: ignore[arg-type]
         )
+        self.service.onFailed = self.failed.append
         self.service.startService()
 
     def configuration(self, *texts: str, workers: int = 2, **timeouts: float) -> Configuration:
@@ -164,6 +223,7 @@ class Supervised:
             limits=Limits(),
             workers=workers,
             workerTimeout=self.patience,
+            **self.recycling,
         )
 
     def read(self) -> Configuration:
@@ -173,7 +233,7 @@ class Supervised:
         return found
 
     def worker(self, *arguments: Any, **named: Any) -> Worker:
-        self.workers.append(Worker(*arguments, **named, pid=len(self.workers) + 1))
+        self.workers.append(Worker(*arguments, **named, pid=len(self.workers) + 1, loads=self.loads))
         return self.workers[-1]
 
     def reload(self, *texts: str, **settings: Any) -> list[None]:
@@ -255,14 +315,14 @@ def test_who_dies_is_counted_and_who_was_told_to_end_is_not(supervised: Supervis
     assert len(died) == 1
 
 
-def test_one_that_dies_before_it_is_ready_is_replaced_the_same_way(log: list[Any]) -> None:
+def test_when_the_first_cannot_start_the_command_ends_with_the_reason(log: list[Any]) -> None:
     made = Supervised(workers=1)
     made.workers[0].end()
-    assert errors(log) == ["a worker did not become ready: it exited before, with status 1"]
-    made.reactor.advance(0.1)
-    assert len(made.workers) == 2
-    made.workers[1].getReady()
-    assert made.service.ready
+    assert made.failed == ["no worker can start: it exited before, with status 1"]
+    made.reactor.advance(100)
+    assert len(made.workers) == 1
+    assert not errors(log)
+    made.service.stopService()
 
 
 def test_one_that_does_not_turn_is_killed_and_replaced(log: list[Any]) -> None:
@@ -360,7 +420,7 @@ def test_what_a_worker_logs_is_logged_with_all_that_it_is_about(log: list[Any]) 
     observe = SupervisorLog(ours)
     about = {"peer": IPv4Address("TCP", "192.0.2.1", 40000), "status": 500, "level": "none", "nothing": None}
     observe({"log_level": LogLevel.warn, "log_namespace": "shop", "log_format": "no {milk}", "milk": "{milk}", **about})
-    worker: Any = WorkerProcess(MemoryReactorClock(), None, [], None, ended=None, leaving=None)  # type: ignore[arg-type]
+    worker: Any = WorkerProcess(MemoryReactorClock(), None, None, ended=None, leaving=None, reported=None)  # type: ignore[arg-type]
     worker.pid = 4711
     worker.childDataReceived(LOG, os.read(theirs, 65536))
     (event,) = log
@@ -372,10 +432,10 @@ def test_what_a_worker_logs_is_logged_with_all_that_it_is_about(log: list[Any]) 
 
 def test_one_that_is_never_ready_is_killed() -> None:
     made = Supervised(workers=1)
-    made.reactor.advance(READY_WITHIN)
+    made.reactor.advance(60)
     assert made.workers[0].told == ["kill"]
-    made.reactor.advance(0.1)
-    assert len(made.workers) == 2
+    assert made.failed == ["no worker can start: none was ready within 60 s"]
+    made.service.stopService()
 
 
 def test_without_any_worker_it_is_not_ready(supervised: Supervised) -> None:
@@ -464,6 +524,7 @@ def test_a_wrong_configuration_starts_nobody(
 
 def test_a_worker_that_is_told_to_end_by_others_is_replaced_at_once(supervised: Supervised) -> None:
     supervised.workers[0].leaves(supervised.workers[0])
+    supervised.reactor.advance(SIGNALLED)
     assert len(supervised.workers) == 3
     supervised.workers[0].end("with status 0")
     supervised.reactor.advance(60)
@@ -555,3 +616,86 @@ def test_the_status_sums_up_what_the_workers_do(supervised: Supervised) -> None:
     supervised.workers[1].openConnections, supervised.workers[1].accepted = 4, 20
     supervised.workers[1].end()
     assert supervised.service.status() == ("serving: 1 of 2 workers ready, 3 connections open, 30 accepted so far")
+
+
+def test_the_first_worker_is_started_alone_and_the_others_once_it_has_loaded() -> None:
+    made = Supervised(workers=3, loads=False)
+    assert len(made.workers) == 1
+    assert made.workers[0].sockets == []
+    made.workers[0].load()
+    assert len(made.workers) == 3
+    assert len(made.workers[0].sockets) == 1
+    made.service.stopService()
+
+
+def test_the_command_does_not_end_while_one_of_the_first_workers_may_start(log: list[Any]) -> None:
+    made = Supervised(workers=2)
+    made.workers[0].end()
+    assert made.failed == []
+    made.workers[1].getReady()
+    made.reactor.advance(RESTART_DELAY)
+    made.workers[2].getReady()
+    assert made.service.ready
+    made.service.stopService()
+
+
+def test_a_reload_listens_on_nothing_new_before_the_new_application_is_loaded(supervised: Supervised) -> None:
+    supervised.loads = False
+    over = supervised.reload("two")
+    assert supervised.endpoints["two"].ports == []
+    supervised.workers[2].end()
+    assert (over, supervised.endpoints["two"].ports) == ([None], [])
+
+
+def test_clients_are_answered_while_no_worker_can_start_and_not_any_more_then(log: list[Any]) -> None:
+    made = Supervised(workers=1)
+    made.allReady()
+    (port,) = made.endpoints["one"].ports
+    made.workers[0].end()
+    assert not port.reading
+    made.reactor.advance(RESTART_DELAY)
+    made.workers[1].end()
+    assert port.reading
+    assert "a worker cannot start: it exited before" in made.service.status()
+    made.reactor.advance(2 * RESTART_DELAY)
+    made.workers[2].getReady()
+    assert not port.reading
+    made.service.stopService()
+
+
+def test_workers_that_have_done_their_part_are_replaced_one_by_one() -> None:
+    made = Supervised(recycling={"workerMaxRequests": 10})
+    made.allReady()
+    for worker in made.workers[:2]:
+        worker.answered = 10
+        worker.reports(worker)
+    assert len(made.workers) == 3
+    assert made.told[:2] == [[], []]
+    made.workers[2].getReady()
+    assert made.told[:2] == [["leave"], []]
+    made.workers[1].reports(made.workers[1])
+    assert len(made.workers) == 3, "the first is not gone yet"
+    made.workers[0].end("with status 0")
+    made.workers[1].reports(made.workers[1])
+    assert len(made.workers) == 4
+    made.service.stopService()
+
+
+def test_a_worker_stays_when_its_successor_cannot_start(log: list[Any]) -> None:
+    made = Supervised(workers=1, recycling={"workerMaxAge": 100.0})
+    made.allReady()
+    first = made.workers[0]
+    made.reactor.advance(100)
+    first.reports(first)
+    made.workers[1].end()
+    assert first.told == []
+    assert errors(log)[-1] == (
+        "worker 1 is not replaced: a worker did not become ready: it exited before, with status 1; "
+        "trying again in 0.1 s"
+    )
+    first.reports(first)
+    assert len(made.workers) == 2
+    made.reactor.advance(RESTART_DELAY)
+    first.reports(first)
+    assert len(made.workers) == 3
+    made.service.stopService()

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import globalLogPublisher
 from twisted.python import usage
 
-from ka_twisted.service.workers.supervisor import MAX_RESTART_DELAY
+from ka_twisted.service.workers.slots import MAX_RESTART_DELAY
 from tests.service.test_supervision import Supervised, Worker
 
-SEEDS = range(150)
+SEEDS = range(400)
 STEPS = 40
 
 
@@ -33,14 +33,22 @@ class Walk:
             patience=random.choice([0, 10]),
             drain=random.choice([0, 5]),
             drainDelay=random.choice([0, 2]),
+            loads=random.choice([True, False]),
+            recycling={
+                "workerStartTimeout": random.choice([0.0, 60.0]),
+                "workerMaxRequests": random.choice([0, 10]),
+                "workerMaxAge": random.choice([0.0, 30.0]),
+            },
         )
         self.stopped: Deferred[Any] | None = None
         self.drained = False
 
     def step(self) -> None:
+        if self.made.failed:
+            self.stop()  # as the reactor does
         steps: list[Callable[[], object]] = [
             self.ready, self.ready, self.ready, self.end, self.wait, self.wait, self.turn, self.turn, self.finish,
-            self.leave, self.reload, self.fail,
+            self.leave, self.reload, self.fail, self.load, self.load, self.report, self.report, self.work,
         ]  # fmt: skip
         if self.random.random() < 0.02:
             steps = [self.stop, self.drain]
@@ -58,8 +66,21 @@ class Walk:
 
     def ready(self) -> None:
         for worker in self.some():
-            if not worker.isReady:
+            if not worker.isReady and worker.sockets:
                 worker.getReady()
+
+    def load(self) -> None:
+        for worker in self.some():
+            worker.load()
+
+    def work(self) -> None:
+        for worker in self.some():
+            worker.answered += 7
+
+    def report(self) -> None:
+        for worker in self.some():
+            if worker.isReady:
+                worker.reports(worker)
 
     def end(self) -> None:
         for worker in self.some():
@@ -106,17 +127,26 @@ class Walk:
     # What has to be.
 
     def recover(self) -> None:
-        """Every worker gets ready, and none dies any more."""
+        """Every worker gets ready, and none dies any more; those that have done their part are replaced."""
         for _ in range(20):
             for worker in self.alive:
                 worker.missedChecks = 0
-                if not worker.isReady:
+                worker.load()
+                if not worker.isReady and worker.sockets:
                     worker.getReady()
-                if "leave" in worker.told:
+                if "leave" in worker.told or "stop" in worker.told:
                     worker.end("with status 0")
+                elif not worker.gone:
+                    worker.reports(worker)
+                worker.answered, worker.ageShare = 0, 1000.0
             self.made.reactor.advance(MAX_RESTART_DELAY / 10)
+        assert len(self.alive) == len(self.made.service.slots), [
+            (w.pid, w.told, w.isReady, w.isLoaded) for w in self.made.workers
+        ]
         assert len(self.alive) == self.made.service.configuration.workers
         assert self.made.service.ready
+        assert not any(port.reading for endpoint in self.made.endpoints.values() for port in endpoint.ports)
+        assert "cannot start" not in self.made.service.status()
 
     def finally_(self) -> None:
         self.stop()
@@ -142,9 +172,11 @@ def test_whatever_happens_workers_are_replaced_and_nothing_is_left(seed: int) ->
         walk = Walk(seed)
         for _ in range(STEPS):
             walk.step()
-        if walk.stopped is None and not walk.drained:
+        if walk.stopped is None and not walk.drained and not walk.made.failed:
             walk.recover()
+        assert len(walk.made.failed) <= 1
+        assert not (walk.made.failed and any(worker.isReady for worker in walk.made.workers[:1]))
         walk.finally_()
     finally:
         globalLogPublisher.removeObserver(observer)
-    assert not [formatEvent(event) for event in events if event.get("log_failure") is not None]
+    assert not [event["log_failure"].getTraceback() for event in events if event.get("log_failure") is not None]

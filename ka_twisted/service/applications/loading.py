@@ -44,11 +44,21 @@ def applicationOf(found: Handler | IApplication) -> IApplication:
     return HandlerApplication(cast(Handler, found)) if application is None else application
 
 
-def _loadAttribute(name: str) -> Any:
+def checkName(name: str) -> None:
+    """
+    See whether this is written as an application is; it is not imported.
+
+    :raises ApplicationError: when it is not.
+    """
     moduleName, colon, path = name.partition(":")
     parts = [*moduleName.split("."), *path.split(".")]
     if not colon or not all(part.isidentifier() for part in parts):
         raise ApplicationError(f"an application is written module:attribute, not {name!r}")
+
+
+def _loadAttribute(name: str) -> Any:
+    checkName(name)
+    moduleName, _, path = name.partition(":")
     found: Any = _importModule(moduleName)
     for part in path.split("."):
         try:

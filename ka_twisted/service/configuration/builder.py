@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from twisted.python import usage
 
 from ...config import Certificate, Limits, Policy, Timeouts, Tls
 from ...core.targets import canonical_authority
-from ..applications.loading import ApplicationError, loadApplication
+from ..applications.afresh import checkAfresh
+from ..applications.loading import ApplicationError, checkName, loadApplication
 from ..applications.sites import Site
 from ..errors import oneLine
+from .cores import usableCores
 from .endpoints import makeEndpoint, splitTls
 from .files import Table
 from .profiles import PROFILES, contradiction
@@ -31,6 +34,7 @@ from .settings import (
     CLIENT_REQUIRED,
     DEFAULT_ENDPOINT,
     ENDPOINT,
+    FORCE_WORKERS,
     KEY,
     LOG_FORMAT,
     MINIMUM,
@@ -40,10 +44,18 @@ from .settings import (
     SITE_HOST,
     SITE_PREFIX,
     TCP_KEEPALIVE,
+    WORKER_MAX_AGE,
+    WORKER_MAX_MEMORY,
+    WORKER_MAX_REQUESTS,
+    WORKER_START_TIMEOUT,
     WORKER_TIMEOUT,
     WORKERS,
 )
 from .values import Admin, Configuration, Listener
+from .valuetypes import AUTO
+
+#: Worker processes for each core that are taken for meant.
+WORKERS_FOR_CORE = 8
 
 
 @dataclass(frozen=True)
@@ -86,27 +98,57 @@ class ConfigurationBuilder:
                 found.append(contradiction(timer, timeout.value, timeout.source))
         return [sentence for sentence in found if sentence is not None]
 
-    def configuration(self, reactor: Any, *, daemon: bool) -> Configuration:
+    def configuration(self, reactor: Any, *, daemon: bool, checking: bool = False) -> Configuration:
         """
         Check what was set; no port is opened, no file written.
 
+        Applications are imported where this process serves them. Those of workers are not: the first worker finds out,
+        or, for a check, a process of its own.
+
         :param daemon: whether the server will have no standard output.
+        :param checking: whether this is a check, and no worker will be started.
         :raises usage.UsageError: with one sentence, for the first thing that is wrong.
         """
         self._checkLog(daemon)
+        workers = self._workers()
+        check: Callable[[str], object] = checkName if workers else loadApplication
+        if workers and checking:
+            check = partial(checkAfresh, reactorModule=type(reactor).__module__)
         return Configuration(
             timeouts=self._fields(Timeouts),
             limits=self._fields(Limits),
             policy=self._fields(Policy),
             listeners=tuple(self._listener(table, reactor) for table in self.listeners),
-            sites=self._sites(),
+            sites=self._sites(check),
             tcpKeepAlive=self.value(TCP_KEEPALIVE),
             accessLog=self.value(ACCESS_LOG),
             logFormat=self.value(LOG_FORMAT),
             admin=self._admin(reactor),
-            workers=self.value(WORKERS),
+            workers=workers,
             workerTimeout=self.value(WORKER_TIMEOUT),
+            workerStartTimeout=self.value(WORKER_START_TIMEOUT),
+            workerMaxRequests=self.value(WORKER_MAX_REQUESTS),
+            workerMaxAge=self.value(WORKER_MAX_AGE),
+            workerMaxMemory=self.value(WORKER_MAX_MEMORY),
         )
+
+    def _workers(self) -> int:
+        """
+        How many processes there are to be.
+
+        :raises usage.UsageError: for more than the cores can be meant for, which may be a slip.
+        """
+        wanted = self.value(WORKERS)
+        cores = usableCores()
+        if wanted == AUTO:
+            return cores
+        if wanted > WORKERS_FOR_CORE * cores and not self.value(FORCE_WORKERS):
+            raise self.values[WORKERS].error(
+                f" {wanted} is more than {WORKERS_FOR_CORE} for each of the {cores} cores that may be used; "
+                "--force-workers allows it"
+            )
+        number: int = wanted
+        return number
 
     def _fields(self, owner: Owner) -> Any:
         values: dict[str, Any] = {}
@@ -132,10 +174,10 @@ class ConfigurationBuilder:
             _checkTls(tls, source)
         return Listener(endpoint=endpoint, tls=tls, proxies=proxies.value if proxies else ())
 
-    def _sites(self) -> tuple[Site, ...]:
+    def _sites(self, check: Callable[[str], object]) -> tuple[Site, ...]:
         sites: dict[tuple[str, str], Site] = {}
         for table in self.sites:
-            site = _site(table)
+            site = _site(table, check)
             key = (site.host, site.prefix)
             if key in sites:
                 raise usage.UsageError(f"{table.source} is the second for {site.host or 'any host'} at {site.prefix}")
@@ -144,7 +186,7 @@ class ConfigurationBuilder:
             default = self.values.get(APP, SourcedValue(APP.default, "--app"))
             if ("", "/") in sites:
                 raise default.error(" answers the same requests as a site for any host at /")
-            sites["", "/"] = Site(app=_loadable(default))
+            sites["", "/"] = Site(app=_named(default, check))
         return tuple(sites.values())
 
     def _admin(self, reactor: Any) -> Admin | None:
@@ -242,19 +284,19 @@ def _checkTls(tls: Tls, source: object) -> None:
         raise usage.UsageError(f"{source}: {oneLine(error)}") from error
 
 
-def _site(table: Table) -> Site:
+def _site(table: Table, check: Callable[[str], object]) -> Site:
     host, prefix = _value(table, SITE_HOST), _value(table, SITE_PREFIX)
     if not re.fullmatch(r"(?:(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d+)?)?", host):
         raise table.values[SITE_HOST].error(f" wants a name, with a port or without, not {host!r}")
     if not re.fullmatch(r"/[!-~]*", prefix) or re.search("[?#]", prefix):
         raise table.values[SITE_PREFIX].error(f" wants a path as requests have it, from its first / on, not {prefix!r}")
-    app = _loadable(_required(table, SITE_APP))
+    app = _named(_required(table, SITE_APP), check)
     return Site(app=app, host=canonical_authority(host), prefix=prefix.rstrip("/") or "/")
 
 
-def _loadable(value: SourcedValue) -> str:
+def _named(value: SourcedValue, check: Callable[[str], object]) -> str:
     try:
-        loadApplication(value.value)
+        check(value.value)
     except ApplicationError as error:
         raise value.error(f": {error}") from error
     name: str = value.value

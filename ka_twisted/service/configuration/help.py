@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator
 
-from .setting import Setting
+from .setting import Setting, SwitchSetting
 from .settings import ALL_SETTINGS
 
 #: The headings, by the table in which the settings of a group stand in the file.
@@ -42,6 +42,9 @@ def usage(general: Iterable[tuple[str, str]], repeatable: Setting, width: int) -
         for setting in ALL_SETTINGS:
             if setting.table == table and setting.option:
                 more = " May be given several times." if setting is repeatable else ""
+                if isinstance(setting, SwitchSetting):
+                    parts += _entry(f"--{setting.option}", setting.help, width)
+                    continue
                 name = f"--{setting.option}={setting.valueName}"
                 parts += _entry(name, f"{setting.help}{more}{setting.shownDefault}", width)
     return "\n".join(parts) + "\n"

@@ -20,19 +20,24 @@ from ..applications.sites import LoadedSite, loadSites
 from ..errors import oneLine
 from . import environment, files, help, show
 from .builder import ConfigurationBuilder
-from .setting import SourcedValue, variableOf
-from .settings import ALL_SETTINGS, ENDPOINT, SETTINGS
+from .setting import SourcedValue, SwitchSetting, variableOf
+from .settings import ALL_SETTINGS, ENDPOINT, SETTINGS, VERBOSE
 from .values import Configuration
 
 __all__ = ["SETTINGS", "Options", "refuse"]
 
 #: Those of the command line that may be given once.
-_OPTIONS = tuple(setting for setting in ALL_SETTINGS if setting.option and setting is not ENDPOINT)
+_OPTIONS = tuple(
+    setting
+    for setting in ALL_SETTINGS
+    if setting.option and setting is not ENDPOINT and not isinstance(setting, SwitchSetting)
+)
+#: Those that are given without a value.
+_SWITCHES = tuple(setting for setting in ALL_SETTINGS if isinstance(setting, SwitchSetting))
 
 _CONFIG = "Configuration file in TOML, also for several listeners and sites; options override it."
 _CHECK = "Check the configuration, with its applications, certificates and endpoints, show timers and limits, and exit."
 _SHOW = "With --check: show every setting, its value, and where that came from."
-_VERBOSE = "Log the timers and limits as a table, at the start and after a reload."
 
 _log = Logger()
 
@@ -47,11 +52,15 @@ class Options(usage.Options):
     What ``twistd keepalive`` was asked for.
 
     :ivar configuration: all of it, after `parseOptions`.
-    :ivar applications: those of its sites, loaded and not started.
+    :ivar applications: those of its sites, loaded and not started; none where workers serve them.
     """
 
     synopsis = "[options]"
-    optFlags = [["check", None, _CHECK], ["show", None, _SHOW], ["verbose", None, _VERBOSE]]
+    optFlags = [
+        ["check", None, _CHECK],
+        ["show", None, _SHOW],
+        *([setting.option, None, setting.help] for setting in _SWITCHES),
+    ]
     optParameters = [
         ["config", None, None, _CONFIG],
         *(setting.parameter() for setting in _OPTIONS),
@@ -83,7 +92,6 @@ class Options(usage.Options):
             ("--config=FILE", _CONFIG),
             ("--check", _CHECK),
             ("--show", _SHOW),
-            ("--verbose", _VERBOSE),
             ("--version", "Show the version and exit."),
             ("--help", "Show this help and exit."),
         ]
@@ -128,7 +136,7 @@ class Options(usage.Options):
         # twistd may change the working directory before they are read anew.
         self._folder = os.getcwd()
         self.configuration = self.read()
-        self.applications = loadSites(self.configuration.sites)
+        self.applications = () if self.configuration.workers else loadSites(self.configuration.sites)
 
     def read(self) -> Configuration:
         """
@@ -147,11 +155,12 @@ class Options(usage.Options):
             for setting in _OPTIONS
             if self[setting.option] is not None
         }
+        values |= {setting: SourcedValue(True, f"--{setting.option}") for setting in _SWITCHES if self[setting.option]}
         builder = ConfigurationBuilder.of(
             self._file(), {**environ.values, **values}, self["listen"] or environ.repeated.get(ENDPOINT, [])
         )
         daemon = self.parent is not None and not self.parent.get("nodaemon", True)
-        configuration = builder.configuration(self._reactor, daemon=daemon)
+        configuration = builder.configuration(self._reactor, daemon=daemon, checking=bool(self["check"]))
         for warning in [*environ.warnings, *builder.warnings()]:
             if self["check"]:
                 print(f"keepalive: warning: {warning}", file=sys.stderr)
@@ -159,7 +168,7 @@ class Options(usage.Options):
                 _log.warn("{warning}", warning=warning)
         if self["check"]:
             self._shown = show.sources(builder) if self["show"] else show.timersAndLimits(configuration)
-        elif self["verbose"]:
+        elif builder.value(VERBOSE):
             _log.info("timers and limits:\n{table}", table=show.timersAndLimits(configuration))
         return configuration
 

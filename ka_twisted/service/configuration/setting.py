@@ -11,7 +11,7 @@ from twisted.python import usage
 
 from ...config import Limits, Policy, TcpKeepAlive, Timeouts
 from ...observe.directives import makeFormat
-from .valuetypes import FLAG, NUMBER, WHOLE, ValueType, listed
+from .valuetypes import AUTO, FLAG, NUMBER, WHOLE, WORKERS_COUNT, ValueType, asText, listed
 
 #: What the names of environment variables begin with.
 PREFIX = "KA_TWISTED_"
@@ -138,6 +138,14 @@ class ChoiceSetting(Setting):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class SwitchSetting(Setting):
+    """Something that is off unless it is named: its option takes no value."""
+
+    valueType: ValueType = field(default=FLAG)
+    default: Any = False
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class LogFormatSetting(Setting):
     """A format of the access log."""
 
@@ -161,6 +169,20 @@ class CountSetting(Setting):
         if value < 0:
             raise ValueError(f" must not be negative: {value}")
         return value
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class WorkersSetting(CountSetting):
+    """A number of processes, or the word for one for each core."""
+
+    valueType: ValueType = field(default=WORKERS_COUNT)
+
+    def accept(self, value: Any) -> Any:
+        if isinstance(value, str):
+            if value != AUTO:
+                raise ValueError(f" wants {self.valueType.noun}, not {asText(value)}")
+            return value
+        return super().accept(value)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

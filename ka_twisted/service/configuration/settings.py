@@ -14,7 +14,9 @@ from .setting import (
     LogFormatSetting,
     SecondsSetting,
     Setting,
+    SwitchSetting,
     TcpKeepAliveSetting,
+    WorkersSetting,
     limit,
     policy,
     timer,
@@ -110,11 +112,40 @@ APP = Setting(
     default=PLAYGROUND,
     help="Application to serve: a callable that takes a request, or an IApplication, as module:attribute.",
 )
-WORKERS = CountSetting(
+WORKERS = WorkersSetting(
     key="workers",
     option="workers",
     default=0,
-    help="Number of worker processes; 0 serves in this process.",
+    help="Number of worker processes; auto: one for each core that may be used; 0 serves in this process.",
+)
+FORCE_WORKERS = SwitchSetting(
+    key="force-workers",
+    option="force-workers",
+    help="Allow more than 8 worker processes for each core that may be used.",
+)
+WORKER_START_TIMEOUT = SecondsSetting(
+    key="worker-start-timeout",
+    option="worker-start-timeout",
+    default=60,
+    help="Seconds a worker may take to become ready before it is killed; 0 waits without limit.",
+)
+WORKER_MAX_REQUESTS = CountSetting(
+    key="worker-max-requests",
+    option="worker-max-requests",
+    default=0,
+    help="Number of requests after which a worker is replaced; 0 never replaces it for that.",
+)
+WORKER_MAX_AGE = SecondsSetting(
+    key="worker-max-age",
+    option="worker-max-age",
+    default=0,
+    help="Seconds after which a worker is replaced, each up to a tenth earlier; 0 never replaces it for that.",
+)
+WORKER_MAX_MEMORY = CountSetting(
+    key="worker-max-memory",
+    option="worker-max-memory",
+    default=0,
+    help="Resident memory in bytes past which a worker is replaced; 0 never replaces it for that.",
 )
 WORKER_TIMEOUT = SecondsSetting(
     key="worker-timeout",
@@ -150,6 +181,11 @@ LOG_FORMAT = LogFormatSetting(
     valueType=TEXT,
     default="combined",
     help="Format of the access log: combined, json, or a text with directives such as %h and %(duration)s.",
+)
+VERBOSE = SwitchSetting(
+    key="verbose",
+    option="verbose",
+    help="Log the timers and limits as a table, at the start and after a reload.",
 )
 ADMIN = Setting(
     table="admin",
@@ -249,10 +285,16 @@ SITE_PREFIX = Setting(
 ALL_SETTINGS: tuple[Setting, ...] = (
     APP,
     WORKERS,
+    FORCE_WORKERS,
     WORKER_TIMEOUT,
+    WORKER_START_TIMEOUT,
+    WORKER_MAX_REQUESTS,
+    WORKER_MAX_AGE,
+    WORKER_MAX_MEMORY,
     BEHIND,
     ACCESS_LOG,
     LOG_FORMAT,
+    VERBOSE,
     TCP_KEEPALIVE,
     *SETTINGS,
     ENDPOINT,

@@ -51,6 +51,10 @@ class Configuration:
     :ivar logFormat: ``combined``, ``json`` or a text with directives.
     :ivar workers: processes that share the listeners; 0: this process serves by itself.
     :ivar workerTimeout: seconds within which the reactor of each has to turn; 0: it need not.
+    :ivar workerStartTimeout: seconds within which each has to become ready; 0: as long as it takes.
+    :ivar workerMaxRequests: after so many requests each is replaced; 0: never for that.
+    :ivar workerMaxAge: after so many seconds each is replaced; 0: never for that.
+    :ivar workerMaxMemory: past so many bytes of resident memory each is replaced; 0: never for that.
     """
 
     listeners: tuple[Listener, ...]
@@ -64,3 +68,7 @@ class Configuration:
     admin: Admin | None = None
     workers: int = 0
     workerTimeout: float = 30.0
+    workerStartTimeout: float = 60.0
+    workerMaxRequests: int = 0
+    workerMaxAge: float = 0.0
+    workerMaxMemory: int = 0

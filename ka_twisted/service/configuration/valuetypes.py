@@ -14,6 +14,9 @@ from typing import Any
 from .addresses import description
 from .endpoints import resolvePaths
 
+#: As many workers as there are cores that we may use.
+AUTO = "auto"
+
 
 @dataclass(frozen=True, eq=False)
 class ValueType:
@@ -84,9 +87,16 @@ def _number(text: str) -> float:
         return float(text)
 
 
+def _workers(text: str) -> int | str:
+    return text if text == AUTO else int(text)
+
+
+_FLAGS = {"on": True, "off": False, "true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
+
+
 def _flag(text: str) -> bool:
     try:
-        return {"on": True, "off": False, "true": True, "false": False}[text.lower()]
+        return _FLAGS[text.lower()]
     except KeyError:
         raise ValueError(text) from None
 
@@ -106,6 +116,7 @@ def _path(text: str, folder: str) -> str:
 NUMBER = ValueType("a number", (int, float), _number, name="NUMBER")
 SECONDS = ValueType("a number", (int, float), _number, name="SECONDS")
 WHOLE = ValueType("a whole number", (int,), int, name="NUMBER")
+WORKERS_COUNT = ValueType("a whole number or 'auto'", (int, str), _workers, name="N|auto")
 TEXT = ValueType("a text", (str,))
 APPLICATION = ValueType("a text", (str,), name="MODULE:ATTRIBUTE")
 PATH = ValueType("a text", (str,), resolve=_path, name="FILE")

@@ -205,7 +205,7 @@ class Generation:
 
     def _makeFactory(self, handler: Handler) -> KeepAliveFactory:
         observerSet = self._observerSet
-        observers = (observerSet.metrics, observerSet.log, self.accessLog)
+        observers = (observerSet.metrics, observerSet.log, observerSet.answered, self.accessLog)
         try:
             factory = _Factory(
                 handler,

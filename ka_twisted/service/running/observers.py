@@ -5,6 +5,11 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING
 
+from zope.interface import implementer
+
+from ...core.exchange import Exchange
+from ...core.reasons import CloseReason
+from ...interfaces import IConnection, IConnectionObserver
 from ...net.stages import CROWDED
 from ...observe.families import ACCESS_LOG_DROPPED
 from ..configuration.values import Configuration
@@ -16,11 +21,34 @@ if TYPE_CHECKING:
     from ...observe.metrics import Metrics
 
 
+@implementer(IConnectionObserver)
+class AnsweredCount:
+    """
+    Counts the requests that were answered. It is there only where their number is limited.
+
+    :ivar count: since the process began.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def connectionOpened(self, connection: IConnection) -> None:
+        """See `IConnectionObserver`."""
+
+    def exchangeFinished(self, connection: IConnection, exchange: Exchange) -> None:
+        """See `IConnectionObserver`."""
+        self.count += 1
+
+    def connectionClosed(self, connection: IConnection, reason: CloseReason) -> None:
+        """See `IConnectionObserver`."""
+
+
 class ObserverSet:
     """
     What observes the connections of all generations: something does where there is an operator to read it.
 
     :param accessLogFile: takes the lines of the access log; None: the file that the configuration names.
+    :ivar answered: counts the requests of a worker whose number is limited.
     :ivar numbers: of the connections, which go on from one generation to the next.
     """
 
@@ -28,6 +56,7 @@ class ObserverSet:
         self.accessLogFile = accessLogFile
         self.metrics: Metrics | None = None
         self.log: ConnectionLog | None = None
+        self.answered: AnsweredCount | None = None
         self.numbers = count(1)
         self.accepted = 0
 
@@ -37,6 +66,8 @@ class ObserverSet:
 
         :raises ConfigurationError: when a package for it is missing.
         """
+        if configuration.workerMaxRequests and self.answered is None:
+            self.answered = AnsweredCount()
         if configuration.admin is None or self.metrics is not None:
             return
         from ...observe.connections import ConnectionLog

@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterable
 from itertools import count
+from random import random
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -26,10 +27,9 @@ from ..errors import oneLine
 from ..listening.balance import LoadTable
 from .channel import Channel, Message, attach
 from .frames import Damage, FrameReader
-from .worker import ACCESS_LOG, CHANNEL, LISTENERS, LOAD_TABLE, LOG, STDERR
+from .worker import ACCESS_LOG, CHANNEL, LOAD_TABLE, LOG, SOCKETS, SOCKETS_AT_ONCE, STDERR
 
-#: Seconds within which a worker has to be ready, and to answer a question.
-READY_WITHIN = 60.0
+#: Seconds within which a worker has to answer a question.
 ANSWER_WITHIN = 2.0
 #: What systemd tells a service and no other process.
 _NOT_INHERITED = (
@@ -43,20 +43,14 @@ _NOT_INHERITED = (
 )
 #: Names that an event of a worker cannot have once more.
 _TAKEN = frozenset(("self", "level", "format", "pid", "text"))
+#: What comes to nothing when the process ends.
+_BEGINNING = ("loaded", "ready")
 #: Bytes of a line on the standard error that are logged as one.
 _LONG_LINE = 1 << 20
 
 
 class WorkerFailed(Exception):
-    """
-    A worker did not become ready; the text is one sentence that says why.
-
-    :ivar fatal: whether another worker would fail in the same way.
-    """
-
-    def __init__(self, problem: str, *, fatal: bool = False) -> None:
-        super().__init__(problem)
-        self.fatal = fatal
+    """A worker did not become ready; the text is one sentence that says why."""
 
 
 class WorkerProcess(ProcessProtocol):
@@ -64,13 +58,16 @@ class WorkerProcess(ProcessProtocol):
     A worker process.
 
     :param configuration: what it serves.
-    :param sockets: names and descriptors of what it listens on, in the order of the listeners.
     :param loadTable: where the workers note how many connections they have.
     :param ended: called with this, and how it ended, once the process is gone.
     :param leaving: called with this when it goes by itself, and serves only what it has taken up.
+    :param reported: called with this after each report of what it has done.
+    :ivar began: by the reactor's clock.
     :ivar accessLog: takes the lines of its access log; None: it writes them itself. To be set before `spawn`.
     :ivar pid: of the process, once it was started.
     :ivar droppedEvents: of its log, which the supervisor could not read in time.
+    :ivar answered: requests, where their number is limited.
+    :ivar memory: in bytes, where that is limited.
     :ivar counts: what it has counted, as it last reported.
     :ivar records: of its last closed connections, once it has reported them.
     """
@@ -81,31 +78,41 @@ class WorkerProcess(ProcessProtocol):
         self,
         reactor: Any,
         configuration: Configuration,
-        sockets: Iterable[tuple[str, int]],
         loadTable: LoadTable,
         *,
         ended: Callable[[WorkerProcess, str], None],
         leaving: Callable[[WorkerProcess], None],
+        reported: Callable[[WorkerProcess], None],
     ) -> None:
         self.configuration = configuration
         self.pid: int | None = None
-        self.isReady = self.isLeaving = self.isClosed = self.isDrained = False
+        self.isLoaded = self.isReady = self.isLeaving = self.isClosed = self.isDrained = False
         self.readySince = 0.0
-        self.openConnections = self.accepted = self.droppedEvents = 0
+        self.openConnections = self.accepted = self.answered = self.memory = self.droppedEvents = 0
         self.counts: Any = None
         self.records: list[ConnectionJson] = []
         #: Checks in a row between which nothing was received from it.
         self.missedChecks = 0
         self._reactor = reactor
-        self._sockets = list(sockets)
+        self._sockets: socket.socket | None = None
         self._loadTable = loadTable
         self._slot = 0
         self._ended = ended
         self._leaving = leaving
+        self._reported = reported
+        self.began = reactor.seconds()
+        #: The part of its greatest age after which it is replaced: not all that began together end together.
+        self.ageShare = 1 - random() / 10
         self._channel = Channel(self._received, self._channelClosed)
-        self._problem, self._isFatal = "", False
+        self._problem = ""
         self._isGone = False
-        self._waiting: dict[str, list[Deferred[None]]] = {"ready": [], "closed": [], "drained": [], "ended": []}
+        self._waiting: dict[str, list[Deferred[None]]] = {
+            "loaded": [],
+            "ready": [],
+            "closed": [],
+            "drained": [],
+            "ended": [],
+        }
         self._questions: dict[int, Deferred[Any]] = {}
         self._numbers = count(1)
         self._logReader = FrameReader()
@@ -115,7 +122,7 @@ class WorkerProcess(ProcessProtocol):
 
     def spawn(self) -> None:
         """
-        Begin.
+        Begin to load what is served: `serve` has it served.
 
         :raises OSError: when there can be no more processes.
         """
@@ -124,19 +131,39 @@ class WorkerProcess(ProcessProtocol):
             self._spawn()
         except OSError:
             self._loadTable.free(self._slot)
+            if self._sockets is not None:
+                self._sockets.close()
             raise
         self._channel.send(
-            command="serve",
+            command="load",
             slot=self._slot,
             path=sys.path,
             PYTHONPATH=os.environ.get("PYTHONPATH"),
             configuration=base64.b64encode(pickle.dumps(self.configuration)).decode("ascii"),
             accessLog=self.accessLog is not None,
-            sockets=[(name, number) for number, (name, _) in enumerate(self._sockets, LISTENERS)],
         )
+
+    def serve(self, sockets: Iterable[tuple[str, int]]) -> None:
+        """
+        Serve.
+
+        :param sockets: names and descriptors of what it listens on, in the order of the listeners.
+        """
+        ours, self._sockets = self._sockets, None
+        if ours is None:
+            return  # it is gone
+        names, descriptors = zip(*sockets, strict=True)
+        with ours:
+            try:
+                for first in range(0, len(descriptors), SOCKETS_AT_ONCE):
+                    socket.send_fds(ours, [b"s"], descriptors[first : first + SOCKETS_AT_ONCE])
+            except OSError:
+                return  # it is about to be gone
+        self._channel.send(command="serve", sockets=names)
 
     def _spawn(self) -> None:
         ours, theirs = socket.socketpair()
+        self._sockets, sockets = socket.socketpair()
         nothing = os.open(os.devnull, os.O_RDONLY)
         try:
             attach(self._reactor, ours.fileno(), self._channel)
@@ -147,11 +174,10 @@ class WorkerProcess(ProcessProtocol):
                 CHANNEL: theirs.fileno(),
                 LOG: "r",
                 LOAD_TABLE: self._loadTable.descriptor,
+                SOCKETS: sockets.fileno(),
             }
             if self.accessLog is not None:
                 descriptors[ACCESS_LOG] = "r"
-            for number, (_, descriptor) in enumerate(self._sockets, LISTENERS):
-                descriptors[number] = descriptor
             arguments = [sys.executable, "-m", f"{__package__}.worker", type(self._reactor).__module__]
             self._reactor.spawnProcess(
                 self, sys.executable, arguments, env=_environment(), path=None, childFDs=descriptors
@@ -159,6 +185,7 @@ class WorkerProcess(ProcessProtocol):
         finally:
             ours.close()
             theirs.close()
+            sockets.close()
             os.close(nothing)
 
     # Commands.
@@ -195,6 +222,11 @@ class WorkerProcess(ProcessProtocol):
         """End at once, also when its event loop is blocked."""
         self._signal(signal.SIGKILL)
 
+    def giveUp(self, problem: str) -> None:
+        """End at once, because it does not become ready: the problem says why."""
+        self._problem = self._problem or problem
+        self.kill()
+
     def _signal(self, number: int) -> None:
         try:
             if self.transport is not None:
@@ -229,14 +261,21 @@ class WorkerProcess(ProcessProtocol):
 
     def when(self, what: str) -> Deferred[None]:
         """
-        Fires when it is ``ready``, has ``closed`` its ports, is ``drained`` or ``ended``; or when it is gone.
+        Fires when it has ``loaded`` its applications, is ``ready``, has ``closed`` its ports, is ``drained`` or
+        ``ended``; or when it is gone.
 
-        `WorkerFailed` is what comes instead of being ready.
+        `WorkerFailed` is what comes instead of having loaded them and of being ready.
         """
-        if {"ready": self.isReady, "closed": self.isClosed, "drained": self.isDrained, "ended": False}[what]:
+        if {
+            "loaded": self.isLoaded,
+            "ready": self.isReady,
+            "closed": self.isClosed,
+            "drained": self.isDrained,
+            "ended": False,
+        }[what]:
             return succeed(None)
         if self._isGone:
-            return fail(self._failure()) if what == "ready" else succeed(None)
+            return fail(self._failure()) if what in _BEGINNING else succeed(None)
         waiting: Deferred[None] = Deferred()
         self._waiting[what].append(waiting)
         return waiting
@@ -247,16 +286,22 @@ class WorkerProcess(ProcessProtocol):
         self.missedChecks = 0
         getattr(self, f"_event_{message['event']}")(message)
 
+    def _event_loaded(self, message: Message) -> None:
+        self.isLoaded = True
+        self._fire("loaded")
+
     def _event_ready(self, message: Message) -> None:
         self.isReady = True
         self.readySince = self._reactor.seconds()
         self._fire("ready")
 
     def _event_failed(self, message: Message) -> None:
-        self._problem, self._isFatal = message["problem"], message["fatal"]
+        self._problem = message["problem"]
 
     def _event_load(self, message: Message) -> None:
         self.openConnections, self.accepted = message["open"], message["accepted"]
+        self.answered, self.memory = message["answered"], message["memory"]
+        self._reported(self)
 
     def _event_closed(self, message: Message) -> None:
         self.isClosed = True
@@ -289,7 +334,7 @@ class WorkerProcess(ProcessProtocol):
             deferred.callback(None)
 
     def _failure(self) -> WorkerFailed:
-        return WorkerFailed(self._problem, fatal=self._isFatal)
+        return WorkerFailed(self._problem)
 
     # What Twisted says of the process.
 
@@ -357,7 +402,11 @@ class WorkerProcess(ProcessProtocol):
         self._channel.close()
         for answer in list(self._questions.values()):
             answer.callback(None)
-        failed, self._waiting["ready"] = self._waiting["ready"], []
+        if self._sockets is not None:
+            self._sockets.close()
+        failed = [waiting for what in _BEGINNING for waiting in self._waiting[what]]
+        for what in _BEGINNING:
+            self._waiting[what] = []
         self._ended(self, how)
         for waiting in failed:
             waiting.errback(self._failure())

@@ -7,62 +7,29 @@ the other, and leaves once that is ready.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IDelayedCall, IStreamServerEndpoint
+from twisted.internet.defer import DeferredList
+from twisted.internet.interfaces import IStreamServerEndpoint
 
 from ...net.ports import QUEUED
 from ...server.serving import GRACE
 from ..configuration.values import Configuration
-from ..errors import RECOVERABLE, ConfigurationError, oneLine
-from ..listening.balance import LoadTable
-from ..listening.binding import storeName
+from ..errors import RECOVERABLE, ConfigurationError
 from ..listening.ports import OpenPort, OpenPorts, Ports
-from ..running.lifecycle import DRAINING, LifeCycle
+from ..running.lifecycle import DRAINING
 from ..systemd.notify import Notifier
-from .accesslogs import AccessLogs
-from .aggregate import Aggregate, WorkersView
-from .process import READY_WITHIN, WorkerFailed, WorkerProcess
-from .worker import CHECKS
+from .aggregate import WorkersView
+from .process import WorkerFailed, WorkerProcess
+from .slots import Slot
+from .workforce import MARGIN, Workforce
 
 if TYPE_CHECKING:
     from ...admin.interfaces import IServerView
 
-#: Seconds until a worker that died is replaced: at first, and at last, when one after the other dies.
-RESTART_DELAY, MAX_RESTART_DELAY = 0.1, 30.0
-#: Seconds of service after which a worker's death is not held against its successor.
-STABLE_AFTER = 10.0
-#: Seconds between two checks where no such time is set.
-_IDLE_CHECK = 10.0
-#: Seconds that workers get beyond their deadlines before they are killed.
-MARGIN = 5.0
 
-
-class Slot:
-    """
-    A place for a worker.
-
-    :ivar worker: who has it; None while a successor waits to be started.
-    :ivar delay: how long that takes.
-    """
-
-    def __init__(self, configuration: Configuration, openPorts: OpenPorts) -> None:
-        self.configuration = configuration
-        self.openPorts = openPorts
-        self.worker: WorkerProcess | None = None
-        self.delay = RESTART_DELAY
-        self.restart: IDelayedCall | None = None
-
-    def cancel(self) -> None:
-        """Start no worker here any more."""
-        if self.restart is not None:
-            self.restart.cancel()
-            self.restart = None
-
-
-class Supervisor(LifeCycle):
+class Supervisor(Workforce):
     """
     Has a configuration served by processes.
 
@@ -86,28 +53,19 @@ class Supervisor(LifeCycle):
         process: Callable[..., WorkerProcess] = WorkerProcess,
     ) -> None:
         openPorts = Ports(reactor, inherited=inherited, endpointOf=endpointOf, passive=True)
-        super().__init__(configuration, openPorts, reactor=reactor, read=read, notifier=notifier)
-        self.aggregate = Aggregate()
-        self.aggregate.provide(configuration)
-        self._accessLogs = AccessLogs(reactor, self.aggregate.linesDropped)
-        self.slots: list[Slot] = []
-        #: All that have not ended.
-        self.processes: list[WorkerProcess] = []
-        self._process = process
-        self._loadTable: LoadTable | None = None
-        self._hasBegun = self._hasFailed = False
+        super().__init__(configuration, openPorts, reactor=reactor, read=read, notifier=notifier, process=process)
         #: Workers that were told to leave, and had ports that are given up.
         self._closing: list[WorkerProcess] = []
-        self._watch: IDelayedCall | None = None
 
     def status(self) -> str:
         """See `LifeCycle`."""
-        ready = sum(slot.worker is not None and slot.worker.isReady for slot in self.slots)
+        ready = sum(slot.isReady for slot in self.slots)
+        problem = next((f"; a worker cannot start: {slot.problem}" for slot in self.slots if slot.problem), "")
         connections = sum(process.openConnections for process in self.processes)
         accepted = self.aggregate.accepted + sum(process.accepted for process in self.processes)
         return (
             f"{self.state}: {ready} of {self.configuration.workers} workers ready, "
-            f"{connections} connections open, {accepted} accepted so far"
+            f"{connections} connections open, {accepted} accepted so far{problem}"
         )
 
     def reopenLog(self) -> None:
@@ -128,141 +86,7 @@ class Supervisor(LifeCycle):
         self._accessLogs.close()
 
     def _serve(self) -> None:
-        self._loadTable = LoadTable()
-        self._hasBegun = False
-        self.slots = [Slot(self.configuration, self.openPorts.open) for _ in range(self.configuration.workers)]
-        for slot in self.slots:
-            self._fill(slot)
-        self._checkWorkers()
-
-    # Workers come and go.
-
-    def _spawn(self, slot: Slot) -> WorkerProcess:
-        sockets = [(storeName(text), _fileno(openPort)) for (text, _), openPort in slot.openPorts.items()]
-        process = self._process(
-            self._reactor, slot.configuration, sockets, self._loadTable, ended=self._ended, leaving=self._leaving
-        )
-        self.processes.append(process)
-        try:
-            process.accessLog = self._accessLogs.provide(slot.configuration)
-            process.spawn()
-        except (OSError, ConfigurationError) as error:
-            self.processes.remove(process)
-            raise WorkerFailed(oneLine(error)) from error
-        return process
-
-    def _fill(self, slot: Slot) -> None:
-        """Start a worker for a slot; try again until one is ready."""
-        slot.restart = None
-        self._inBackground(self._tryToFill(slot))
-
-    async def _tryToFill(self, slot: Slot) -> None:
-        slot.worker = worker = None
-        try:
-            slot.worker = worker = self._spawn(slot)
-            await self._readiness(worker)
-        except WorkerFailed as error:
-            if slot in self.slots and slot.worker is worker and self.state != DRAINING:
-                self._notReady(slot, error)
-            return
-        self._updateReadiness()
-
-    def _notReady(self, slot: Slot, error: WorkerFailed) -> None:
-        if error.fatal and not self._hasBegun:
-            if not self._hasFailed:
-                self._hasFailed = True
-                self.onFailed(str(error))
-            return
-        self._log.error("a worker did not become ready: {problem}", problem=str(error))
-        self._refill(slot)
-
-    async def _readiness(self, worker: WorkerProcess) -> None:
-        """
-        Wait until a worker is ready.
-
-        :raises WorkerFailed: when it will not be.
-        """
-        tooLate = self._reactor.callLater(READY_WITHIN, worker.kill)
-        try:
-            await worker.when("ready")
-        finally:
-            if tooLate.active():
-                tooLate.cancel()
-        self._log.info("worker {pid} is ready", pid=worker.pid)
-
-    def _updateReadiness(self) -> None:
-        """Update whether there are workers to serve."""
-        if self.state == DRAINING:
-            return
-        filled = [slot.worker is not None and slot.worker.isReady for slot in self.slots]
-        if all(filled) and not self._hasBegun:
-            self._hasBegun = True
-            self._becomeReady()
-        else:
-            self.ready = self._hasBegun and any(filled)
-
-    def _refill(self, slot: Slot) -> None:
-        slot.worker = None
-        slot.cancel()
-        slot.restart = self._reactor.callLater(slot.delay, self._fill, slot)
-        slot.delay = min(slot.delay * 2, MAX_RESTART_DELAY)
-
-    def _ended(self, worker: WorkerProcess, how: str) -> None:
-        self.processes.remove(worker)
-        self.aggregate.remember(worker)
-        self._keepAccessLogs()
-        slot = self._slotOf(worker)
-        if slot is None or self.state == DRAINING or not worker.isReady:
-            return  # it was to go; or the wait for its readiness fails
-        if self._reactor.seconds() - worker.readySince >= STABLE_AFTER:
-            slot.delay = RESTART_DELAY
-        self._log.error(
-            "worker {pid} exited {how}; restarting it in {delay} s", pid=worker.pid, how=how, delay=slot.delay
-        )
-        self.aggregate.died()
-        self._refill(slot)
-        self._updateReadiness()
-
-    def _keepAccessLogs(self) -> None:
-        """Close the access logs that no worker, and no slot, writes to any more."""
-        configurations = [process.configuration for process in self.processes]
-        configurations += [slot.configuration for slot in self.slots]
-        self._accessLogs.keep({configuration.accessLog for configuration in (self.configuration, *configurations)})
-
-    def _leaving(self, worker: WorkerProcess) -> None:
-        """A worker received a signal to stop that was not ours."""
-        slot = self._slotOf(worker)
-        if slot is not None and self.state != DRAINING:
-            self._log.info("worker {pid} received a stop signal; starting its replacement", pid=worker.pid)
-            self._fill(slot)
-
-    def _checkWorkers(self) -> None:
-        """
-        Check that no event loop is blocked, now and from now on; kill a worker whose is, which has it replaced.
-
-        Checks are counted, not seconds: those pass without a turn also where the machine was suspended.
-        """
-        seconds = self.configuration.workerTimeout
-        self._watch = self._reactor.callLater(seconds / CHECKS or _IDLE_CHECK, self._checkWorkers)
-        for worker in self.processes:
-            if worker.isReady and seconds:
-                worker.missedChecks += 1
-                if worker.missedChecks == CHECKS + 1:
-                    self._log.error(
-                        "worker {pid}: event loop blocked for {seconds} s; killing the worker",
-                        pid=worker.pid,
-                        seconds=seconds,
-                    )
-                    worker.abort()
-                elif worker.missedChecks > CHECKS + 1:
-                    worker.kill()
-
-    def _slotOf(self, worker: WorkerProcess) -> Slot | None:
-        return next((slot for slot in self.slots if slot.worker is worker), None)
-
-    def _inBackground(self, work: Coroutine[Any, Any, None]) -> None:
-        doing = Deferred.fromCoroutine(work)
-        doing.addErrback(lambda failure: self._log.failure("supervision failed", failure))
+        self._startWorkers()
 
     # Reloads.
 
@@ -274,10 +98,19 @@ class Supervisor(LifeCycle):
         try:
             self.aggregate.provide(configuration)
             self._accessLogs.provide(configuration)
-            await self._addressesFree()
-            wanted = self.openPorts.prepare(_texts(configuration))
-            operator = self._operator.prepare(configuration.admin)
-            await self._roll(configuration, wanted)
+            first = await self._firstLoaded(configuration)
+            try:
+                await self._addressesFree()
+                wanted = self.openPorts.prepare(_texts(configuration))
+                operator = self._operator.prepare(configuration.admin)
+            except RECOVERABLE:
+                first.stop()
+                raise
+            await self._replacing.acquire()
+            try:
+                await self._roll(configuration, wanted, first)
+            finally:
+                self._replacing.release()
         except RECOVERABLE:
             self.openPorts.forget(wanted)
             self._operator.forget(operator)
@@ -292,10 +125,22 @@ class Supervisor(LifeCycle):
         self.openPorts.finish(self.openPorts.settle(wanted))
         self._keepSockets([*self.openPorts])
 
-    async def _roll(self, configuration: Configuration, openPorts: OpenPorts) -> None:
+    async def _firstLoaded(self, configuration: Configuration) -> WorkerProcess:
+        """
+        The first worker of a new configuration, with its applications loaded: that is the check of them.
+
+        :raises ConfigurationError: when it cannot load them.
+        """
+        try:
+            return await self._loaded(configuration)
+        except WorkerFailed as error:
+            raise _notReady(error) from error
+
+    async def _roll(self, configuration: Configuration, openPorts: OpenPorts, first: WorkerProcess) -> None:
         """
         Replace the workers one by one, each by one that is ready.
 
+        :param first: the first that is to serve; it has loaded its applications.
         :raises ConfigurationError: when one does not become ready; those that were replaced are so once more.
         """
         former = self.configuration, self.openPorts.open
@@ -306,7 +151,7 @@ class Supervisor(LifeCycle):
                 if number == len(self.slots):
                     self.slots.append(Slot(configuration, openPorts))
                 rolled.append(self.slots[number])
-                replaced = await self._replace(self.slots[number], configuration, openPorts)
+                replaced = await self._replace(self.slots[number], configuration, openPorts, None if number else first)
                 if number == configuration.workers - 1:
                     await self._refuseOn(gone)  # the last that accepts there has not left yet
                 if replaced is not None:
@@ -316,7 +161,7 @@ class Supervisor(LifeCycle):
         except WorkerFailed as error:
             await self._refuseOn([openPort for key, openPort in openPorts.items() if key not in self.openPorts.open])
             await self._rollBack(rolled, *former)
-            raise ConfigurationError(f"a worker with the new configuration did not become ready: {error}") from error
+            raise _notReady(error) from error
         self._shrink(configuration.workers)
 
     async def _addressesFree(self) -> None:
@@ -332,28 +177,6 @@ class Supervisor(LifeCycle):
         self._keepSockets(gone, keep=False)
         if sum(openPort.end is not None and openPort.end.refuseNew() for openPort in gone):
             await self._pauses.wait(QUEUED)
-
-    async def _replace(self, slot: Slot, configuration: Configuration, openPorts: OpenPorts) -> WorkerProcess | None:
-        """
-        Let another worker have a slot.
-
-        :return: who had it, and is to be told to leave.
-        :raises WorkerFailed: when it does not become ready; nothing has changed then.
-        """
-        new = Slot(configuration, openPorts)
-        new.worker = await self._successor(new)
-        slot.cancel()
-        former, slot.worker = slot.worker, new.worker
-        slot.configuration, slot.openPorts, slot.delay = configuration, openPorts, RESTART_DELAY
-        self._updateReadiness()
-        return former
-
-    async def _successor(self, slot: Slot) -> WorkerProcess:
-        worker = self._spawn(slot)
-        await self._readiness(worker)
-        if self.state == DRAINING:
-            raise WorkerFailed("the server is shutting down")
-        return worker
 
     async def _rollBack(self, rolled: list[Slot], configuration: Configuration, openPorts: OpenPorts) -> None:
         self._shrink(configuration.workers)
@@ -389,6 +212,7 @@ class Supervisor(LifeCycle):
     # The end.
 
     async def _leaveService(self, replaced: bool) -> None:
+        self._onTime()
         for slot in self.slots:
             slot.cancel()
         timeouts = self.configuration.timeouts
@@ -397,6 +221,7 @@ class Supervisor(LifeCycle):
         drained = self._drainWorkers() if delay else None
         await self._pauses.wait(max(0.0, delay - QUEUED))
         await self._refuseNew()
+        answered = self._finishAnswering()
         await self.openPorts.close()  # before the workers: who closes a socket last has to accept what is in its queue
         drained = drained or self._drainWorkers()
         if self._pauses.over:
@@ -405,12 +230,17 @@ class Supervisor(LifeCycle):
             drained.addTimeout(timeouts.drain + GRACE + MARGIN, self._reactor)
             drained.addErrback(lambda _: None)
         await drained
+        await answered
 
     def _drainWorkers(self) -> Any:
+        for process in list(self.processes):
+            if not process.isLoaded:
+                process.giveUp("the server is shutting down")  # it may be a while before it looks up
         self._log.info("draining {count} workers", count=len(self.processes))
         return DeferredList([process.drain() for process in self.processes], consumeErrors=True)
 
     def _cut(self) -> None:
+        self._unavailable.cut()
         for process in self.processes:
             process.stopNow()
         self._reactor.callLater(MARGIN, self._kill)
@@ -437,10 +267,9 @@ class Supervisor(LifeCycle):
             process.kill()
 
 
+def _notReady(error: WorkerFailed) -> ConfigurationError:
+    return ConfigurationError(f"a worker with the new configuration did not become ready: {error}")
+
+
 def _texts(configuration: Configuration) -> list[str]:
     return [listener.endpoint for listener in configuration.listeners]
-
-
-def _fileno(openPort: Any) -> int:
-    descriptor: int = openPort.port.fileno()
-    return descriptor

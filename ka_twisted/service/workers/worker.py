@@ -13,6 +13,7 @@ import json
 import os
 import pickle
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -34,9 +35,12 @@ from ..listening.balance import LoadTable, Share
 from ..systemd.journal import details
 from .channel import Channel, Message, attach
 from .frames import FrameWriter
+from .usage import residentBytes
 
-#: The descriptors of a worker; those of the listeners follow.
-STDERR, CHANNEL, LOG, LOAD_TABLE, ACCESS_LOG, LISTENERS = 2, 3, 4, 5, 6, 7
+#: The descriptors of a worker. On one of them come those of the listeners, once it has loaded its applications.
+STDERR, CHANNEL, LOG, LOAD_TABLE, SOCKETS, ACCESS_LOG = 2, 3, 4, 5, 6, 7
+#: Descriptors that one message on the socket for them carries, at most (SCM_MAX_FD).
+SOCKETS_AT_ONCE = 250
 #: Seconds between two reports of the load, at most. They also show that the event loop is not blocked.
 _LOAD = 1.0
 #: Reports within the time for which the event loop may be blocked, at least.
@@ -64,14 +68,18 @@ class Worker:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._channel = Channel(self._received, self._orphaned)
+        #: Once it has its sockets.
         self._service: Any = None
+        self._loaded: Any = None
         self._share: Share | None = None
+        self._inherited: dict[str, list[int]] = {}
         self._loop = LoopingCall(self._reportLoad)
         self._loop.clock = reactor
         #: Whether it was told to end.
         self._expected = False
         self._closing: Deferred[None] | None = None
         self._commands: dict[str, Callable[[Message], None]] = {
+            "load": self._load,
             "serve": self._serve,
             "ask": self._answer,
             "drain": lambda message: self._drain(),
@@ -100,7 +108,8 @@ class Worker:
             if self._service is not None and not self._service.configuration.timeouts.drain:
                 self._reactor.callLater(_ORPHANED, self._service.stopNow)
 
-    def _serve(self, message: Message) -> None:
+    def _load(self, message: Message) -> None:
+        """Have all that can be had without a socket: the applications, the keys."""
         from ..running.serving import KeepAliveService
 
         sys.path[:] = message["path"]
@@ -109,10 +118,6 @@ class Worker:
         else:
             os.environ["PYTHONPATH"] = message["PYTHONPATH"]
         configuration: Configuration = pickle.loads(base64.b64decode(message["configuration"]))
-        inherited: dict[str, list[int]] = {}
-        for name, descriptor in message["sockets"]:
-            os.set_inheritable(descriptor, False)
-            inherited.setdefault(name, []).append(descriptor)
         try:
             loadTable = LoadTable(LOAD_TABLE)
             os.close(LOAD_TABLE)
@@ -120,17 +125,35 @@ class Worker:
             service = KeepAliveService(
                 configuration,
                 reactor=self._reactor,
-                inherited=inherited,
+                inherited=self._inherited,
                 share=self._share,
                 accessLogFile=self._accessLogFile(configuration) if message["accessLog"] else None,
             )
-            service.onReady, service.onFailed = self._ready, self._failFatally
+            service.onReady, service.onFailed = self._ready, self._fail
             service.onClosed = lambda: self._channel.send(event="closed")
-            self._service = service
-            service.startService()
-        except RECOVERABLE as error:
-            self._fail(oneLine(error))
+            self._loaded = service
         except Exception as error:
+            self._failed(error)
+        else:
+            self._channel.send(event="loaded")
+
+    def _serve(self, message: Message) -> None:
+        """Begin, on sockets that the supervisor has sent."""
+        if self._loaded is None or self._expected:
+            return  # it has failed, or was told to end
+        self._service = self._loaded
+        descriptors = _received(len(message["sockets"]))
+        for name, descriptor in zip(message["sockets"], descriptors, strict=True):
+            self._inherited.setdefault(name, []).append(descriptor)
+        try:
+            self._service.startService()
+        except Exception as error:
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, RECOVERABLE):
+            self._fail(oneLine(error))
+        else:
             _log.failure("the worker failed to start")
             self._fail(f"{type(error).__name__}: {oneLine(error)}")
 
@@ -148,12 +171,8 @@ class Worker:
         patience = self._service.configuration.workerTimeout / CHECKS
         self._loop.start(min(_LOAD, patience or _LOAD))
 
-    def _failFatally(self, problem: str) -> None:
-        """The applications failed to start: where no worker was ever ready, no other would be."""
-        self._fail(problem, fatal=True)
-
-    def _fail(self, problem: str, *, fatal: bool = False) -> None:
-        self._channel.send(event="failed", problem=problem, fatal=fatal)
+    def _fail(self, problem: str) -> None:
+        self._channel.send(event="failed", problem=problem)
         self._service = None
         self._stop()
 
@@ -197,8 +216,13 @@ class Worker:
             self._share.note()
         else:
             self._share.leave()
+        answered = self._service.observerSet.answered
         self._channel.send(
-            event="load", open=self._service.connectionCount, accepted=self._service.observerSet.accepted
+            event="load",
+            open=self._service.connectionCount,
+            accepted=self._service.observerSet.accepted,
+            answered=0 if answered is None else answered.count,
+            memory=residentBytes() if self._service.configuration.workerMaxMemory else 0,
         )
 
     # The end.
@@ -213,7 +237,8 @@ class Worker:
         if self._service is not None:
             await self._service.stopService()
             self._reportLoad()
-            self._loop.stop()
+            if self._loop.running:
+                self._loop.stop()
             counts, records = await self._query("counts"), await self._query("connections", _RECORDS)
             self._channel.send(event="last", counts=counts, closed=records and records["closed"])
         if self._channel.transport is not None:
@@ -222,6 +247,20 @@ class Worker:
             self._closing.addTimeout(_CLOSE_GRACE, self._reactor).addErrback(lambda _: None)
             self._channel.close()
             await self._closing
+
+
+def _received(count: int) -> list[int]:
+    """So many sockets that the supervisor has sent, in their order. None is inherited by what we start."""
+    descriptors: list[int] = []
+    with socket.socket(fileno=SOCKETS) as connection:
+        while len(descriptors) < count:
+            _, some, _, _ = socket.recv_fds(connection, 1, SOCKETS_AT_ONCE)
+            if not some:
+                raise OSError("the supervisor is gone")
+            descriptors += some
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    return descriptors
 
 
 @implementer(ILogObserver)
@@ -264,7 +303,7 @@ def main(arguments: list[str]) -> None:
 
     :param arguments: the module of the reactor.
     """
-    for descriptor in (CHANNEL, LOG, LOAD_TABLE):
+    for descriptor in (CHANNEL, LOG, LOAD_TABLE, SOCKETS):
         os.set_inheritable(descriptor, False)
     # The terminal's and the operator's signals are for the supervisor, which passes on what they mean.
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
