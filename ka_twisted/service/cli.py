@@ -13,6 +13,7 @@ from typing import Any
 #: Subcommand, the module, as seen from here, that has `add_arguments(parser)` and
 #: `run(namespace) -> int`, and what it is for.
 SUBCOMMANDS = (
+    ("completion", ".configuration.completion", "print the completion of options for bash, fish or zsh"),
     ("explain", "..explain.command", "read a request and show what it does to its connection, and why"),
     ("install-service", ".systemd.install", "write units of systemd and a configuration for this installation"),
 )

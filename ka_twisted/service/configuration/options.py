@@ -20,7 +20,9 @@ from ..applications.sites import LoadedSite, loadSites
 from ..errors import oneLine
 from . import environment, files, help, show
 from .builder import ConfigurationBuilder
-from .setting import SourcedValue, SwitchSetting, variableOf
+from .commandline import CHECK, CONFIG, SHOW, CommandOption
+from .completion import completions
+from .setting import SourcedValue, SwitchSetting
 from .settings import ALL_SETTINGS, ENDPOINT, SETTINGS, VERBOSE
 from .values import Configuration
 
@@ -34,10 +36,6 @@ _OPTIONS = tuple(
 )
 #: Those that are given without a value.
 _SWITCHES = tuple(setting for setting in ALL_SETTINGS if isinstance(setting, SwitchSetting))
-
-_CONFIG = "Configuration file in TOML, also for several listeners and sites; options override it."
-_CHECK = "Check the configuration, with its applications, certificates and endpoints, show timers and limits, and exit."
-_SHOW = "With --check: show every setting, its value, and where that came from."
 
 _log = Logger()
 
@@ -57,14 +55,15 @@ class Options(usage.Options):
 
     synopsis = "[options]"
     optFlags = [
-        ["check", None, _CHECK],
-        ["show", None, _SHOW],
+        *([option.name, None, option.help] for option in (CHECK, SHOW)),
         *([setting.option, None, setting.help] for setting in _SWITCHES),
     ]
     optParameters = [
-        ["config", None, None, _CONFIG],
+        [CONFIG.name, None, None, CONFIG.help],
         *(setting.parameter() for setting in _OPTIONS),
     ]
+
+    compData = completions()
 
     configuration: Configuration
     applications: tuple[LoadedSite, ...]
@@ -84,18 +83,11 @@ class Options(usage.Options):
     def opt_listen(self, endpoint: str) -> None:
         self["listen"].append(ENDPOINT.fromText(endpoint, os.getcwd(), f"--{ENDPOINT.option}"))
 
-    opt_listen.__doc__ = f"{ENDPOINT.help} May be given several times. [default: {ENDPOINT.default}]"
+    opt_listen.__doc__ = CommandOption.ofSetting(ENDPOINT).help
 
     def getUsage(self, width: int | None = None) -> str:
         """See `usage.Options`; the options are in groups."""
-        general = [
-            ("--config=FILE", _CONFIG),
-            ("--check", _CHECK),
-            ("--show", _SHOW),
-            ("--version", "Show the version and exit."),
-            ("--help", "Show this help and exit."),
-        ]
-        return help.usage(general, ENDPOINT, width or int(os.environ.get("COLUMNS", "80")))
+        return help.usage(width or int(os.environ.get("COLUMNS", "80")))
 
     def opt_version(self) -> NoReturn:
         """Show the version and exit."""
@@ -176,6 +168,6 @@ class Options(usage.Options):
         """The configuration file; an empty one, where there is none."""
         if self["config"] is not None:
             return files.read(self["config"], self._folder)
-        if name := self._variables.get(variableOf("config")):
-            return files.read(name, self._folder, variableOf("config"))
+        if name := self._variables.get(CONFIG.variable):
+            return files.read(name, self._folder, CONFIG.variable)
         return files.Table("")
