@@ -10,6 +10,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Iterable
+from importlib import import_module
 from typing import Any
 
 from twisted.python import usage
@@ -152,9 +153,8 @@ def zsh() -> str:
 
 def _twistdOptions() -> list[CommandOption]:
     """Those of twistd itself, which stand before our command."""
-    from twisted.scripts.twistd import ServerOptions
-
-    known: Any = ServerOptions()
+    twistd: Any = import_module("twisted.scripts.twistd")
+    known = twistd.ServerOptions()
     return [
         CommandOption(
             name.rstrip("="),
