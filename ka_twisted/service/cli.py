@@ -15,6 +15,7 @@ from typing import Any
 SUBCOMMANDS = (
     ("completion", ".configuration.completion", "print the completion of options for bash, fish or zsh"),
     ("explain", "..explain.command", "read a request and show what it does to its connection, and why"),
+    ("man", ".configuration.man", "print the manual page of twistd keepalive"),
     ("install-service", ".systemd.install", "write units of systemd and a configuration for this installation"),
 )
 
