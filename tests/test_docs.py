@@ -53,6 +53,10 @@ def test_every_setting_is_described_once(owner: type) -> None:
     assert f"```{{settings}} {owner.__name__}\n" in PAGES["timers-and-limits"]
 
 
+def test_the_options_are_made_from_their_table() -> None:
+    assert "```{options}\n```" in PAGES["reference"]
+
+
 def test_every_description_of_a_setting_says_something() -> None:
     for name, text in re.findall(r"```{setting} (\S+)\n(.*?)```", PAGES["timers-and-limits"], re.DOTALL):
         assert len(text.split()) >= 3, name

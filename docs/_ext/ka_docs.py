@@ -2,7 +2,8 @@
 Directives that write from the code what would go stale if people wrote it.
 
 ``state-machine`` draws and lists a table of `ka_twisted.http1.states`; ``setting`` heads the description of one field
-of `ka_twisted.config` with its default and its option; ``settings`` lists them; ``close-reasons`` and ``keep-reasons``
+of `ka_twisted.config` with its default and its option; ``settings`` lists them; ``options``
+lists those of the command; ``close-reasons`` and ``keep-reasons``
 list `ka_twisted.core.reasons`; ``interface`` documents one of `ka_twisted.interfaces`; ``house`` draws the folders of
 the package and lists what each may import, from the table of ``tests/test_layers.py``; ``way`` draws steps between
 those that take part.
@@ -30,6 +31,7 @@ import ka_twisted
 from ka_twisted import config
 from ka_twisted.core.reasons import CloseReason, KeepReason
 from ka_twisted.http1.states import MACHINES
+from ka_twisted.service.configuration.commandline import groups
 from ka_twisted.service.configuration.settings import SETTINGS
 
 PACKAGE = Path(ka_twisted.__file__).parent
@@ -43,6 +45,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("state-machine", StateMachine)
     app.add_directive("setting", Setting)
     app.add_directive("settings", Settings)
+    app.add_directive("options", Options)
     app.add_directive("close-reasons", CloseReasons)
     app.add_directive("keep-reasons", KeepReasons)
     app.add_directive("interface", Interface)
@@ -129,6 +132,26 @@ class Settings(SphinxDirective):
             option = OPTIONS.get((owner, field.name))
             rows.append((link, _default(owner, field.name), _code(option) if option else nodes.Text("none")))
         return [_table(("attribute", "default", "option"), rows, (30, 30, 40))]
+
+
+class Options(SphinxDirective):
+    """The options of the command, each with its variable, its key and its default, in the groups of its help."""
+
+    def run(self) -> list[nodes.Node]:
+        found: list[nodes.Node] = []
+        for heading, options in groups():
+            rows = [
+                (
+                    _code(option.written),
+                    _code(option.variable) if option.variable else nodes.Text("none"),
+                    _code(option.place) if option.place else nodes.Text("none"),
+                    nodes.Text(option.help),
+                )
+                for option in options
+            ]
+            found.append(nodes.rubric("", heading))
+            found.append(_table(("option", "variable", "key in the file", "what it sets"), rows, (25, 25, 15, 35)))
+        return found
 
 
 class Interface(SphinxDirective):

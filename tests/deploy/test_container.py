@@ -114,6 +114,15 @@ def test_what_is_copied_is_there_and_seen() -> None:
             assert any(kept(str(path.relative_to(PROJECT))) for path in (PROJECT / source).rglob("*.py"))
 
 
+def test_what_setup_names_is_copied_and_seen() -> None:
+    named = re.findall(r'\["(ka_twisted/[^"*]+)"\]', (PROJECT / "setup.py").read_text("utf-8"))
+    assert named
+    for path in named:
+        assert (PROJECT / path).is_file()
+        assert path.split("/")[0] in {source for source, _ in copied()}
+        assert kept(path)
+
+
 def test_nothing_else_is_seen() -> None:
     wanted = {source for source, _ in copied()}
     for path in PROJECT.iterdir():

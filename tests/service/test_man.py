@@ -14,7 +14,7 @@ from ka_twisted.service.configuration.man import page
 from tests.programs import find
 from tests.service.twistd import PATIENCE, PROJECT
 
-PAGE = PROJECT / "docs" / "man" / "twistd-keepalive.1"
+PAGE = PROJECT / "ka_twisted" / "service" / "configuration" / "twistd-keepalive.1"
 
 
 def call(program: str, *arguments: str) -> str:
@@ -33,7 +33,9 @@ def test_the_page_in_the_distribution_is_of_now(capsys: pytest.CaptureFixture[st
     assert cli.main(["man"]) == 0
     made = capsys.readouterr().out
     assert made == page()
-    assert PAGE.read_text("utf-8") == made, "python -m ka_twisted man > docs/man/twistd-keepalive.1"
+    assert PAGE.read_text("utf-8") == made, (
+        "python -m ka_twisted man > ka_twisted/service/configuration/twistd-keepalive.1"
+    )
 
 
 def test_the_distribution_installs_it() -> None:

@@ -175,6 +175,7 @@ class Unit:
         yield f"ExecStart={' '.join(map(quoted, self.words()))}"
         yield "# Where it was when it crashed, or when the watchdog killed it, is in the journal."
         yield "Environment=PYTHONFAULTHANDLER=1"
+        yield "# Every option has a variable, which wins over the configuration: Environment=KA_TWISTED_IDLE_TIMEOUT=20"
         yield f"LimitNOFILE={_LIMIT_NOFILE}"
 
     def _stop(self) -> _Lines:
