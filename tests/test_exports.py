@@ -27,7 +27,7 @@ PUBLIC = {
 }
 #: Public modules beside the package itself, and what people take from them.
 MODULES = {
-    "ka_twisted.admin.interfaces": {"IServerView"},
+    "ka_twisted.admin.interfaces": {"AboutJson", "ConnectionsJson", "IServerView", "WorkerJson"},
     "ka_twisted.interfaces": {"IConnection", "IConnectionObserver", "IConnectionRegistry", "IDrainable"},
     "ka_twisted.observe.accesslog": {"AccessLog"},
     "ka_twisted.observe.connections": {"ConnectionLog"},
