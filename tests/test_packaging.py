@@ -100,6 +100,11 @@ def test_twistd_finds_the_command(installed: Path, tmp_path: Path) -> None:
     assert "--idle-timeout=" in call(installed / "twistd", "keepalive", "--help", cwd=tmp_path)
 
 
+def test_the_manual_page_is_where_man_looks_for_it(installed: Path, tmp_path: Path) -> None:
+    page = (installed.parent / "share" / "man" / "man1" / "twistd-keepalive.1").read_text("utf-8")
+    assert call(installed / "python", "-m", "ka_twisted", "man", cwd=tmp_path) == page
+
+
 def test_the_version_is_that_of_the_distribution(installed: Path, built: Path, tmp_path: Path) -> None:
     (wheel,) = built.glob("*.whl")
     version = wheel.name.split("-")[1]

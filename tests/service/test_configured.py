@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 from pathlib import Path
 
 import pytest
 
-from tests.service.twistd import readAll, run, serving
+from tests.service.twistd import PATIENCE, readAll, run, serving
 
 
 @pytest.fixture
@@ -68,3 +69,56 @@ def test_a_wrong_file_is_one_sentence_and_status1(shop: Path, how: list[str]) ->
     done = run(shop, *how, "--config", "etc/shop.toml")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "keepalive: etc/shop.toml:3: timeouts.idel is unknown; did you mean timeouts.idle?\n"
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_variables_set_up_a_server_and_last_over_a_reload(
+    shop: Path, workers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = shop / "etc" / "shop.toml"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    for name, value in {
+        "CONFIG": "etc/shop.toml",
+        "LISTEN": "localhost:0 ./shop.socket",
+        "IDLE_TIMEOUT": "20",
+        "WORKERS": workers,
+        "VERBOSE": "1",
+        "IDEL": "3",
+    }.items():
+        monkeypatch.setenv(f"KA_TWISTED_{name}", value)
+    with serving(shop, listen="") as server:
+        assert asked(server.connect()) == b"front"
+        assert asked(connected(shop / "shop.socket")) == b"front"
+        file.write_text(file.read_text("utf-8").replace("shop:front", "shop:api").replace("idle = 45", "idle = 50"))
+        server.process.send_signal(signal.SIGHUP)
+        server.waitFor("configuration was reloaded")
+        assert asked(server.connect()) == b"/"
+        assert asked(connected(shop / "shop.socket")) == b"/"
+        assert server.end(signal.SIGTERM) == 0
+    log = "".join(server.said)
+    # At the start and after the reload, from the variable and not from the file.
+    assert len(re.findall(r"^\s*timeouts\.idle +20 ", log, re.MULTILINE)) == 2
+    assert log.count("KA_TWISTED_IDEL is unknown and has no effect; did you mean KA_TWISTED_IDLE_TIMEOUT?") == 2
+    assert not (shop / "shop.socket").exists()
+
+
+def test_a_wrong_variable_is_one_sentence_and_status1(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KA_TWISTED_IDLE_TIMEOUT", "soon")
+    done = run(shop, "-n", "keepalive")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "keepalive: KA_TWISTED_IDLE_TIMEOUT wants a number, not 'soon'\n"
+
+
+def asked(connection: socket.socket) -> bytes:
+    """The body of the answer to one request."""
+    with connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n")
+        return readAll(connection).partition(b"\r\n\r\n")[2]
+
+
+def connected(path: Path) -> socket.socket:
+    """A connection to a UNIX socket."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(PATIENCE)
+    connection.connect(str(path))
+    return connection

@@ -65,6 +65,7 @@ REFUSED = {
     "tcp:[::1]:8080": r" tcp:[::1]:8080 is not an endpoint: the port comes first; write tcp:8080:interface=\:\:1",
     "ssl:*:443:privateKey=a": " ssl:*:443:privateKey=a is not an endpoint: "
                               "the port comes first; write ssl:443:privateKey=a",
+    "tcp:http:80": " tcp:http:80 is not an endpoint: 'http' is not a number",
     "tcp:": " tcp: is not an endpoint: the port is missing; write tcp:PORT",
     "unix:": " unix: is not an endpoint: the path of the socket is missing",
     ":70000": " tcp:70000 is not an endpoint: a port is between 0 and 65535",

@@ -55,8 +55,7 @@ def _described(text: str) -> str:
         raise ValueError(f"the port is missing; write {text}:PORT")
     if found := _HOST_PORT.fullmatch(text):
         return _tcp(found) or text
-    if found := _TURNED.fullmatch(text):
-        host = found["host"].strip("[]")
+    if (found := _TURNED.fullmatch(text)) and _isHost(host := found["host"].strip("[]")):
         interface = "" if host in ("*", "") else f":interface={_escaped(host)}"
         raise ValueError(f"the port comes first; write {found['kind']}:{found['port']}{interface}{found['rest'] or ''}")
     return text
@@ -100,7 +99,12 @@ def _isAddress(text: str) -> bool:
         ip_address(text)
     except ValueError:
         return False
-    return not text.isdecimal()
+    return True
+
+
+def _isHost(text: str) -> bool:
+    """Whether this is what a server may listen on: an address, all of them, or this machine's own."""
+    return text in ("", "*") or text.lower().rstrip(".") == "localhost" or _isAddress(text)
 
 
 def _escaped(host: str) -> str:
