@@ -13,7 +13,8 @@ _HEAD = """\
 # Configuration of "twistd keepalive --config FILE". Lines that begin with "# " are comments and examples; lines that
 # begin with "#" alone hold the defaults: remove the "#" to change one. Times are in seconds and may be fractions;
 # 0 disables a timer or a limit. Relative paths are relative to the folder of this file. Options of the command line
-# override it. SIGHUP reloads it; "twistd keepalive --config FILE --check" checks it.
+# and environment variables (KA_TWISTED_IDLE_TIMEOUT for --idle-timeout) override it. SIGHUP reloads it;
+# "twistd keepalive --config FILE --check" checks it, and with --show says where each value came from.
 """
 
 _ABOUT = {

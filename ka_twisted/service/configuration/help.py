@@ -10,6 +10,7 @@ from .commandline import groups
 ABOUT = """\
 Serve HTTP with a Python application. Times are in seconds and may be fractions. SIGHUP reloads the configuration,
 SIGUSR1 reopens the access log, SIGTERM finishes open requests and stops; a second signal stops at once.
+Every option that sets something has an environment variable: KA_TWISTED_IDLE_TIMEOUT for --idle-timeout.
 """
 #: Columns of an option; a longer one has its help on the next line.
 _COLUMNS = 34
