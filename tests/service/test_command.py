@@ -6,6 +6,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,6 +117,27 @@ def test_a_check_listens_on_nothing(shop: Path, taken: int, how: list[str]) -> N
     arguments = ["--app", "shop:handler", "--listen", f"tcp:{taken}", "--check"]
     done = run(shop, *how, "keepalive", *arguments)
     assert (done.returncode, done.stdout.splitlines()[0], done.stderr) == (0, "configuration is valid", "")
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_check_looks_at_sources_and_leaves_no_byte_code(
+    shop: Path, workers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    source, byteCode = shop / "stale.py", shop / "__pycache__"
+    arguments = ["keepalive", "--app", "stale:handler", "--workers", workers, "--check"]
+    source.write_text("def handler(request): return b''\n")
+    os.utime(source, (10**9, 10**9))
+    assert run(shop, *arguments).returncode == 0
+    assert not byteCode.exists()
+    subprocess.run([sys.executable, "-c", "import stale"], cwd=shop, check=True)
+    assert list(byteCode.glob("stale.*"))
+    # Of the same size and the same time, as files are that are deployed with times that do not change.
+    source.write_text("def hundler(request): return b''\n")
+    os.utime(source, (10**9, 10**9))
+    done = run(shop, *arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "keepalive: --app: the module stale has no attribute handler\n"
 
 
 def test_twistd_knows_the_command_and_its_options(tmp_path: Path) -> None:

@@ -8,9 +8,28 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 
 from .loading import ApplicationError, loadApplication
+
+
+@contextmanager
+def sourcesAlone() -> Iterator[None]:
+    """
+    Import from sources, and neither read nor write byte code.
+
+    Python takes byte code for that of a source with the same size and the same time in seconds. Where files are
+    deployed with times that do not change, a check would look at what was there before.
+    """
+    before = sys.dont_write_bytecode, sys.pycache_prefix
+    # Nothing is there, nor can it be.
+    sys.dont_write_bytecode, sys.pycache_prefix = True, os.path.join(os.devnull, "none")
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode, sys.pycache_prefix = before
 
 
 def checkAfresh(name: str, reactorModule: str) -> None:
@@ -49,7 +68,8 @@ def _main(name: str, reactorModule: str, descriptor: str) -> None:
     if install is not None:
         install()
     try:
-        loadApplication(name)
+        with sourcesAlone():
+            loadApplication(name)
         outcome = _LOADED
     except ApplicationError as error:
         outcome = str(error)

@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NoReturn
 
 from twisted.logger import Logger
 from twisted.python import usage
 
+from ..applications.afresh import sourcesAlone
 from ..applications.sites import LoadedSite, loadSites
 from ..errors import oneLine
 from . import environment, files, help, show
@@ -127,8 +129,9 @@ class Options(usage.Options):
             raise usage.UsageError("--show has no use without --check")
         # twistd may change the working directory before they are read anew.
         self._folder = os.getcwd()
-        self.configuration = self.read()
-        self.applications = () if self.configuration.workers else loadSites(self.configuration.sites)
+        with sourcesAlone() if self["check"] else nullcontext():
+            self.configuration = self.read()
+            self.applications = () if self.configuration.workers else loadSites(self.configuration.sites)
 
     def read(self) -> Configuration:
         """
