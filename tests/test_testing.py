@@ -438,7 +438,6 @@ def test_a_client_that_closes_on_what_it_has_not_read_resets() -> None:
     [
         ("192.0.2.7", IPv4Address("TCP", "192.0.2.7", 40001)),
         ("2001:db8:0:0::7", IPv6Address("TCP", "2001:db8::7", 40001)),
-        ("::ffff:192.0.2.7", IPv6Address("TCP", "::ffff:192.0.2.7", 40001)),
         ("fe80::7%2", IPv6Address("TCP", "fe80::7%2", 40001)),
     ],
 )
@@ -446,6 +445,10 @@ def test_addresses_are_of_their_own_kind(peer: str, expected: IPv4Address | IPv6
     client = MemoryServer().connect(peer)
     assert client.protocol.peer == expected
     assert type(client.protocol.host) is type(expected)
+
+
+def test_a_client_of_ipv4_on_a_socket_of_ipv6_has_an_address_of_ipv4() -> None:
+    assert MemoryServer().connect("::ffff:192.0.2.7").protocol.peer == IPv4Address("TCP", "192.0.2.7", 40001)
 
 
 def test_what_is_no_address_is_refused() -> None:

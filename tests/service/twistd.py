@@ -89,8 +89,9 @@ def serving(
     :param patience: seconds after which it is killed.
     """
     listening = ("--listen", listen) if listen else ()
+    chosen = () if reactor == "default" else (f"--reactor={reactor}",)  # another command may have installed one
     process = subprocess.Popen(
-        [*command, f"--reactor={reactor}", "-n", "keepalive", *listening, *arguments],
+        [*command, *chosen, "-n", "keepalive", *listening, *arguments],
         cwd=directory,
         env=environment(command),
         stdin=subprocess.DEVNULL,
