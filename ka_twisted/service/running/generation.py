@@ -213,6 +213,7 @@ class Generation:
                 limits=self.configuration.limits,
                 policy=self.configuration.policy,
                 tcpKeepAlive=self.configuration.tcpKeepAlive,
+                trustedProxies=self.configuration.trustedProxies,
                 observers=[observer for observer in observers if observer is not None],
                 reactor=self._reactor,
             )
