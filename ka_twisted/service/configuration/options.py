@@ -47,6 +47,16 @@ def refuse(sentence: str) -> NoReturn:
     raise SystemExit(f"keepalive: {sentence}")
 
 
+def _say(text: str) -> None:
+    """Print a text, whatever the terminal can show, and whether or not its reader wants all of it."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except BrokenPipeError:
+        # The interpreter must not flush to it once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class Options(usage.Options):
     """
     What ``twistd keepalive`` was asked for.
@@ -115,8 +125,7 @@ class Options(usage.Options):
         except usage.UsageError as error:
             refuse(oneLine(error))
         if self["check"]:
-            print("configuration is valid")
-            print(self._shown)
+            _say(f"configuration is valid\n{self._shown}")
             raise SystemExit(0)
 
     def postOptions(self) -> None:

@@ -54,8 +54,8 @@ class Supervisor(Workforce):
     ) -> None:
         openPorts = Ports(reactor, inherited=inherited, endpointOf=endpointOf, passive=True)
         super().__init__(configuration, openPorts, reactor=reactor, read=read, notifier=notifier, process=process)
-        #: Workers that were told to leave, and had ports that are given up.
-        self._closing: list[WorkerProcess] = []
+        #: Workers that a reload has told to leave.
+        self._dismissed: list[WorkerProcess] = []
 
     def status(self) -> str:
         """See `LifeCycle`."""
@@ -100,7 +100,6 @@ class Supervisor(Workforce):
             self._accessLogs.provide(configuration)
             first = await self._firstLoaded(configuration)
             try:
-                await self._addressesFree()
                 wanted = self.openPorts.prepare(_texts(configuration))
                 operator = self._operator.prepare(configuration.admin)
             except RECOVERABLE:
@@ -114,10 +113,12 @@ class Supervisor(Workforce):
         except RECOVERABLE:
             self.openPorts.forget(wanted)
             self._operator.forget(operator)
+            await self._formerClosed()
             raise
         former, self.configuration = self.configuration, configuration
         self._settle(wanted)
         self._operator.settle(operator, configuration.admin)
+        await self._formerClosed()
         if configuration != former:
             self._describe()
 
@@ -154,19 +155,26 @@ class Supervisor(Workforce):
                 replaced = await self._replace(self.slots[number], configuration, openPorts, None if number else first)
                 if number == configuration.workers - 1:
                     await self._refuseOn(gone)  # the last that accepts there has not left yet
-                if replaced is not None:
-                    replaced.leave()
-                    if gone:
-                        self._closing.append(replaced)
+                self._dismiss(replaced)
         except WorkerFailed as error:
             await self._refuseOn([openPort for key, openPort in openPorts.items() if key not in self.openPorts.open])
             await self._rollBack(rolled, *former)
             raise _notReady(error) from error
         self._shrink(configuration.workers)
 
-    async def _addressesFree(self) -> None:
-        """Wait until ports are closed that are given up: in workers that still have connections, too."""
-        closing, self._closing = self._closing, []
+    def _dismiss(self, worker: WorkerProcess | None) -> None:
+        """Have a worker leave, whose place another has, or that has no place any more."""
+        if worker is not None:
+            worker.leave()
+            self._dismissed.append(worker)
+
+    async def _formerClosed(self) -> None:
+        """
+        Wait until those who had to leave accept no more, and ports that are given up are closed everywhere.
+
+        From then on whoever connects finds the configuration that is in force, and addresses are free again.
+        """
+        closing, self._dismissed = self._dismissed, []
         closed = DeferredList([worker.when("closed") for worker in closing])
         closed.addTimeout(MARGIN, self._reactor).addErrback(lambda _: None)
         await closed
@@ -185,10 +193,7 @@ class Supervisor(Workforce):
                 return  # there is nothing more to listen on
             if slot in self.slots and slot.configuration is not configuration:
                 try:
-                    former = await self._replace(slot, configuration, openPorts)
-                    if former is not None:
-                        former.leave()
-                        self._closing.append(former)
+                    self._dismiss(await self._replace(slot, configuration, openPorts))
                 except WorkerFailed as error:
                     self._log.error("a worker keeps the new configuration: {problem}", problem=str(error))
                     slot.configuration, slot.openPorts = configuration, openPorts  # for its successor
@@ -198,8 +203,7 @@ class Supervisor(Workforce):
         gone, self.slots = self.slots[number:], self.slots[:number]
         for slot in gone:
             slot.cancel()
-            if slot.worker is not None:
-                slot.worker.leave()
+            self._dismiss(slot.worker)
         self._updateReadiness()  # those that are left may all be ready
 
     def _count(self, well: bool) -> None:
