@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service.twistd import readAll, run, serving, waitForEnd
+from tests.service.twistd import PATIENCE, TWISTD, environment, readAll, run, serving, waitForEnd
 
 APPLICATION = """
 async def handler(request):
@@ -138,6 +138,31 @@ def test_a_check_looks_at_sources_and_leaves_no_byte_code(
     done = run(shop, *arguments)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "keepalive: --app: the module stale has no attribute handler\n"
+
+
+def test_a_check_whose_reader_has_gone_ends_well(shop: Path) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with open(theirs, "wb") as output:
+        done = subprocess.run(
+            [*TWISTD, "keepalive", "--app", "shop:handler", "--check", "--show"],
+            cwd=shop,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            timeout=PATIENCE,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_what_a_terminal_cannot_show_is_written_otherwise(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KA_TWISTED_ACCESS_LOG", "caf\u00e9\udcff.log")
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    done = run(shop, "keepalive", "--app", "shop:handler", "--check", "--show")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f'"{shop}/caf\\xe9\\udcff.log"' in done.stdout
 
 
 def test_twistd_knows_the_command_and_its_options(tmp_path: Path) -> None:

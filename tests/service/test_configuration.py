@@ -340,6 +340,9 @@ WRONG = {
     "[[listen]]\nendpoint = 'tcp:1'\n[listen.tls]\nclient-required = 'yes'":
         "4: listen.tls.client-required wants true or false, not 'yes'",
     # values
+    'access-log = "a\\u0000"': "1: access-log holds a NUL character: 'a\\x00'",
+    '[[listen]]\nendpoint = "ssl:1:privateKey=\\u0000"':
+        "2: listen.endpoint holds a NUL character: 'ssl:1:privateKey=\\x00'",
     "tcp-keepalive = '60:'": "1: tcp-keepalive: TCP keep-alive is written IDLE[:INTERVAL[:COUNT]], not '60:'",
     "behind = 'apache'": "1: behind is nginx, haproxy, alb or envoy, not 'apache'",
     "log-format = 'xml'": "1: log-format is combined, json or a text with directives such as %h, not 'xml'",

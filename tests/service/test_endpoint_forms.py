@@ -58,6 +58,7 @@ REFUSED = {
     "fd://3": " fd://3 is not an endpoint: it is a URL; "
               "write systemd:domain=INET:index=0 for the first socket that was handed over",
     "unix://run/a": " unix://run/a is not an endpoint: write unix:/run/a for a path from the root on",
+    "/run/": " /run/ is not an endpoint: it is the path of a directory; write that of the socket",
     "/run/a:mode=660": " /run/a:mode=660 is not an endpoint: "
                        r"write unix:/run/a:mode=660, with \: and \= for a : and a = in the path itself",
     "tcp:127.0.0.1:8080": " tcp:127.0.0.1:8080 is not an endpoint: "

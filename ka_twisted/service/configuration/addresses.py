@@ -42,6 +42,8 @@ def _described(text: str) -> str:
     if text.startswith(("/", "./", "../")):
         if re.search(r"[:=\\]", text):
             raise ValueError(f"write unix:{text}, with \\: and \\= for a : and a = in the path itself")
+        if text.endswith("/"):
+            raise ValueError("it is the path of a directory; write that of the socket")
         return f"unix:{text.removeprefix('./')}"
     if found := re.fullmatch(r"unix:/(/+)([^/].*)", text, re.DOTALL):
         if len(found[1]) == 1:

@@ -49,6 +49,8 @@ class ValueType:
         """
         if type(value) not in self.types:  # True is no whole number
             raise ValueError(f" wants {self.noun}, not {asText(value)}")
+        if isinstance(value, str) and "\0" in value:  # neither a path nor a name has one, and few functions say so well
+            raise ValueError(f" holds a NUL character: {value!r}")
         return self.resolve(self.convert(value), folder)
 
     def acceptText(self, text: str, folder: str) -> Any:
