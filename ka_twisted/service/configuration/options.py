@@ -20,12 +20,13 @@ from twisted.python import usage
 from ..applications.afresh import sourcesAlone
 from ..applications.sites import LoadedSite, loadSites
 from ..errors import oneLine
+from ..jsonlog import choose
 from . import environment, files, help, show
 from .builder import ConfigurationBuilder
 from .commandline import CHECK, CONFIG, SHOW, CommandOption
 from .completion import completions
 from .setting import SourcedValue, SwitchSetting
-from .settings import ALL_SETTINGS, ENDPOINT, SETTINGS, VERBOSE
+from .settings import ALL_SETTINGS, ENDPOINT, LOG_JSON, SETTINGS, VERBOSE
 from .values import Configuration
 
 __all__ = ["SETTINGS", "Options", "refuse"]
@@ -91,6 +92,8 @@ class Options(usage.Options):
         self._folder = os.getcwd()
         self._variables = environment.variables(environ)
         self._shown = ""
+        #: Whether the log is JSON, which it is or is not from the start.
+        self._logsJson: bool | None = None
 
     def opt_listen(self, endpoint: str) -> None:
         self["listen"].append(ENDPOINT.fromText(endpoint, os.getcwd(), f"--{ENDPOINT.option}"))
@@ -165,6 +168,7 @@ class Options(usage.Options):
         )
         daemon = self.parent is not None and not self.parent.get("nodaemon", True)
         configuration = builder.configuration(self._reactor, daemon=daemon, checking=bool(self["check"]))
+        self._chooseLog(builder)
         for warning in [*environ.warnings, *builder.warnings()]:
             if self["check"]:
                 print(f"keepalive: warning: {warning}", file=sys.stderr)
@@ -175,6 +179,19 @@ class Options(usage.Options):
         elif builder.value(VERBOSE):
             _log.info("timers and limits:\n{table}", table=show.timersAndLimits(configuration))
         return configuration
+
+    def _chooseLog(self, builder: ConfigurationBuilder) -> None:
+        """Have twistd write its log as it is to be, before it begins to."""
+        wanted = bool(builder.value(LOG_JSON))
+        if self._logsJson is None:
+            self._logsJson = wanted
+            if wanted and self.parent is not None:
+                try:
+                    choose(self.parent)
+                except ValueError as error:
+                    raise builder.values[LOG_JSON].error(str(error)) from None
+        elif wanted != self._logsJson:
+            _log.warn("to change log-json takes a restart")
 
     def _file(self) -> files.Table:
         """The configuration file; an empty one, where there is none."""

@@ -182,6 +182,11 @@ LOG_FORMAT = LogFormatSetting(
     default="combined",
     help="Format of the access log: combined, json, or a text with directives such as %h and %(duration)s.",
 )
+LOG_JSON = SwitchSetting(
+    key="log-json",
+    option="log-json",
+    help="Write the server's own log as JSON, one object a line, instead of twistd's text.",
+)
 VERBOSE = SwitchSetting(
     key="verbose",
     option="verbose",
@@ -294,6 +299,7 @@ ALL_SETTINGS: tuple[Setting, ...] = (
     BEHIND,
     ACCESS_LOG,
     LOG_FORMAT,
+    LOG_JSON,
     VERBOSE,
     TCP_KEEPALIVE,
     *SETTINGS,

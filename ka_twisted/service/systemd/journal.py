@@ -16,11 +16,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText, textFileLogObserver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ..jsonlog import details
 from .notify import sendDatagram
 
 __all__ = ["JournalObserver", "PrefixObserver", "details", "isJournal", "observer", "prefixed"]
@@ -32,8 +32,6 @@ IDENTIFIER = "keepalive"
 #: Levels of Twisted as those of syslog(3).
 _PRIORITIES = {LogLevel.critical: 2, LogLevel.error: 3, LogLevel.warn: 4, LogLevel.info: 6, LogLevel.debug: 7}
 _INFO = 6
-#: What `twisted.python.log` puts into an event, told by MESSAGE and PRIORITY already.
-_LEGACY = frozenset({"message", "time", "system", "isError", "format", "why", "failure", "logLevel", "printed"})
 #: Fields that are not the event's to set.
 _OURS = frozenset({"MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "LOGGER", "CODE_FILE", "CODE_LINE", "CODE_FUNC"})
 #: Names that the journal takes from a program; those with a leading underscore are its own.
@@ -140,24 +138,6 @@ def _fields(event: LogEvent) -> Iterator[tuple[str, str]]:
         name = _HUMP.sub("_", key).upper()
         if _NAME.fullmatch(name) and name not in _OURS:
             yield name, text
-
-
-def details(event: LogEvent) -> Iterator[tuple[str, str]]:
-    """What an event is about, as texts, by the names that the event has for it."""
-    for key, value in event.items():
-        if not key.startswith("log_") and key not in _LEGACY and value is not None:
-            yield key, _text(value)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, IPv4Address | IPv6Address):
-        return value.host
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "backslashreplace")
-    try:
-        return str(value)
-    except Exception as error:  # a log must not fail because of what it is about
-        return f"({type(value).__name__} that cannot be shown: {type(error).__name__})"
 
 
 def _encoded(fields: Mapping[str, str]) -> bytes:

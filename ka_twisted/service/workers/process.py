@@ -24,6 +24,7 @@ from ...observe.linefile import LineFile
 from ...observe.records import ConnectionJson
 from ..configuration.values import Configuration
 from ..errors import oneLine
+from ..jsonlog import TRACEBACK
 from ..listening.balance import LoadTable
 from .channel import Channel, Message, attach
 from .frames import Damage, FrameReader
@@ -375,6 +376,9 @@ class WorkerProcess(ProcessProtocol):
                 return
             level, text = LogLevel.lookupByName(event["level"]), _encodable(event["text"])
             about = {name: _encodable(value) for name, value in event["about"].items() if name not in _TAKEN}
+            if (traceback := event.get("traceback")) is not None:
+                about[TRACEBACK] = traceback = _encodable(traceback)
+                text = f"{text}\n{traceback}" if text else traceback
             Logger(event["namespace"]).emit(level, "worker {pid}: {text}", pid=self.pid, text=text, **about)
         except Exception as error:
             self._log.error(

@@ -277,20 +277,23 @@ class SupervisorLog:
         self._frames = FrameWriter(descriptor, lambda count: _payload(dropped=count))
 
     def __call__(self, event: LogEvent) -> None:
-        text = formatEvent(event)
+        text = _cut(formatEvent(event))
         failure = event.get("log_failure")
-        if isinstance(failure, Failure):
-            text = "\n".join(filter(None, (text, failure.getTraceback().rstrip())))
-        if len(text) > _LONGEST:
-            text = f"{text[:_LONGEST]}... ({len(text) - _LONGEST} more characters)"
+        traceback = _cut(failure.getTraceback().rstrip()) if isinstance(failure, Failure) else None
         level = event.get("log_level", LogLevel.info).name
         namespace = event.get("log_namespace", "-")
         about = {name: value[:_LONGEST] for name, value in details(event)}
-        self._frames.write(_payload(level=level, namespace=namespace, text=text, about=about))
+        self._frames.write(_payload(level=level, namespace=namespace, text=text, traceback=traceback, about=about))
 
     def finish(self) -> None:
         """Wait a moment for what the supervisor has not read yet."""
         self._frames.finish(_CLOSE_GRACE)
+
+
+def _cut(text: str) -> str:
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[:_LONGEST]}... ({len(text) - _LONGEST} more characters)"
 
 
 def _payload(**event: object) -> bytes:
