@@ -24,7 +24,7 @@ from ka_twisted.service.configuration.values import Configuration, Listener
 from ka_twisted.service.errors import ConfigurationError, ListenError
 from ka_twisted.service.listening.binding import describeAddress, describeFailure, listenNow, rehearse
 from ka_twisted.service.running.signals import StopSignals
-from ka_twisted.service.tap import KeepAliveService, Options, makeService
+from ka_twisted.service.tap import Options, Server, makeService
 
 ADDRESS = IPv4Address("TCP", "127.0.0.1", 8080)
 TIMEOUTS = Timeouts(idle=15, drain=7, write=0)
@@ -153,7 +153,7 @@ def makeOne(reactor: Reactor, *outcomes: Any, log: Log | None = None, **settings
     configuration = Configuration(
         listeners=tuple(Listener(endpoint=text) for text in endpoints), timeouts=TIMEOUTS, limits=LIMITS, **settings
     )
-    service: Any = KeepAliveService(
+    service: Any = Server(
         configuration,
         reactor=reactor,
         handler=repr,
