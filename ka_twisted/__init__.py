@@ -9,11 +9,13 @@ from .server.request import Request
 from .server.response import Response, Switch
 from .server.serving import Serving, serve
 from .server.sites import Sites
+from .service.embedded import KeepAliveService
 
 __all__ = [
     "CloseReason",
     "KeepAliveFactory",
     "KeepAliveProtocol",
+    "KeepAliveService",
     "Limits",
     "Persistence",
     "Policy",

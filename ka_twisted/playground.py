@@ -20,11 +20,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.task import deferLater
 
-from . import CloseReason, Persistence, Request, Response
 from .core.expectation import Expected
 from .core.framing import Framing
+from .core.persistence import Persistence
+from .core.reasons import CloseReason
 from .core.targets import authority
 from .server.query import BadQuery, decimal, whole
+from .server.request import Request
+from .server.response import Response
 
 #: What a handler returns: a response, now or later.
 Answer = Response | Deferred[Response] | Coroutine[Any, Any, Response]

@@ -13,6 +13,7 @@ PUBLIC = {
     "CloseReason",
     "KeepAliveFactory",
     "KeepAliveProtocol",
+    "KeepAliveService",
     "Limits",
     "Persistence",
     "Policy",

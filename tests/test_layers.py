@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "explain": {"config", "core", "http1"},
     "reactors": {"config", "net"},
     "testing": {"config", "core", "interfaces", "http1", "net", "server"},
-    "playground": {"config", "core", "interfaces", "server", ""},
+    "playground": {"config", "core", "interfaces", "server"},
 }
 #: Layers that import the standard library alone.
 PURE = {"config", "core", "http1"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Iterable, Mapping
 
@@ -32,7 +33,8 @@ class KeepAliveFactory(ServerSettings, Factory):
     :param trustedProxies: the networks of proxies that are believed about whom a request is for: see `Request.client`.
     :param reactor: keeps the time; None: the global reactor.
     :param wallClock: gives the seconds since the epoch, for the Date field.
-    :raises TypeError: for a handler that cannot be called, or a protocol that is no `KeepAliveProtocol`.
+    :raises TypeError: for a handler that cannot be called; for a protocol that is no `KeepAliveProtocol`, or whose
+        hooks are coroutine functions where no result is awaited.
     :raises ValueError: for TCP keep-alive where the platform has none.
     """
 
@@ -55,6 +57,7 @@ class KeepAliveFactory(ServerSettings, Factory):
     ) -> None:
         if not (isinstance(protocol, type) and issubclass(protocol, KeepAliveProtocol)):
             raise TypeError(f"not a KeepAliveProtocol: {protocol!r}")
+        _checkHooks(protocol)
         super().__init__(
             handler,
             direct=protocol.requestReceived is KeepAliveProtocol.requestReceived,
@@ -119,3 +122,26 @@ class KeepAliveFactory(ServerSettings, Factory):
         :return: fires when the last connection is gone.
         """
         return self.registry.drain(seconds)
+
+
+def _checkHooks(protocol: type[KeepAliveProtocol]) -> None:
+    """
+    See that no hook is a coroutine function whose coroutines would never run.
+
+    :raises TypeError: for the first that is.
+    """
+    for name, instead in _SYNCHRONOUS.items():
+        hook = getattr(protocol, name)
+        if inspect.iscoroutinefunction(hook) or inspect.isasyncgenfunction(hook):
+            raise TypeError(f"{protocol.__name__}.{name} is a coroutine function, and is not awaited: {instead}")
+
+
+#: Hooks and methods of Twisted's whose results are not awaited, and what to do instead.
+_SYNCHRONOUS = {
+    "requestReceived": "answer with request.respond(...), which takes a coroutine",
+    "persistenceDecided": "a decision is needed at once",
+    "connectionClosed": "start what takes time with Deferred.fromCoroutine(...)",
+    "connectionMade": "start what takes time with Deferred.fromCoroutine(...)",
+    "connectionLost": "start what takes time with Deferred.fromCoroutine(...)",
+    "dataReceived": "bytes are taken at once",
+}

@@ -23,11 +23,11 @@ from .configuration.values import Configuration
 from .errors import RECOVERABLE, oneLine
 from .listening.binding import isRepeatable, rehearse, storeName
 from .running.lifecycle import LifeCycle
-from .running.serving import KeepAliveService
+from .running.serving import Server
 from .systemd.notify import Notifier, listenFds, startEnvironment
 from .workers.supervisor import Supervisor
 
-__all__ = ["KeepAliveService", "Options", "makeService"]
+__all__ = ["Options", "Server", "makeService"]
 
 
 def makeService(options: Options) -> LifeCycle:
@@ -40,7 +40,7 @@ def makeService(options: Options) -> LifeCycle:
 
     environment = startEnvironment()
     inherited = listenFds(environment)
-    serviceClass: Any = Supervisor if options.configuration.workers else KeepAliveService
+    serviceClass: Any = Supervisor if options.configuration.workers else Server
     try:
         service: LifeCycle = serviceClass(
             options.configuration,

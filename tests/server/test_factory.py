@@ -10,6 +10,7 @@ import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 
 from ka_twisted import (
     CloseReason,
@@ -535,3 +536,32 @@ def test_a_single_connection_can_be_drained() -> None:
     other.send(GET)
     held.answer(1)
     assert said(other) is None
+
+
+@pytest.mark.parametrize("name", ["requestReceived", "persistenceDecided", "connectionClosed", "connectionMade"])
+def test_a_hook_that_would_never_run_is_refused(name: str) -> None:
+    async def hook(self: Any, *arguments: Any) -> None:
+        """A coroutine function."""
+
+    broken = type("Broken", (KeepAliveProtocol,), {name: hook})
+    with pytest.raises(TypeError, match=rf"^Broken\.{name} is a coroutine function, and is not awaited: "):
+        KeepAliveFactory(lambda request: b"", protocol=broken, reactor=Clock())
+
+
+def test_the_decision_about_a_body_may_be_awaited() -> None:
+    class Asking(KeepAliveProtocol):
+        async def continueExpected(self, request: Request) -> bool:
+            return True
+
+    KeepAliveFactory(lambda request: b"", protocol=Asking, reactor=Clock())
+
+
+def test_who_forgets_to_call_super_is_told() -> None:
+    class Forgetful(KeepAliveProtocol):
+        def connectionMade(self) -> None:
+            """It calls nothing."""
+
+    protocol = KeepAliveFactory(lambda request: b"", protocol=Forgetful, reactor=Clock()).buildProtocol(None)
+    protocol.makeConnection(StringTransport())
+    with pytest.raises(AttributeError, match=r"Forgetful\.connectionMade has to call super\(\)\.connectionMade\(\)"):
+        protocol.dataReceived(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")

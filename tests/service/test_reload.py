@@ -25,7 +25,7 @@ from ka_twisted.service.configuration.values import Configuration, Listener
 from ka_twisted.service.errors import ConfigurationError
 from ka_twisted.service.running.pauses import Pauses
 from ka_twisted.service.running.reload import CertificateWatch, Reloader
-from ka_twisted.service.running.serving import KeepAliveService
+from ka_twisted.service.running.serving import Server as OneProcess
 from tests.load import load
 from tests.net.certificates import Authority
 from tests.service.twistd import Server, readAll, serving
@@ -279,7 +279,7 @@ class Shop:
         self.endpoints = {text: Endpoint() for text in ("one", "two", "three")}
         self.next: Any = configuration(*texts, **settings)
         self.notifier = Notifier()
-        self.service = KeepAliveService(
+        self.service = OneProcess(
             self.next,
             reactor=self.reactor,
             handler=lambda request: b"old",

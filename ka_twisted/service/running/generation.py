@@ -6,7 +6,7 @@ A reload makes a new generation and lets the old one finish. What observes them 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IProtocolFactory
 
 from ...config import Tls
-from ...interfaces import IDrainable
+from ...interfaces import IConnectionObserver, IDrainable
 from ...server.application import IApplication
 from ...server.factory import KeepAliveFactory
 from ...server.hooks import Handler
@@ -30,6 +30,10 @@ from .observers import ObserverSet
 if TYPE_CHECKING:
     from ...net.tls import TlsContexts
     from ...observe.accesslog import AccessLog
+
+
+#: Makes the factory of a generation, of its handler and of what observes its connections.
+FactoryMaker = Callable[[Handler, list[IConnectionObserver]], KeepAliveFactory]
 
 
 class _Factory(KeepAliveFactory):
@@ -49,6 +53,7 @@ class Generation:
     :param lifespans: the applications of this process that are running.
     :param handler: answers the requests, a handler or an `IApplication`; None: the applications that the configuration
         names.
+    :param makeFactory: makes the factory; None: that is done here, after the configuration.
     :param previous: the generation to take over from; its access log is kept where the configurations agree on it.
     :raises ConfigurationError: when the configuration cannot be put into effect.
     """
@@ -61,6 +66,7 @@ class Generation:
         reactor: Any,
         *,
         handler: Handler | IApplication | None = None,
+        makeFactory: FactoryMaker | None = None,
         previous: Generation | None = None,
     ) -> None:
         self.configuration = configuration
@@ -74,7 +80,7 @@ class Generation:
         self.ownsLog = previous is None or self.accessLog is not previous.accessLog
         self.contexts = self._contexts()
         self.applications = self._loaded(handler)
-        self.factory: KeepAliveFactory = self._makeFactory(self._handler())
+        self.factory = (makeFactory or self._makeFactory)(self._handler(), self._observers())
         self._entrance = FactorySwitch()
         self._entrance.current = self.factory
 
@@ -203,9 +209,12 @@ class Generation:
         except ValueError as error:
             raise ConfigurationError(oneLine(error)) from error
 
-    def _makeFactory(self, handler: Handler) -> KeepAliveFactory:
+    def _observers(self) -> list[IConnectionObserver]:
         observerSet = self._observerSet
         observers = (observerSet.metrics, observerSet.log, observerSet.answered, self.accessLog)
+        return [observer for observer in observers if observer is not None]
+
+    def _makeFactory(self, handler: Handler, observers: list[IConnectionObserver]) -> KeepAliveFactory:
         try:
             factory = _Factory(
                 handler,
@@ -214,12 +223,12 @@ class Generation:
                 policy=self.configuration.policy,
                 tcpKeepAlive=self.configuration.tcpKeepAlive,
                 trustedProxies=self.configuration.trustedProxies,
-                observers=[observer for observer in observers if observer is not None],
+                observers=observers,
                 reactor=self._reactor,
             )
         except ValueError as error:  # the platform has no such TCP keep-alive
             raise ConfigurationError(oneLine(error)) from error
-        factory.observerSet = observerSet
+        factory.observerSet = self._observerSet
         return factory
 
     def _accessLog(self, previous: Generation | None) -> AccessLog | None:

@@ -44,6 +44,7 @@ class LifeCycle(Service):
     :param read: reads the configuration anew; None: it stays what it is.
     :param notifier: tells systemd; None: it was not started by systemd.
     :param supervised: whether a supervisor speaks for it: to the log, to systemd, and to the operator.
+    :param signals: whether the signals of the process are for it; not where it is a part of another program.
     :ivar onReady: called when it has become ready.
     :ivar onClosed: called when it listens no more, and has accepted all that had come.
     :ivar onFailed: called with one sentence when it cannot start; by default that is logged, and the reactor stopped.
@@ -64,6 +65,7 @@ class LifeCycle(Service):
         read: Callable[[], Configuration] | None = None,
         notifier: Notifier | None = None,
         supervised: bool = False,
+        signals: bool = True,
     ) -> None:
         self.configuration = configuration
         self.openPorts = openPorts
@@ -83,9 +85,12 @@ class LifeCycle(Service):
         self._read = read or (lambda: self.configuration)
         self._reloader = Reloader(self._readAnew, self._change, self._reloaded)
         self._operator = OperatorListener(reactor, self.view)
-        if supervised:
+        if not signals:
+            self._stopSignals = StopSignals(reactor, self.stopNow, ())
+            self._operatorSignals = OperatorSignals(reactor, {})
+        elif supervised:
             # The terminal's signals and those of a whole service are the supervisor's, which says what they mean.
-            self._stopSignals = StopSignals(reactor, self.stopNow, (signal.SIGTERM,))
+            self._stopSignals = StopSignals(reactor, self.stopNow, (signal.SIGTERM, signal.SIGQUIT))
             self._operatorSignals = OperatorSignals(reactor, {signal.SIGUSR1: self.reopenLog})
         else:
             self._stopSignals = StopSignals(reactor, self.stopNow)

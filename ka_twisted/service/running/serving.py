@@ -19,7 +19,7 @@ from ..errors import RECOVERABLE, ConfigurationError, oneLine
 from ..listening.balance import Share
 from ..listening.ports import OpenPorts, Ports
 from ..systemd.notify import Notifier
-from .generation import Generation
+from .generation import FactoryMaker, Generation
 from .lifecycle import DRAINING, LifeCycle
 from .observers import ObserverSet
 from .reload import CertificateWatch
@@ -29,13 +29,16 @@ if TYPE_CHECKING:
     from ...observe.linefile import LineFile
 
 
-class KeepAliveService(LifeCycle):
+class Server(LifeCycle):
     """
     Serves a configuration on all of its listeners, or on none.
 
     :param reactor: provides IReactorCore, IReactorTime and IReactorFromThreads.
     :param handler: answers the requests until the first reload, a handler or an `IApplication`; None: the applications
         of the configuration.
+    :param makeFactory: makes the factory until the first reload, of the handler and of what observes connections;
+        None: the configuration says how.
+    :param signals: whether the signals of the process are for it, as they are for a command.
     :param read: reads the configuration anew; None: it stays what it is.
     :param inherited: descriptors of sockets that listen already, by `listening.storeName` of their endpoints.
     :param endpointOf: makes an endpoint of its description.
@@ -51,6 +54,8 @@ class KeepAliveService(LifeCycle):
         *,
         reactor: Any,
         handler: Handler | IApplication | None = None,
+        makeFactory: FactoryMaker | None = None,
+        signals: bool = True,
         read: Callable[[], Configuration] | None = None,
         inherited: dict[str, list[int]] | None = None,
         endpointOf: Callable[[str], IStreamServerEndpoint] | None = None,
@@ -60,11 +65,21 @@ class KeepAliveService(LifeCycle):
     ) -> None:
         openPorts = Ports(reactor, inherited=inherited, share=share, endpointOf=endpointOf, late=self._failedLate)
         supervised = share is not None
-        super().__init__(configuration, openPorts, reactor=reactor, read=read, notifier=notifier, supervised=supervised)
+        super().__init__(
+            configuration,
+            openPorts,
+            reactor=reactor,
+            read=read,
+            notifier=notifier,
+            supervised=supervised,
+            signals=signals,
+        )
         self.observerSet = ObserverSet(accessLogFile)
         self._lifespans = Lifespans(reactor)
         self._starting: Deferred[None] | None = None
-        self.generation = Generation(configuration, self.observerSet, self._lifespans, reactor, handler=handler)
+        self.generation = Generation(
+            configuration, self.observerSet, self._lifespans, reactor, handler=handler, makeFactory=makeFactory
+        )
         self.openPorts.accepting = not self.generation.needsStart
         self._former: list[Generation] = []
         self._certificates = CertificateWatch(

@@ -110,7 +110,7 @@ class Worker:
 
     def _load(self, message: Message) -> None:
         """Have all that can be had without a socket: the applications, the keys."""
-        from ..running.serving import KeepAliveService
+        from ..running.serving import Server
 
         sys.path[:] = message["path"]
         if message["PYTHONPATH"] is None:
@@ -122,7 +122,7 @@ class Worker:
             loadTable = LoadTable(LOAD_TABLE)
             os.close(LOAD_TABLE)
             self._share = Share(loadTable, message["slot"], lambda: service.connectionCount, self._reactor)
-            service = KeepAliveService(
+            service = Server(
                 configuration,
                 reactor=self._reactor,
                 inherited=self._inherited,

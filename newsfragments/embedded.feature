@@ -1,0 +1,1 @@
+`from ka_twisted import KeepAliveService`: the server as an `IService` for your own application or `.tac` file, of a handler or a factory and endpoints, with optional TLS, PROXY headers, operator's page and access log; its `stopService()` goes the whole way of the command and loses no request.

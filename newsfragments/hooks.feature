@@ -1,0 +1,1 @@
+A factory refuses a protocol whose `requestReceived`, `persistenceDecided` or `connectionClosed` is a coroutine function, which was never awaited; a `connectionMade` that does not call `super()` is named in the error.
