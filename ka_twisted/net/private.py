@@ -6,11 +6,13 @@ Checked on Twisted 24.7.0 and 26.10.0, by ``tests/net/test_private.py``: run it 
 
 from __future__ import annotations
 
+import os
 from typing import Any, TypeVar, cast
 
 from twisted.internet import abstract
 from twisted.protocols.haproxy._v1parser import V1Parser
 from twisted.protocols.haproxy._v2parser import V2Parser
+from twisted.python.logfile import LogFile
 
 try:
     from twisted.internet._newtls import startTLS
@@ -27,7 +29,9 @@ __all__ = [
     "adoptedPort",
     "boundPath",
     "bufferedBytes",
+    "movedAway",
     "neverShutDown",
+    "rotatedBy",
     "startTLS",
 ]
 
@@ -80,3 +84,18 @@ def adoptedPort(kind: type[_Port], reactor: Any, descriptor: int, *arguments: An
     """
     make: Any = kind
     return cast(_Port, make._fromListeningDescriptor(reactor, descriptor, *arguments))
+
+
+def rotatedBy(handler: object) -> LogFile | None:
+    """The log file that twistd rotates in its handler of SIGUSR1; None: it has none, or this is another handler."""
+    cells = getattr(handler, "__closure__", None) or ()
+    return next((cell.cell_contents for cell in cells if isinstance(cell.cell_contents, LogFile)), None)
+
+
+def movedAway(logFile: LogFile) -> bool:
+    """Whether another file has the name of a log file by now, or none has, as after logrotate(8)."""
+    try:
+        named = os.stat(logFile.path)
+    except OSError:
+        return True
+    return not os.path.samestat(named, os.fstat(logFile._file.fileno()))

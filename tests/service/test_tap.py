@@ -345,7 +345,7 @@ class Signals:
         self.handlers: dict[int, Any] = {}
         self.theirs: list[int] = []
         self.hurried = 0
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             self.handlers[number] = lambda number, frame: self.theirs.append(number)
         monkeypatch.setattr(signal, "getsignal", lambda number: self.handlers[number])
         monkeypatch.setattr(signal, "signal", self.set)
@@ -364,20 +364,20 @@ class Signals:
         self.hurried += 1
 
 
-def test_sigterm_stops_the_reactor_without_dying_of_it(monkeypatch: pytest.MonkeyPatch, reactor: Reactor) -> None:
+STOPPING = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT]
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_signal_stops_the_reactor_without_the_process_dying_of_it(
+    monkeypatch: pytest.MonkeyPatch, reactor: Reactor, number: int
+) -> None:
     signals = Signals(monkeypatch, reactor)
-    signals.send(signal.SIGTERM)
+    signals.send(number)
     assert (reactor.stops, signals.theirs, signals.hurried) == (1, [], 0)
 
 
-def test_sigint_is_left_to_twisted(monkeypatch: pytest.MonkeyPatch, reactor: Reactor) -> None:
-    signals = Signals(monkeypatch, reactor)
-    signals.send(signal.SIGINT)
-    assert (reactor.stops, signals.theirs, signals.hurried) == (0, [signal.SIGINT], 0)
-
-
-@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("first", STOPPING)
+@pytest.mark.parametrize("second", STOPPING)
 def test_the_second_signal_means_at_once(
     monkeypatch: pytest.MonkeyPatch, reactor: Reactor, first: int, second: int
 ) -> None:
@@ -401,6 +401,7 @@ def test_where_the_reactor_handles_no_signals_neither_do_we(monkeypatch: pytest.
     ignored: dict[int, Any] = {
         signal.SIGTERM: signal.SIG_DFL,
         signal.SIGINT: signal.default_int_handler,
+        signal.SIGQUIT: signal.SIG_DFL,
     }
     signals.handlers = dict(ignored)
     signals.stopSignals.install()

@@ -93,7 +93,7 @@ class LifeCycle(Service):
             self._operatorSignals = OperatorSignals(reactor, {})
         elif supervised:
             # The terminal's signals and those of a whole service are the supervisor's, which says what they mean.
-            self._stopSignals = StopSignals(reactor, self.stopNow, (signal.SIGTERM,))
+            self._stopSignals = StopSignals(reactor, self.stopNow, (signal.SIGTERM, signal.SIGQUIT))
             self._operatorSignals = OperatorSignals(reactor, {signal.SIGUSR1: self.reopenLog})
         else:
             self._stopSignals = StopSignals(reactor, self.stopNow)

@@ -1,10 +1,9 @@
 """
 What the signals mean while the service runs.
 
-Twisted lets twistd die of the signal that stopped it. A server that SIGTERM asked to stop, and that
-has drained, did what it was asked for: it ends with status 0. SIGINT stays with Twisted, because
-shells want to see who died of it. The second signal means "at once": without this it would be
-a traceback, since the reactor is stopping already.
+Twisted lets twistd die of the signal that stopped it. A server that a signal asked to stop, and that has drained, did
+what it was asked for: it ends with status 0. The second signal means "at once": without this it would be a traceback,
+since the reactor is stopping already.
 """
 
 from __future__ import annotations
@@ -16,6 +15,8 @@ from types import FrameType
 from typing import Any
 
 from twisted.internet.error import ReactorNotRunning
+
+from ...net.private import movedAway, rotatedBy
 
 
 class StopSignals:
@@ -31,7 +32,7 @@ class StopSignals:
         self,
         reactor: Any,
         stopNow: Callable[[], object],
-        numbers: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT),
+        numbers: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT),
     ) -> None:
         self._reactor = reactor
         self._stopNow = stopNow
@@ -40,12 +41,11 @@ class StopSignals:
         self._stopping = False
 
     def install(self) -> None:
-        """Take over from the reactor's handlers; not where the reactor has installed none."""
-        if threading.current_thread() is not threading.main_thread():
+        """Take over from the reactor's handlers, and take SIGQUIT; not where the reactor has installed none."""
+        if threading.current_thread() is not threading.main_thread() or not callable(signal.getsignal(signal.SIGTERM)):
             return
         for number in self._numbers:
-            handler = signal.getsignal(number)
-            if callable(handler) and handler is not signal.default_int_handler:
+            if number == signal.SIGQUIT or signal.getsignal(number) is not signal.default_int_handler:
                 self._previous[number] = signal.signal(number, self._received)
 
     def uninstall(self) -> None:
@@ -55,12 +55,7 @@ class StopSignals:
         self._previous.clear()
 
     def _received(self, number: int, frame: FrameType | None) -> None:
-        if self._stopping:
-            self._reactor.callFromThread(self._stopNow)
-        elif number == signal.SIGTERM:
-            self._reactor.callFromThread(self._stop)
-        else:
-            self._previous[number](number, frame)
+        self._reactor.callFromThread(self._stopNow if self._stopping else self._stop)
         self._stopping = True
 
     def _stop(self) -> None:
@@ -73,6 +68,9 @@ class StopSignals:
 class OperatorSignals:
     """
     The signals by which an operator asks for something: SIGHUP, SIGUSR1.
+
+    What they meant before they still mean. twistd rotates its own log (``--logfile``) at SIGUSR1; where that was moved
+    by something else before, it is opened anew instead.
 
     :param reactor: provides IReactorFromThreads.
     :param meanings: what is called, in the reactor's thread, for each signal.
@@ -96,4 +94,10 @@ class OperatorSignals:
         self._previous.clear()
 
     def _received(self, number: int, frame: FrameType | None) -> None:
+        previous = self._previous.get(number)
+        logFile = rotatedBy(previous)
+        if logFile is not None and movedAway(logFile):
+            self._reactor.callFromThread(logFile.reopen)
+        elif callable(previous) and previous is not signal.default_int_handler:
+            previous(number, frame)
         self._reactor.callFromThread(self._meanings[number])
