@@ -47,6 +47,9 @@ class Timeouts:
     #: How long a response may be taken slower than `Limits.minSendRate` before the connection is cut; 0: as long as
     #: the client likes. It is enough for a mobile client that loses its network for a while, as `bodyGrace` is.
     sendGrace: float = 30.0
+    #: How long a client that has closed its side is kept while no response begins; 0: as long as the handler takes. It
+    #: may wait for its answer, or be gone: nothing tells which (RFC 9112 9.6). As long as `write`, for the same doubt.
+    halfClosed: float = 30.0
     #: How long the application has to decide on an expectation before 100 Continue is sent (ledger X-05).
     expectation: float = 1.0
     #: How long the unread rest of a body is read away in order to keep the connection.

@@ -38,6 +38,7 @@ _KINDS = {
         "BODY_TIMEOUT",
         "UNREAD_TIMEOUT",
         "WRITE_TIMEOUT",
+        "HALF_CLOSED_TIMEOUT",
         "PEER_CLOSED_MID_REQUEST",
         "PEER_CLOSED_MID_RESPONSE",
         "BAD_REQUEST",

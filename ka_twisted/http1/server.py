@@ -88,6 +88,11 @@ class ServerConnection(Lifetime):
             return None if self._is_full() else Deadline.HEADER
         return Deadline.FIRST_REQUEST if self.reading is Reading.UNUSED else None
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether the peer has ended its side, and the response that is due to it has not begun."""
+        return self.eof and bool(self.exchanges) and not self.exchanges[0].answered
+
     def expecting(self) -> Exchange | None:
         """The exchange whose client waits for a decision about its body, if there is one."""
         incoming = self.incoming
@@ -205,6 +210,10 @@ class ServerConnection(Lifetime):
             if (exchange := self.expecting()) is not None:
                 exchange.overdue = True
                 exchange.accept()
+            return
+        if deadline is Deadline.HALF_CLOSED:
+            if self.unanswered and deadline.reason is not None:
+                self.end(deadline.reason)
             return
         if deadline is not self.deadline:
             return

@@ -49,7 +49,7 @@ _OVERHEAD = 256
 #: its name.
 _BETWEEN, _IDLE = Reading.IDLE, Deadline.IDLE
 #: Deadlines that the protocol layer knows what to do about.
-_OWN = frozenset((Deadline.HEADER, Deadline.BODY, Deadline.UNREAD, Deadline.EXPECTATION))
+_OWN = frozenset((Deadline.HEADER, Deadline.BODY, Deadline.UNREAD, Deadline.EXPECTATION, Deadline.HALF_CLOSED))
 #: Those whose time runs while the peer is read, and goes on where it stopped when the peer is read again.
 _SUSPENDED = frozenset((Deadline.HEADER, Deadline.UNREAD))
 
@@ -240,6 +240,8 @@ class Http1Driver(Driver):
                 if self.due < self.wakeup:
                     self.await_(_IDLE, self.due)
             return
+        if core.eof:
+            self._boundHalfClosed(progress=parts is not None)
         if core.backlog:
             self._regulate()
         self._awaitPeer(None if self._paused else core.deadline)  # a peer that is not read owes nothing
@@ -328,6 +330,15 @@ class Http1Driver(Driver):
         seconds = self.settings.deadlineSeconds[deadline]
         self.await_(deadline, now + seconds if seconds else inf)
 
+    def _boundHalfClosed(self, *, progress: bool) -> None:
+        """
+        The peer has ended its side: bound how long it is kept for a response that has not begun (ledger P-13).
+
+        :param progress: whether something was sent just now: then the time begins anew.
+        """
+        if self.core.unanswered and (progress or not self.armed(Deadline.HALF_CLOSED)):
+            self.arm(Deadline.HALF_CLOSED, self.settings.timeouts.halfClosed)
+
     def _bodyPace(self) -> Pace:
         if self._pace is None:
             timeouts = self.settings.timeouts
@@ -338,6 +349,8 @@ class Http1Driver(Driver):
         """A deadline has passed."""
         if self._handedOver is not None:
             super().expired(deadline)  # nothing is owed to HTTP any more
+        elif deadline is Deadline.HALF_CLOSED and self.output.pending:
+            pass  # the peer is there, and takes an earlier response: armed anew when it has it
         elif deadline in _OWN:
             self.core.expire(deadline)
             self.pump()

@@ -895,3 +895,64 @@ def test_echoing_keeps_the_time() -> None:
     server, client = connect(echo)
     client.send(post(b"hello"))
     passes(server, client, 50, CloseReason.IDLE_TIMEOUT)
+
+
+# -- a client that has closed its side ---------------------------------------------------------------------------------
+
+
+def half_closed(sent: bytes, timeouts: Timeouts) -> tuple[MemoryServer, MemoryClient, Held]:
+    held = Held()
+    server = MemoryServer(held, timeouts=timeouts)
+    client = server.connect()
+    client.send(sent)
+    client.halfClose()
+    return server, client, held
+
+
+@pytest.mark.ledger("P-13")
+def test_a_half_closed_client_is_kept_for_its_time_and_no_longer() -> None:
+    server, client, held = half_closed(GET, Timeouts())
+    server.advance(29.9)
+    assert (client.closeReason, held.cancelled) == (None, [])
+    server.advance(0.2)
+    assert client.closeReason == CloseReason.HALF_CLOSED_TIMEOUT
+    assert held.cancelled == [1]
+    assert statuses(client) == []
+    assert server.factory.connectionCount == 0
+
+
+@pytest.mark.ledger("P-13")
+def test_its_time_begins_anew_with_each_pipelined_response() -> None:
+    server, client, held = half_closed(GET * 3, Timeouts(halfClosed=10))
+    server.advance(9)
+    held.answer(1)
+    server.advance(9)
+    held.answer(3)  # held back behind the second: nothing is sent
+    server.advance(0.9)
+    assert client.closeReason is None
+    server.advance(0.2)
+    assert client.closeReason == CloseReason.HALF_CLOSED_TIMEOUT
+    assert statuses(client) == [200]
+    assert held.cancelled == [2]
+
+
+@pytest.mark.ledger("P-13")
+def test_without_that_time_it_is_kept_as_long_as_the_handler_takes() -> None:
+    server, client, held = half_closed(GET, Timeouts(halfClosed=0))
+    server.advance(100_000)
+    held.answer(1)
+    assert statuses(client) == [200]
+    assert client.closeReason == CloseReason.PEER_HALF_CLOSED
+
+
+@pytest.mark.ledger("P-13")
+def test_the_time_does_not_run_while_the_client_sends() -> None:
+    held = Held()
+    server = MemoryServer(held)
+    client = server.connect()
+    client.send(GET)
+    server.advance(1000)
+    client.halfClose()
+    server.advance(29)
+    held.answer(1)
+    assert statuses(client) == [200]

@@ -98,6 +98,41 @@ def test_a_client_that_has_finished_sending_gets_its_answer(connections: ServerP
     assert service.reasons == ["PEER_HALF_CLOSED"]
 
 
+def test_a_client_that_has_finished_sending_is_not_kept_for_ever(connections: ServerProvider) -> None:
+    """It may be gone: a long poll that was given up looks the same."""
+    held = Held()
+    service = connections(held, timeouts=Timeouts(halfClosed=7))
+    client = service.connect()
+    asked = client.ask("GET", "/")
+    client.finishSending()
+    service.advance(6.9)
+    assert held.cancelled == []
+    assert not client.ended
+    service.advance(0.2)
+    assert held.cancelled == [0]
+    assert client.ended
+    assert asked.status is None
+    assert service.reasons == ["HALF_CLOSED_TIMEOUT"]
+
+
+def test_a_response_that_has_begun_is_not_cut_for_it(connections: ServerProvider) -> None:
+    def handler(request: Request) -> None:
+        begun.append(request.start(200, length=4))
+
+    begun: list[Any] = []
+    service = connections(handler, timeouts=Timeouts(halfClosed=7))
+    client = service.connect()
+    asked = client.ask("GET", "/")
+    client.finishSending()
+    service.advance(20)
+    assert not client.ended
+    begun[0].write(b"late")
+    begun[0].finish()
+    service.settle()
+    assert asked.body == b"late"
+    assert service.reasons == ["PEER_HALF_CLOSED"]
+
+
 def test_a_client_that_leaves_is_noticed_when_it_is_written_to(connections: ServerProvider) -> None:
     held = Held()
     source = Source(1000)

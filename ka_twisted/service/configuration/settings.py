@@ -39,6 +39,11 @@ TIMERS: tuple[FieldSetting, ...] = (
     timer("write-timeout", "write", "Seconds between two successive writes of a response to the client."),
     timer("send-grace", "sendGrace", "Seconds a response may be sent slower than the minimum rate."),
     timer(
+        "half-closed-timeout",
+        "halfClosed",
+        "Seconds to wait for the response to a client that has closed its side.",
+    ),
+    timer(
         "continue-timeout",
         "expectation",
         "Seconds the application has to decide on Expect: 100-continue before it is sent.",

@@ -1,0 +1,1 @@
+A client that closed its side is kept for ``Timeouts.halfClosed`` (``--half-closed-timeout``, 30 s) while no response has begun; then its handler is cancelled, and the connection ends with `CloseReason.HALF_CLOSED_TIMEOUT`. A long poll that was given up no longer waits for ever.
