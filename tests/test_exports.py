@@ -113,8 +113,8 @@ def test_what_a_request_shows() -> None:
     shown = {name for name in dir(ka_twisted.Request) if not name.startswith("_")}
     assert shown == {
         "body", "client", "connection", "contentLength", "exchange", "expectation", "finished", "framing", "headers",
-        "host", "interim", "log", "method", "number", "path", "pending", "persistence", "query", "read", "respond", "start",
-        "started", "state", "streamCancelled", "streamConcluded", "target", "upgrades", "version",
+        "host", "interim", "log", "method", "number", "path", "pending", "persistence", "query", "read", "respond",
+        "start", "started", "state", "streamCancelled", "streamConcluded", "target", "upgrades", "version",
     }  # fmt: skip
 
 
