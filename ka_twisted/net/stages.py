@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall, IProtocolFactory, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolFactory, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..core.targets import authority
 from .registry import Admission, ConnectionRegistry
 from .tcp import peerOf
 
 #: The word for a connection that is ended because there are too many.
 CROWDED = "too many connections"
+#: Words of which the log says nothing: a client, or a health check, that leaves; a shutdown; a limit, which is counted.
+_QUIET = (CROWDED, "draining", "reset")
+#: Failures that are logged one by one in so many seconds; the others are counted.
+_LOGGED, _WINDOW = 10, 60.0
+
+_log = Logger()
 
 
 class ConnectionStageFactory(Factory):
@@ -41,6 +49,34 @@ class ConnectionStageFactory(Factory):
         self.reactor = reactor
         self.failed = failed
         self.registry = registry
+        self._logged = self._unlogged = 0
+        self._windowEnd = 0.0
+
+    def report(self, problem: str, peer: IAddress, detail: str) -> None:
+        """
+        A connection has ended within its stage: tell, and log, but no flood.
+
+        :param problem: a word.
+        :param detail: what is known beyond it; empty: nothing.
+        """
+        self.failed(problem)
+        if problem in _QUIET:
+            return
+        now = self.reactor.seconds()
+        if now >= self._windowEnd:
+            if self._unlogged:
+                _log.info("{count} more connections failed before HTTP began", count=self._unlogged)
+            self._logged = self._unlogged = 0
+            self._windowEnd = now + _WINDOW
+        if self._logged == _LOGGED:
+            self._unlogged += 1
+            return
+        self._logged += 1
+        _log.info(
+            "the connection of {peer} failed before HTTP began: {problem}",
+            peer=_place(peer),
+            problem=f"{problem} ({detail})" if detail else problem,
+        )
 
     def doStart(self) -> None:
         """See `IProtocolFactory.doStart`."""
@@ -49,6 +85,11 @@ class ConnectionStageFactory(Factory):
     def doStop(self) -> None:
         """See `IProtocolFactory.doStop`."""
         self.following.doStop()
+
+
+def _place(address: IAddress) -> str:
+    host = getattr(address, "host", None)
+    return "a client of a UNIX socket" if host is None else authority(host, getattr(address, "port", 0))
 
 
 class ConnectionStage(Protocol):
@@ -92,7 +133,12 @@ class ConnectionStage(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `IProtocol.connectionLost`."""
         self.over()
-        self._factory.failed(self.problem or self.explain(reason.value))
+        problem = self.problem or self.explain(reason.value)
+        self._factory.report(problem, peerOf(self.transport), "" if self.problem else self.detail(reason.value))
+
+    def detail(self, error: BaseException | None) -> str:
+        """What the library beneath says of an error; empty: nothing."""
+        return ""
 
     def explain(self, error: BaseException | None) -> str:
         """The word for a connection that was lost without our doing."""

@@ -280,6 +280,12 @@ class _Handshake(ConnectionStage):
         """See `ConnectionStage.explain`."""
         return _word(error)
 
+    def detail(self, error: BaseException | None) -> str:
+        """See `ConnectionStage.detail`: OpenSSL's reasons."""
+        if not isinstance(error, SSL.Error) or not error.args or not isinstance(error.args[0], list):
+            return ""
+        return ", ".join(str(entry[-1]) for entry in error.args[0])
+
 
 class _Transport(BufferingTLSTransport):
     """TLS to a client, which may turn out not to speak it."""

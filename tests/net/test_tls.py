@@ -27,7 +27,7 @@ from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread, deferToThreadPool
-from twisted.logger import LogLevel
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.protocols.tls import BufferingTLSTransport
 
 from ka_twisted import KeepAliveFactory, KeepAliveProtocol, Limits, Request, Response
@@ -844,3 +844,30 @@ def alive() -> Counter[str]:
     gc.collect()
     kinds = (SSL.Connection, BufferingTLSTransport, ConnectionStage, KeepAliveProtocol)
     return Counter(type(one).__name__ for one in gc.get_objects() if issubclass(type(one), kinds))
+
+
+def test_failures_are_logged_with_peer_and_reason_and_never_in_a_flood(certificate: Certificate) -> None:
+    server = Server(Tls(certificates=(certificate,)))
+    said: list[str] = []
+
+    observe: Any = lambda event: said.append(formatEvent(event))  # noqa: E731
+
+    def fail() -> None:
+        transport = server.accept()
+        transport.arrive(b"\x16\x09\x09\x00\x05hello")  # a version that there is not
+        server.settle()
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        for _ in range(25):
+            fail()
+        assert len(server.failed) == 25
+        lines = [line for line in said if "failed before HTTP began" in line]
+        assert len(lines) == 10
+        assert f"{PEER.host}:{PEER.port}" in lines[0]
+        assert "wrong version number)" in lines[0], lines[0]  # OpenSSL's reason
+        server.clock.advance(60)
+        fail()
+        assert "15 more connections failed before HTTP began" in said
+    finally:
+        globalLogPublisher.removeObserver(observe)
