@@ -39,6 +39,11 @@ TIMERS: tuple[FieldSetting, ...] = (
     timer("write-timeout", "write", "Seconds between two successive writes of a response to the client."),
     timer("send-grace", "sendGrace", "Seconds a response may be sent slower than the minimum rate."),
     timer(
+        "handler-timeout",
+        "handler",
+        "Seconds from the head of a request to the start of its response, which is a 503 then.",
+    ),
+    timer(
         "half-closed-timeout",
         "halfClosed",
         "Seconds to wait for the response to a client that has closed its side.",
