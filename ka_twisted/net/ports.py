@@ -152,7 +152,10 @@ class _SocketPath:
         self._file = None
         lock, self._port.lockFile = self._port.lockFile, None
         if lock is not None:
-            lock.unlock()
+            try:
+                lock.unlock()
+            except (OSError, ValueError):
+                pass  # it was removed, or another process has it by now
 
     def _identity(self) -> tuple[int, int] | None:
         if self._path is None:

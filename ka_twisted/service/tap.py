@@ -14,16 +14,18 @@ import atexit
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IReactorTime
 
 from .configuration.options import Options, refuse
 from .configuration.values import Configuration
 from .errors import RECOVERABLE, oneLine
-from .listening.binding import isRepeatable, rehearse, storeName
+from .listening.binding import describeAddress, isRepeatable, rehearse, storeName
 from .running.lifecycle import LifeCycle
 from .running.serving import Server
+from .running.terminal import DrainProgress, tellServing
 from .systemd.notify import Notifier, listenFds, startEnvironment
 from .workers.supervisor import Supervisor
 
@@ -58,7 +60,17 @@ def makeService(options: Options) -> LifeCycle:
     except RECOVERABLE as error:
         refuse(oneLine(error))
     service.onFailed = lambda problem: _failed(service, problem)
+    service.progress = DrainProgress(cast(IReactorTime, reactor), lambda: service.connectionCount)
+    _tell(service, options.parent)
     return service
+
+
+def _tell(service: LifeCycle, runner: Any) -> None:
+    """Have a terminal told where it listens: at once where the process leaves the terminal, else when it is ready."""
+    if runner is not None and not runner.get("nodaemon", True):
+        tellServing((listener.endpoint for listener in service.configuration.listeners), runner.get("pidfile") or "")
+    else:
+        service.onReady = lambda: tellServing((describeAddress(port.getHost()) for port in service.ports), None)
 
 
 def _failed(service: LifeCycle, problem: str) -> None:

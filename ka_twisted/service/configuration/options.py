@@ -21,6 +21,7 @@ from ..applications.afresh import sourcesAlone
 from ..applications.sites import LoadedSite, loadSites
 from ..errors import oneLine
 from ..jsonlog import choose
+from ..leftovers import removePidFile
 from . import environment, files, help, show
 from .builder import ConfigurationBuilder
 from .commandline import CHECK, CONFIG, SHOW, CommandOption
@@ -139,6 +140,8 @@ class Options(usage.Options):
         """
         if self["show"] and not self["check"]:
             raise usage.UsageError("--show has no use without --check")
+        if self.parent is not None and not self["check"] and self.parent.get("pidfile"):
+            removePidFile(self.parent["pidfile"])  # twistd looks at it next
         # twistd may change the working directory before they are read anew.
         self._folder = os.getcwd()
         with sourcesAlone() if self["check"] else nullcontext():

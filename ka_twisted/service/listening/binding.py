@@ -19,7 +19,9 @@ from twisted.python.failure import Failure
 
 from ...core.targets import authority
 from ...net.private import adoptedPort, neverShutDown
+from ..configuration.endpoints import EndpointDescription
 from ..errors import ListenError, oneLine
+from ..leftovers import removeSocket
 
 #: Pairs of a text for people and the endpoint itself.
 Endpoints = Iterable[tuple[str, IStreamServerEndpoint]]
@@ -53,12 +55,21 @@ def rehearse(endpoints: Endpoints, reactor: Any) -> None:
     ports: list[Any] = []
     try:
         for text, endpoint in endpoints:
+            removeLeftovers(text)
             outcome = listenNow(endpoint, factory)
             if isinstance(outcome, Failure):
                 raise ListenError(describeFailure(text, outcome))
             ports.append(outcome)
     finally:
         closeNow(closeAll(ports), reactor)
+
+
+def removeLeftovers(text: str) -> None:
+    """Remove what is in the way of a UNIX socket, and was left by a process that is gone."""
+    it = EndpointDescription.fromString(text)
+    path = it.named.get("address") or next(iter(it.arguments), "")
+    if it.type == "unix" and path:
+        removeSocket(path)
 
 
 def listenNow(endpoint: IStreamServerEndpoint, factory: Any) -> IListeningPort | Failure | Deferred[IListeningPort]:

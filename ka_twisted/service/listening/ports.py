@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from ...net.ports import PortEnd, closePorts, welcomeSegments
 from ..errors import ListenError
 from .balance import Share
-from .binding import adopt, closeNow, describeAddress, describeFailure, listenNow, storeName
+from .binding import adopt, closeNow, describeAddress, describeFailure, listenNow, removeLeftovers, storeName
 
 _log = Logger()
 
@@ -244,6 +244,7 @@ class Ports:
                     return self._adopted(endpoint.fileno, openPort)
         except Exception:
             return Failure()
+        removeLeftovers(text)
         return listenNow(endpoint, openPort.switch)
 
     def _adopted(self, descriptor: int, openPort: OpenPort) -> IListeningPort:

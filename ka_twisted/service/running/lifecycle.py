@@ -29,6 +29,7 @@ from .announce import announce
 from .pauses import Pauses
 from .reload import Reloader
 from .signals import OperatorSignals, StopSignals
+from .terminal import DrainProgress
 
 if TYPE_CHECKING:
     from ...admin.interfaces import IServerView
@@ -48,6 +49,7 @@ class LifeCycle(Service):
     :ivar onReady: called when it has become ready.
     :ivar onClosed: called when it listens no more, and has accepted all that had come.
     :ivar onFailed: called with one sentence when it cannot start; by default that is logged, and the reactor stopped.
+    :ivar progress: shows a drain on the terminal; None: nothing does, as where it is not a command.
     :ivar ready: whether new connections are welcome.
     :ivar state: ``serving``, ``reloading`` or ``draining``.
     :ivar started: seconds since the epoch.
@@ -79,6 +81,7 @@ class LifeCycle(Service):
         self.onReady: Callable[[], object] = lambda: None
         self.onClosed: Callable[[], object] = lambda: None
         self.onFailed: Callable[[str], object] = self.stopFailed
+        self.progress: DrainProgress | None = None
         self._claimed = False
         self._draining: Deferred[None] | None = None
         self._pauses = Pauses(reactor)
@@ -147,6 +150,11 @@ class LifeCycle(Service):
 
     def reopenLog(self) -> None:
         """Go on in a new access log of the same name."""
+        raise NotImplementedError
+
+    @property
+    def connectionCount(self) -> int:
+        """Connections open now."""
         raise NotImplementedError
 
     def status(self) -> str:
@@ -272,7 +280,20 @@ class LifeCycle(Service):
                 expected = timeouts.drainDelay + GRACE + timeouts.drain + STOP_WITHIN
                 self._statusReporter.draining(self._reactor.seconds() + expected)
             self._draining = Deferred.fromCoroutine(self._leaveService(replaced))
+            self._showProgress(self._draining)
         return self._draining
+
+    def _showProgress(self, draining: Deferred[None]) -> None:
+        progress, timeouts = self.progress, self.configuration.timeouts
+        if progress is None or draining.called:
+            return
+        progress.start(timeouts.drainDelay + QUEUED + GRACE + timeouts.drain if timeouts.drain else None)
+
+        def over(result: Any) -> Any:
+            progress.stop()
+            return result
+
+        draining.addBoth(over)
 
     async def _refuseNew(self) -> None:
         """

@@ -57,15 +57,19 @@ class Supervisor(Workforce):
         #: Workers that a reload has told to leave.
         self._dismissed: list[WorkerProcess] = []
 
+    @property
+    def connectionCount(self) -> int:
+        """Connections open on all workers, as they have told last."""
+        return sum(process.openConnections for process in self.processes)
+
     def status(self) -> str:
         """See `LifeCycle`."""
         ready = sum(slot.isReady for slot in self.slots)
         problem = next((f"; a worker cannot start: {slot.problem}" for slot in self.slots if slot.problem), "")
-        connections = sum(process.openConnections for process in self.processes)
         accepted = self.aggregate.accepted + sum(process.accepted for process in self.processes)
         return (
             f"{self.state}: {ready} of {self.configuration.workers} workers ready, "
-            f"{connections} connections open, {accepted} accepted so far{problem}"
+            f"{self.connectionCount} connections open, {accepted} accepted so far{problem}"
         )
 
     def reopenLog(self) -> None:
