@@ -41,7 +41,7 @@ TIMERS: tuple[FieldSetting, ...] = (
     timer(
         "handler-timeout",
         "handler",
-        "Seconds from the head of a request to the start of its response, which is a 503 then.",
+        "Seconds the application has to begin a response, before the client gets a 503.",
     ),
     timer(
         "half-closed-timeout",
