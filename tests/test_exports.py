@@ -101,8 +101,8 @@ def test_the_attributes_of_a_protocol() -> None:
 def test_the_parameters_of_a_factory() -> None:
     parameters = inspect.signature(ka_twisted.KeepAliveFactory).parameters
     names = [
-        "handler", "protocol", "timeouts", "limits", "policy", "tcpKeepAlive", "observers", "upgrades", "reactor",
-        "wallClock",
+        "handler", "protocol", "timeouts", "limits", "policy", "tcpKeepAlive", "observers", "upgrades",
+        "trustedProxies", "reactor", "wallClock",
     ]  # fmt: skip
     assert list(parameters) == names
     assert all(parameters[name].kind is inspect.Parameter.KEYWORD_ONLY for name in names[1:])
@@ -112,9 +112,9 @@ def test_the_parameters_of_a_factory() -> None:
 def test_what_a_request_shows() -> None:
     shown = {name for name in dir(ka_twisted.Request) if not name.startswith("_")}
     assert shown == {
-        "body", "connection", "contentLength", "exchange", "expectation", "finished", "framing", "headers", "host",
-        "interim", "log", "method", "number", "path", "pending", "persistence", "query", "read", "respond", "start",
-        "started", "state", "streamCancelled", "streamConcluded", "target", "upgrades", "version",
+        "body", "client", "connection", "contentLength", "exchange", "expectation", "finished", "framing", "headers",
+        "host", "interim", "log", "method", "number", "path", "pending", "persistence", "query", "read", "respond",
+        "start", "started", "state", "streamCancelled", "streamConcluded", "target", "upgrades", "version",
     }  # fmt: skip
 
 

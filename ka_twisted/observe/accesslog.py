@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from zope.interface import implementer
 
 from ..core.exchange import Exchange
+from ..core.forwarded import TrustedProxies
 from ..core.reasons import CloseReason
 from ..interfaces import IConnection, IConnectionObserver
 from .directives import makeFormat
@@ -110,6 +111,8 @@ class AccessLog:
             context = self._contexts[connection]
         except KeyError:
             context = self._contexts[connection] = _context(connection)
+        if context.trusted is not None:
+            context.findClient(exchange)
         ended = exchange.ended
         if ended >= self._offsetDue:
             self._offsetDue = ended + _OFFSET_VALID
@@ -132,7 +135,12 @@ def _context(connection: IConnection) -> LogContext:
     """What its lines say of a connection: the client's address without the port, ``-`` where it has none."""
     local = connection.host
     port = str(getattr(local, "port", "-"))
-    return LogContext(connection.id, _address(connection.peer), _address(local), port, connection.secure)
+    peer = connection.peer
+    context = LogContext(connection.id, _address(peer), _address(local), port, connection.secure)
+    trusted: TrustedProxies | None = getattr(connection.registry, "trustedProxies", None)
+    if trusted is not None and trusted.trusts(None if isinstance(peer, UNIXAddress) else getattr(peer, "host", "")):
+        context.trusted = trusted
+    return context
 
 
 def _address(address: IAddress) -> str:

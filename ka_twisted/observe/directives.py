@@ -28,12 +28,12 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 #: What the letters stand for: expressions about ``c``, the connection, ``e``, the exchange, and ``now``.
 _LETTERS = {
-    "a": "c.peer",
+    "a": "c.client",
     "A": "c.local",
     "b": "b'%d' % e.bytes_sent if e.bytes_sent else b'-'",
     "B": "b'%d' % e.bytes_sent",
     "D": "b'%d' % ((e.ended - e.started) * 1e6)",
-    "h": "c.peer",
+    "h": "c.client",
     "H": "protocol(e)",
     "k": "b'%d' % (e.number - 1)",
     "l": "b'-'",
@@ -66,11 +66,12 @@ _NAMES = {
     "bytes": _LETTERS["B"],
     "bytes_received": "b'%d' % e.bytes_received",
     "connection": "b'%d' % c.number",
+    "client": _LETTERS["h"],
     "duration": "b'%.6f' % (e.ended - e.started)",
     "forwarded_for": "field(e, b'x-forwarded-for')",
     "host": _LETTERS["v"],
     "method": _LETTERS["m"],
-    "peer": _LETTERS["h"],
+    "peer": "c.peer",
     "persistence": "b'-' if e.persistence is None else e.persistence.reason.name.encode()",
     "pid": _LETTERS["P"],
     "referer": "field(e, b'referer')",

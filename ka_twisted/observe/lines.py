@@ -15,6 +15,7 @@ from typing import Protocol
 
 from ..core.errors import RemoteProtocolError
 from ..core.exchange import VERSION_NAMES, Exchange, RequestHead
+from ..core.forwarded import TrustedProxies
 from ..core.headers import Headers
 from ..core.persistence import Persistence
 from ..core.reasons import CloseReason
@@ -52,12 +53,29 @@ class LogContext:
     :param secure: whether it runs on TLS.
     """
 
-    __slots__ = ("head", "headers", "local", "number", "origin", "peer", "port", "request", "scheme", "tail")
+    __slots__ = (
+        "client",
+        "head",
+        "headers",
+        "local",
+        "number",
+        "origin",
+        "peer",
+        "port",
+        "request",
+        "scheme",
+        "tail",
+        "trusted",
+    )
 
     def __init__(self, number: int, peer: str, local: str = "-", port: str = "-", secure: bool = False) -> None:
         self.number = number
         #: Fit to stand in any line.
         self.peer = _ADDRESS.sub("?", peer).encode()
+        #: Whom the latest request is for, in the same form.
+        self.client = self.peer
+        #: Finds that, where the peer is a proxy that is trusted.
+        self.trusted: TrustedProxies | None = None
         self.local = _ADDRESS.sub("?", local).encode()
         self.port = port.encode()
         self.scheme = b"https" if secure else b"http"
@@ -69,6 +87,14 @@ class LogContext:
         self.request = b""
         self.headers: Headers | None = None
         self.tail = b""
+
+    def findClient(self, exchange: Exchange) -> None:
+        """See whom a request is for that a trusted proxy has sent."""
+        assert self.trusted is not None
+        found = self.trusted.client(exchange.headers.raw)
+        client = self.peer if found is None else found.host.encode()
+        if client != self.client:
+            self.client, self.origin, self.head = client, b"", None
 
     def forget(self) -> None:
         """Keep nothing: clients can make heads large, and there are many clients."""
@@ -118,7 +144,7 @@ class Combined:
             self._remember(context, head)
         sent = exchange.bytes_sent
         data = b"%d" % sent if sent else b"-"
-        line = b"".join((context.peer, self._between, context.request, _STATUS[exchange.status], data, context.tail))
+        line = b"".join((context.client, self._between, context.request, _STATUS[exchange.status], data, context.tail))
         if context.head is None:
             context.forget()
         return line
@@ -224,8 +250,9 @@ class JsonLines:
     def _remember(context: LogContext, head: RequestHead) -> None:
         """See `Combined._remember`."""
         if not context.origin:
-            about = (os.getpid(), context.number, context.peer, context.scheme)
-            context.origin = b'"pid":%d,"connection":%d,"peer":"%b","scheme":"%b"' % about
+            client = b"" if context.client == context.peer else b'"client":"%b",' % context.client
+            about = (os.getpid(), context.number, context.peer, client, context.scheme)
+            context.origin = b'"pid":%d,"connection":%d,"peer":"%b",%b"scheme":"%b"' % about
         target = head.target  # visible ASCII
         if head.method:
             if b'"' in target or b"\\" in target:

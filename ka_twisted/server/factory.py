@@ -12,6 +12,7 @@ from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
 from ..config import Limits, Policy, TcpKeepAlive, Timeouts
+from ..core.forwarded import Network
 from ..interfaces import IConnectionObserver, IDrainable
 from .hooks import Handler, UpgradeHandler
 from .http1_driver import Http1Driver
@@ -29,6 +30,7 @@ class KeepAliveFactory(ServerSettings, Factory):
     :param tcpKeepAlive: the kernel's probes on every connection; None: off.
     :param observers: `IConnectionObserver` objects.
     :param upgrades: protocols that a connection can be switched to, by the name that clients offer.
+    :param trustedProxies: the networks of proxies that are believed about whom a request is for: see `Request.client`.
     :param reactor: keeps the time; None: the global reactor.
     :param wallClock: gives the seconds since the epoch, for the Date field.
     :raises TypeError: for a handler that cannot be called; for a protocol that is no `KeepAliveProtocol`, or whose
@@ -49,6 +51,7 @@ class KeepAliveFactory(ServerSettings, Factory):
         tcpKeepAlive: TcpKeepAlive | None = None,
         observers: Iterable[IConnectionObserver] = (),
         upgrades: Mapping[str, UpgradeHandler] | None = None,
+        trustedProxies: Iterable[Network] = (),
         reactor: IReactorTime | None = None,
         wallClock: Callable[[], float] = time.time,
     ) -> None:
@@ -65,6 +68,7 @@ class KeepAliveFactory(ServerSettings, Factory):
             tcpKeepAlive=tcpKeepAlive,
             observers=observers,
             upgrades=upgrades,
+            trustedProxies=trustedProxies,
             reactor=reactor,
             wallClock=wallClock,
         )

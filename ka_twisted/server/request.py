@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -175,6 +176,24 @@ class Request:
     def connection(self) -> ConnectionView:
         """The connection that it came on."""
         return ConnectionView(self._connection or self._stream.connection, self._stream.number)
+
+    @property
+    def client(self) -> IAddress:
+        """
+        Where the client is: the peer of the connection, or whom a trusted proxy says that it asks for.
+
+        The address is that of ``Forwarded`` (RFC 7239) or ``X-Forwarded-For``, with the port 0 where none is told.
+        It is looked for each time it is asked for, and only where the server was told to trust proxies.
+        """
+        connection = self._connection or self._stream.connection
+        peer = connection.peer
+        trusted = getattr(connection.registry, "trustedProxies", None)  # other registries have no such thing
+        if trusted is None or not trusted.trusts(None if isinstance(peer, UNIXAddress) else getattr(peer, "host", "")):
+            return peer
+        client = trusted.client(self.headers.raw)
+        if client is None:
+            return peer
+        return (IPv6Address if ":" in client.host else IPv4Address)("TCP", client.host, client.port)
 
     @property
     def framing(self) -> Framing:

@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from ..config import Limits, Policy, TcpKeepAlive, Timeouts
 from ..core.deadlines import Deadline
+from ..core.forwarded import Network, TrustedProxies
 from ..core.reasons import CloseReason
 from ..http1.caches import ServerCaches
 from ..interfaces import IConnection, IConnectionObserver, IConnectionRegistry
@@ -57,6 +58,7 @@ class ServerSettings:
 
     :ivar direct: whether requests go to the handler at once, because no subclass of the protocol receives them.
     :ivar reviews: whether decisions about persistence are to be shown to the application.
+    :ivar trustedProxies: finds the clients behind proxies; None: none is trusted.
     :ivar registry: the connections that are open.
     :ivar now: the clock, in seconds.
     :ivar deadlineSeconds: seconds for each deadline that the peer can be late with; 0: it never passes.
@@ -75,6 +77,7 @@ class ServerSettings:
         tcpKeepAlive: TcpKeepAlive | None = None,
         observers: Iterable[IConnectionObserver] = (),
         upgrades: Mapping[str, UpgradeHandler] | None = None,
+        trustedProxies: Iterable[Network] = (),
         reactor: IReactorTime | None = None,
         wallClock: Callable[[], float] = time.time,
     ) -> None:
@@ -96,6 +99,8 @@ class ServerSettings:
         self.upgrades: Mapping[str, UpgradeHandler] = {
             name.lower(): upgrade for name, upgrade in (upgrades or {}).items()
         }
+        networks = tuple(trustedProxies)
+        self.trustedProxies = TrustedProxies(networks) if networks else None
         self.clock = reactor
         self.now: Callable[[], float] = reactor.seconds
         self.alarms = AlarmClock(reactor)

@@ -7,12 +7,14 @@ The access log has a format of its own: see `observe.accesslog`.
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Iterator, MutableMapping
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import FileLogObserver, LogEvent, LogLevel, formatEvent
 from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
@@ -54,7 +56,19 @@ def observer() -> FileLogObserver:
 
     :raises OSError: when its file cannot be opened.
     """
-    return FileLogObserver(sys.stdout if _path == "-" else LogFile.fromFullPath(_path), line)
+    if _path == "-":
+        return FileLogObserver(sys.stdout, line)
+    file = LogFile.fromFullPath(_path)
+    if not signal.getsignal(signal.SIGUSR1):
+        signal.signal(signal.SIGUSR1, lambda number, frame: _rotate(file))
+    return FileLogObserver(file, line)
+
+
+def _rotate(file: LogFile) -> None:
+    """Go on in a new file, as twistd's own log does at this signal."""
+    from twisted.internet import reactor
+
+    cast(IReactorFromThreads, reactor).callFromThread(file.rotate)
 
 
 def line(event: LogEvent) -> str:

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..core.exchange import Exchange
+from ..core.forwarded import TrustedProxies
 from ..core.headers import FieldText, Headers, check_field
 from ..core.persistence import Persistence
 from ..core.reasons import CloseReason
@@ -227,6 +228,11 @@ class MemoryConnection:
         """See `IConnection.registry`: it is its own."""
         registry: IConnectionRegistry = self
         return registry
+
+    @property
+    def trustedProxies(self) -> TrustedProxies | None:
+        """See `ServerSettings.trustedProxies`."""
+        return self.settings.trustedProxies
 
     @property
     def connections(self) -> tuple[IConnection, ...]:

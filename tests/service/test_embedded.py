@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from ka_twisted.server.application import IApplication
 from ka_twisted.service.errors import ListenError
 from tests.load import REFUSED, load
 from tests.logs import logged
+from tests.net.certificates import Authority
 from tests.service.twistd import PATIENCE, TWISTD, Server, environment
 
 GET = b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n"
@@ -305,6 +307,24 @@ def test_the_package_is_imported_without_the_service() -> None:
     assert done.stdout.strip() == "['ka_twisted.service', 'ka_twisted.service.embedded'] False"
 
 
+SECURE = """
+from twisted.application.service import Application
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+from ka_twisted import KeepAliveFactory, KeepAliveService, Response
+from ka_twisted.config import Certificate, Tls
+
+def slow(request):
+    print("asked for", request.path, flush=True)
+    return deferLater(reactor, 0.5, Response.text, "done")
+
+application = Application("shop")
+KeepAliveService(
+    KeepAliveFactory(slow), "tcp:0:interface=127.0.0.1",
+    tls=Tls(certificates=(Certificate(chain="CHAIN", key="KEY"),)), proxies=["127.0.0.0/8"],
+).setServiceParent(application)
+"""
+
 TAC = """
 from twisted.application.service import Application
 from ka_twisted import KeepAliveService, Response
@@ -318,12 +338,12 @@ KeepAliveService(
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Callable[[], Server]]:
-    """Starts twistd on the application."""
-    (tmp_path / "shop.tac").write_text(TAC)
+def shop(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts twistd on an application."""
     processes: list[subprocess.Popen[str]] = []
 
-    def started() -> Server:
+    def started(tac: str = TAC) -> Server:
+        (tmp_path / "shop.tac").write_text(tac)
         process = subprocess.Popen(
             [*TWISTD, "-n", "--pidfile=", "-y", "shop.tac"],
             cwd=tmp_path, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -346,7 +366,7 @@ def ended(server: Server) -> None:
 
 
 def test_no_request_is_lost_when_an_application_of_twistd_is_restarted(
-    shop: Callable[[], Server], tmp_path: Path
+    shop: Callable[..., Server], tmp_path: Path
 ) -> None:
     path = str(tmp_path / "s.sock")
     server = shop()
@@ -362,7 +382,7 @@ def test_no_request_is_lost_when_an_application_of_twistd_is_restarted(
     assert len((tmp_path / "access.log").read_text().splitlines()) >= running.result.answered
 
 
-def test_the_operators_page_of_an_application_of_twistd(shop: Callable[[], Server], tmp_path: Path) -> None:
+def test_the_operators_page_of_an_application_of_twistd(shop: Callable[..., Server], tmp_path: Path) -> None:
     server = shop()
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(PATIENCE)
@@ -371,3 +391,24 @@ def test_the_operators_page_of_an_application_of_twistd(shop: Callable[[], Serve
         answer = b"".join(iter(lambda: client.recv(65536), b""))
     assert answer.endswith(b"ready\n")
     ended(server)
+
+
+def test_a_factory_of_ones_own_behind_proxy_headers_and_tls_ends_as_well(
+    shop: Callable[..., Server], tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    certificate = authority.certify("shop.example", file="shop")
+    server = shop(SECURE.replace("CHAIN", certificate.chain).replace("KEY", certificate.key))
+    context = ssl.create_default_context(cafile=str(authority.path))
+    with server.connect() as raw:
+        raw.sendall(b"PROXY TCP4 192.0.2.9 192.0.2.1 4000 443\r\n")
+        with context.wrap_socket(raw, server_hostname="shop.example") as client:
+            client.sendall(GET)
+            server.waitFor("asked for /")
+            server.process.send_signal(signal.SIGTERM)
+            answer = b"".join(iter(lambda: client.recv(65536), b""))
+    assert b"\r\nConnection: close\r\n" in answer
+    assert answer.endswith(b"done")
+    server.said.append(server.process.communicate(timeout=PATIENCE)[0])
+    assert server.process.returncode in (0, -signal.SIGTERM)
+    assert "Traceback" not in "".join(server.said)

@@ -150,8 +150,10 @@ def test_it_goes_where_twistd_s_log_goes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(jsonlog, "_path", "-")
+    before = signal.getsignal(signal.SIGUSR1)
     choose(runner)
     namedAny(runner["logger"])()({"log_format": "here"})
+    signal.signal(signal.SIGUSR1, before)
     assert json.loads((tmp_path / name).read_text())["text"] == "here"
 
 

@@ -32,10 +32,10 @@ def test_a_request_in_service_is_answered_and_the_status_is_0(tmp_path: Path, nu
 
 
 @contextmanager
-def logging(log: Path) -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
+def logging(log: Path, *options: str) -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
     """A server that logs into a file, and a connection on which it has answered: it knows what signals mean."""
     process = subprocess.Popen(
-        [*TWISTD, "-n", "--logfile", str(log), "keepalive", "--listen", "tcp:0:interface=127.0.0.1"],
+        [*TWISTD, "-n", "--logfile", str(log), "keepalive", "--listen", "tcp:0:interface=127.0.0.1", *options],
         cwd=log.parent,
         env=environment(),
         stdin=subprocess.DEVNULL,
@@ -62,10 +62,13 @@ def asked(connection: socket.socket) -> None:
     assert connection.recv(65536).startswith(b"HTTP/1.1 204 ")
 
 
+@pytest.mark.parametrize("options", [(), ("--log-json",)], ids=["text", "json"])
 @pytest.mark.parametrize("create", [False, True], ids=["gone", "created anew"])
-def test_the_log_of_twistd_is_opened_anew_where_it_was_moved(tmp_path: Path, create: bool) -> None:
+def test_the_log_of_twistd_is_opened_anew_where_it_was_moved(
+    tmp_path: Path, create: bool, options: tuple[str, ...]
+) -> None:
     log, moved = tmp_path / "server.log", tmp_path / "server.log.old"
-    with logging(log) as (process, connection):
+    with logging(log, *options) as (process, connection):
         os.rename(log, moved)
         if create:
             log.touch()
@@ -76,9 +79,10 @@ def test_the_log_of_twistd_is_opened_anew_where_it_was_moved(tmp_path: Path, cre
     assert not list(tmp_path.glob("server.log.[0-9]*"))
 
 
-def test_the_log_of_twistd_is_rotated_where_it_was_not(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [(), ("--log-json",)], ids=["text", "json"])
+def test_the_log_of_twistd_is_rotated_where_it_was_not(tmp_path: Path, options: tuple[str, ...]) -> None:
     log = tmp_path / "server.log"
-    with logging(log) as (process, connection):
+    with logging(log, *options) as (process, connection):
         process.send_signal(signal.SIGUSR1)
         asked(connection)
     assert "Server Shut Down." in log.read_text()

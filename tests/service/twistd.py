@@ -26,7 +26,7 @@ TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
 def environment(command: Sequence[str] = TWISTD) -> dict[str, str]:
     """Our environment; for the twistd of our own Python with the project under test on the path."""
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    path = {"PYTHONPATH": str(PROJECT)} if command is TWISTD else {}
+    path = {"PYTHONPATH": str(PROJECT)} if set(TWISTD) <= set(command) else {}
     return {**inherited, **path, "PYTHONUNBUFFERED": "1", "LC_ALL": "C.UTF-8"}
 
 

@@ -197,6 +197,13 @@ LOG_JSON = SwitchSetting(
     option="log-json",
     help="Write the server's own log as JSON, one object a line, instead of twistd's text.",
 )
+TRUSTED_PROXIES = Setting(
+    key="trusted-proxies",
+    option="trusted-proxies",
+    valueType=NETWORKS,
+    example=["10.0.0.0/8", "fd00::/8"],
+    help="Networks of proxies that are trusted to name the client of a request: Forwarded, X-Forwarded-For.",
+)
 VERBOSE = SwitchSetting(
     key="verbose",
     option="verbose",
@@ -311,6 +318,7 @@ ALL_SETTINGS: tuple[Setting, ...] = (
     LOG_FORMAT,
     LOG_JSON,
     VERBOSE,
+    TRUSTED_PROXIES,
     TCP_KEEPALIVE,
     *SETTINGS,
     ENDPOINT,

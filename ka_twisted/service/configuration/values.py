@@ -49,6 +49,7 @@ class Configuration:
 
     :ivar accessLog: a path, or ``-`` for standard output; None: no log.
     :ivar logFormat: ``combined``, ``json`` or a text with directives.
+    :ivar trustedProxies: the networks of proxies that are believed about the client of a request.
     :ivar workers: processes that share the listeners; 0: this process serves by itself.
     :ivar workerTimeout: seconds within which the reactor of each has to turn; 0: it need not.
     :ivar workerStartTimeout: seconds within which each has to become ready; 0: as long as it takes.
@@ -65,6 +66,7 @@ class Configuration:
     tcpKeepAlive: TcpKeepAlive | None = None
     accessLog: str | None = None
     logFormat: str = "combined"
+    trustedProxies: tuple[IPv4Network | IPv6Network, ...] = ()
     admin: Admin | None = None
     workers: int = 0
     workerTimeout: float = 30.0

@@ -25,6 +25,7 @@ from ..applications.sites import LoadedSite, Site, handlerOf, loadSites
 from ..configuration.values import Configuration, Listener
 from ..errors import ConfigurationError, oneLine
 from ..listening.ports import FactorySwitch
+from .descriptors import affordable
 from .observers import ObserverSet
 
 if TYPE_CHECKING:
@@ -219,9 +220,10 @@ class Generation:
             factory = _Factory(
                 handler,
                 timeouts=self.configuration.timeouts,
-                limits=self.configuration.limits,
+                limits=affordable(self.configuration.limits),
                 policy=self.configuration.policy,
                 tcpKeepAlive=self.configuration.tcpKeepAlive,
+                trustedProxies=self.configuration.trustedProxies,
                 observers=observers,
                 reactor=self._reactor,
             )

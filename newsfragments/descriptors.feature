@@ -1,0 +1,1 @@
+The limit on file descriptors is compared with `max-connections` at the start: the soft limit is raised as far as it may be; where that is not enough the log says so with both figures, and fewer connections are accepted. Some descriptors are kept, so that logs, the admin page and reloads work when clients have the rest.
