@@ -47,6 +47,9 @@ class Timeouts:
     #: How long a response may be taken slower than `Limits.minSendRate` before the connection is cut; 0: as long as
     #: the client likes. It is enough for a mobile client that loses its network for a while, as `bodyGrace` is.
     sendGrace: float = 30.0
+    #: From the end of a request's head to the beginning of its response, the time in which its body comes included; 0:
+    #: as long as the application likes. Past it, the handler is cancelled and the answer is 503.
+    handler: float = 0.0
     #: How long a client that has closed its side is kept while no response begins; 0: as long as the handler takes. It
     #: may wait for its answer, or be gone: nothing tells which (RFC 9112 9.6). As long as `write`, for the same doubt.
     halfClosed: float = 30.0

@@ -1,1 +1,2 @@
 A client that closed its side is kept for ``Timeouts.halfClosed`` (``--half-closed-timeout``, 30 s) while no response has begun; then its handler is cancelled, and the connection ends with `CloseReason.HALF_CLOSED_TIMEOUT`. A long poll that was given up no longer waits for ever.
+``Timeouts.handler`` (``--handler-timeout``, off unless set) bounds the time from the head of a request to the start of its response: then the handler is cancelled, the client gets 503, and the connection ends with `CloseReason.HANDLER_TIMEOUT`.

@@ -44,7 +44,7 @@ _KINDS = {
         "BAD_REQUEST",
         "TRANSPORT_ERROR",
     ),
-    OURS: ("TOO_MANY_CONNECTIONS", "APPLICATION_ABORT"),
+    OURS: ("TOO_MANY_CONNECTIONS", "HANDLER_TIMEOUT", "APPLICATION_ABORT"),
 }
 KINDS = {reason.name: ORDINARY for reason in CloseReason.all()} | {
     name: kind for kind, names in _KINDS.items() for name in names

@@ -20,6 +20,7 @@ class Deadline(Enum):
     EXPECTATION = ("the application's answer to an expectation", None)
     WRITE = ("progress in sending", CloseReason.WRITE_TIMEOUT)
     HALF_CLOSED = ("the response to a client that has ended its side", CloseReason.HALF_CLOSED_TIMEOUT)
+    HANDLER = ("the application's response", CloseReason.HANDLER_TIMEOUT)
     AGE = ("the age past which the next response closes", None)
     SWITCHED_IDLE = ("anything on a connection that left HTTP", None)
     REFUSED = ("the request that is answered with 503", None)

@@ -47,6 +47,7 @@ class CloseReason:
     BODY_TIMEOUT: ClassVar[CloseReason]
     UNREAD_TIMEOUT: ClassVar[CloseReason]
     WRITE_TIMEOUT: ClassVar[CloseReason]
+    HANDLER_TIMEOUT: ClassVar[CloseReason]
     HALF_CLOSED_TIMEOUT: ClassVar[CloseReason]
     PEER_CLOSED_IDLE: ClassVar[CloseReason]
     PEER_CLOSED_MID_REQUEST: ClassVar[CloseReason]
@@ -98,6 +99,7 @@ _REASONS = (
     ("BODY_TIMEOUT", "us", "reading a body", "RFC 9110 15.5.9", "a request body stopped coming or came too slowly"),
     ("UNREAD_TIMEOUT", "us", "reading a body", "RFC 9112 9.3", "the rest of a body was not read away in time"),
     ("WRITE_TIMEOUT", "us", "responding", "RFC 9112 9.5", "the peer stopped taking the response"),
+    ("HANDLER_TIMEOUT", "us", "responding", "RFC 9110 15.6.4", "the application began no response in time"),
     ("HALF_CLOSED_TIMEOUT", "us", "responding", "RFC 9112 9.6", "no response began for a client that ended its side"),
     ("PEER_CLOSED_IDLE", "peer", "idle", "RFC 9112 9.5", "the peer closed between requests"),
     ("PEER_CLOSED_MID_REQUEST", "peer", "reading a head", "RFC 9112 8", "the peer closed inside a request"),

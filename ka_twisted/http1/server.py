@@ -233,6 +233,21 @@ class ServerConnection(Lifetime):
         else:
             self.end(deadline.reason)
 
+    def late_response(self, exchange: Exchange) -> RemoteProtocolError:
+        """
+        The application has not begun this response in time: 503, in its turn, and the end.
+
+        :return: what to tell the application.
+        """
+        error = RemoteProtocolError(
+            503,
+            f"{Deadline.HANDLER.awaited} did not begin in time",
+            "RFC 9110 15.6.4",
+            reason=CloseReason.HANDLER_TIMEOUT,
+        )
+        self.answer_error(exchange, error)
+        return error
+
     def lost(self) -> list[Exchange]:
         """The transport is gone: the exchanges that were in service and not over, which they are now."""
         unfinished = self.withdraw(0)

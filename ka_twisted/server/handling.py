@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from ..core.deadlines import Deadline
 from ..core.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from ..core.headers import encode_text, trailer_fields
+from ..core.reasons import CloseReason
 from ..net.bodies import BodySource, begun, discard, send, statedLength
 from . import upgrade
 from .awaiting import TaskResult, firstStep, resumed, runningLoop, waiting
@@ -125,6 +126,9 @@ def _tooLate(request: Request, value: object) -> None:
     """A handler returned something although the request was answered, or is not waited for any more."""
     if isinstance(value, Response) and not isinstance(value.body, bytes):
         discard(value.body, waiting)
+    error = request._stream.error
+    if value is not None and error is not None and error.reason is CloseReason.HANDLER_TIMEOUT:
+        _logLate(request)
     if value is not None and request.started and not request._stream.over:
         raise LocalProtocolError("a handler that pushes its response returns None")
 
@@ -289,6 +293,19 @@ def cancel(stream: ServerStream, reason: Failure) -> None:
         except BaseException:
             assert isinstance(request, Request)
             _logFailure(request, Failure())
+
+
+def _logLate(request: Request) -> None:
+    connection = request.connection
+    _log.warn(
+        "the handler answered {method} {target} after its time, and the answer is dropped"
+        " (connection {id}, request {number})",
+        method=request.method,
+        target=request.target,
+        id=connection.id,
+        peer=connection.peer,
+        number=request.number,
+    )
 
 
 def _logFailure(request: Request, failure: Failure) -> None:

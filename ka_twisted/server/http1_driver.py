@@ -45,6 +45,8 @@ _log = Logger()
 #: beside its body.
 _PASS = 262144
 _OVERHEAD = 256
+#: Seconds that a wake-up may be early by: sums of times are not exact.
+_SOON = 0.001
 #: Between two requests, and what is awaited then. Before Python 3.12 it takes a while to find a member of an Enum by
 #: its name.
 _BETWEEN, _IDLE = Reading.IDLE, Deadline.IDLE
@@ -240,6 +242,8 @@ class Http1Driver(Driver):
                 if self.due < self.wakeup:
                     self.await_(_IDLE, self.due)
             return
+        if self.settings.timeouts.handler:
+            self._boundHandlers()
         if core.eof:
             self._boundHalfClosed(progress=parts is not None)
         if core.backlog:
@@ -330,6 +334,26 @@ class Http1Driver(Driver):
         seconds = self.settings.deadlineSeconds[deadline]
         self.await_(deadline, now + seconds if seconds else inf)
 
+    def _boundHandlers(self) -> None:
+        """Have the clock watch the oldest request whose response has not begun."""
+        if not self.armed(Deadline.HANDLER) and (exchange := self._unanswered()) is not None:
+            due = exchange.started + self.settings.timeouts.handler
+            self.arm(Deadline.HANDLER, max(_SOON, due - self.settings.now()))
+
+    def _unanswered(self) -> Http1Exchange | None:
+        return next((exchange for exchange in self.core.exchanges if not exchange.answered), None)
+
+    def _handlerLate(self) -> None:
+        """The response that was watched has not begun in time, or it has, and the next one is to be watched."""
+        exchange = self._unanswered()
+        if exchange is not None and self.settings.now() - exchange.started > self.settings.timeouts.handler - _SOON:
+            assert isinstance(exchange, Http1Stream)
+            error = self.core.late_response(exchange)  # first: what the handler makes of the cancel is no answer
+            handling.cancel(exchange, Failure(error))
+            if not exchange.concluded:
+                exchange.conclude()
+        self.pump()
+
     def _boundHalfClosed(self, *, progress: bool) -> None:
         """
         The peer has ended its side: bound how long it is kept for a response that has not begun (ledger P-13).
@@ -349,6 +373,8 @@ class Http1Driver(Driver):
         """A deadline has passed."""
         if self._handedOver is not None:
             super().expired(deadline)  # nothing is owed to HTTP any more
+        elif deadline is Deadline.HANDLER:
+            self._handlerLate()
         elif deadline is Deadline.HALF_CLOSED and self.output.pending:
             pass  # the peer is there, and takes an earlier response: armed anew when it has it
         elif deadline in _OWN:

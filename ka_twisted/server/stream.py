@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 
 from ..config import Limits, Timeouts
 from ..core.deadlines import Deadline
+from ..core.errors import RemoteProtocolError
 from ..core.exchange import RequestHead
 from ..core.framing import Framing
 from ..core.headers import Headers, ResponseFields
@@ -125,6 +126,9 @@ class ServerStream(Protocol):
 
     @property
     def status(self) -> int | None: ...
+
+    @property
+    def error(self) -> RemoteProtocolError | None: ...
 
     @property
     def bytes_sent(self) -> int: ...

@@ -105,7 +105,7 @@ def test_the_defaults_are_those_of_the_ledger() -> None:
     timeouts, limits = Timeouts(), Limits()
     assert (timeouts.idle, timeouts.header, timeouts.body, timeouts.write) == (75, 10, 30, 30)
     assert (timeouts.expectation, timeouts.unread, timeouts.linger, timeouts.drain) == (1, 5, 5, 30)
-    assert timeouts.halfClosed == 30
+    assert (timeouts.halfClosed, timeouts.handler) == (30, 0)
     assert (limits.maxLine, limits.maxMethod, limits.maxHeaderBytes, limits.maxHeaderFields) == (8192, 32, 16384, 100)
     assert (limits.maxBodyBytes, limits.maxChunkLine, limits.maxChunkExtensions) == (0, 1024, 16384)
     assert (limits.maxTrailerBytes, limits.maxTrailerFields, limits.blankLines) == (8192, 32, 8)

@@ -620,6 +620,7 @@ WAYS = {
         "PEER_HALF_CLOSED", lambda s, c: (c.transport.arrive(GET), c.halfClose()),
         lambda r: r.connection.clock and _later(r), by="peer"
     ),
+    "never answered": Way("HANDLER_TIMEOUT", send(GET, seconds=9), silent, settings={"timeouts": Timeouts(handler=9)}),
     "half-closed, and never answered": Way("HALF_CLOSED_TIMEOUT", send(GET, "halfClose", seconds=30), silent),
     "asked to by the client": Way("CLOSE_REQUESTED", send(LAST), by="peer"),
     "asked to by HTTP/1.0": Way("CLOSE_REQUESTED", send(get("/", "Connection: close", minor=0)), by="peer"),

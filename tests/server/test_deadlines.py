@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
+from twisted.logger import LogLevel
 
 from ka_twisted import CloseReason, KeepAliveProtocol, Limits, Request, Response, Timeouts
 from ka_twisted.core.reasons import CloseReason as Reason
 from ka_twisted.testing import MemoryClient, MemoryServer
 from tests.http1.driving import GET, GET_10, chunked, get, post, upload
 from tests.ledger import case
+from tests.logs import Logged
 from tests.server.driving import (
     BIG,
     Held,
@@ -956,3 +958,105 @@ def test_the_time_does_not_run_while_the_client_sends() -> None:
     server.advance(29)
     held.answer(1)
     assert statuses(client) == [200]
+
+
+# -- a handler that takes too long -------------------------------------------------------------------------------------
+
+HANDLER = Timeouts(handler=10)
+
+
+def test_a_late_handler_is_answered_503_behind_those_before_it() -> None:
+    held = Held()
+    server = MemoryServer(held, timeouts=HANDLER)
+    client = server.connect()
+    client.send(GET)
+    server.advance(4)
+    client.send(GET * 2)
+    server.advance(5)
+    held.answer(1)
+    server.advance(4.9)
+    assert (client.closeReason, held.cancelled) == (None, [])
+    server.advance(0.2)
+    assert statuses(client) == [200, 503]
+    assert held.cancelled == [2, 3]
+    assert client.closeReason == CloseReason.HANDLER_TIMEOUT
+
+
+def test_its_503_waits_for_a_response_that_streams() -> None:
+    held = Held()
+    server = MemoryServer(held, timeouts=HANDLER)
+    client = server.connect()
+    client.send(GET * 2)
+    more: Deferred[bytes] = Deferred()
+
+    async def body() -> Any:
+        yield b"a"
+        yield await more
+
+    held.answer(1, Response.stream(body()))
+    server.advance(30)
+    assert held.cancelled == [2]
+    assert client.closeReason is None
+    more.callback(b"b")
+    server.settle()
+    assert statuses(client) == [200, 503]
+    assert client.closeReason == CloseReason.HANDLER_TIMEOUT
+
+
+def test_a_handler_that_ignores_the_cancel_is_left_alone_and_its_answer_logged(logged: Logged) -> None:
+    later: Deferred[bytes] = Deferred()
+
+    async def stubborn(request: Request) -> bytes:
+        try:
+            return await Deferred()
+        except CancelledError:
+            return await later
+
+    server = MemoryServer(stubborn, timeouts=HANDLER)
+    client = server.connect()
+    client.send(GET)
+    server.advance(10)
+    assert statuses(client) == [503]
+    assert logged.rest == []
+    later.callback(b"late")
+    (said_late,) = logged.messages(LogLevel.warn)
+    assert said_late == (
+        "the handler answered GET / after its time, and the answer is dropped (connection 1, request 1)"
+    )
+    assert statuses(client) == [503]
+    client.disconnect()
+    hold_nothing(server)
+
+
+def test_requests_in_their_time_are_served_one_after_another() -> None:
+    held = Held()
+    server = MemoryServer(held, timeouts=HANDLER)
+    client = server.connect()
+    for number in range(1, 6):
+        client.send(GET)
+        server.advance(8)
+        held.answer(number)
+        server.advance(1)
+    assert statuses(client) == [200] * 5
+    assert client.closeReason is None
+
+
+def test_a_withheld_body_is_answered_503_too() -> None:
+    server = MemoryServer(silent, timeouts=Timeouts(handler=10, expectation=0))
+    client = server.connect()
+    client.send(get("/", "Content-Length: 5", "Expect: 100-continue", method="PUT"))
+    server.advance(10)
+    assert statuses(client) == [503]
+    assert client.closeReason == CloseReason.HANDLER_TIMEOUT
+
+
+def test_a_protocol_that_never_answers_is_late_too() -> None:
+    class Forgetful(KeepAliveProtocol):
+        def requestReceived(self, request: Request) -> None:
+            pass
+
+    server = MemoryServer(ignore, protocol=Forgetful, timeouts=HANDLER)
+    client = server.connect()
+    client.send(GET)
+    server.advance(10)
+    assert statuses(client) == [503]

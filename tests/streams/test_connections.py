@@ -98,6 +98,55 @@ def test_a_client_that_has_finished_sending_gets_its_answer(connections: ServerP
     assert service.reasons == ["PEER_HALF_CLOSED"]
 
 
+def test_a_handler_that_takes_too_long_is_cancelled_and_answered_503(connections: ServerProvider) -> None:
+    held = Held()
+    service = connections(held, timeouts=Timeouts(handler=7))
+    client = service.connect()
+    asked = client.ask("GET", "/")
+    service.advance(6.9)
+    assert held.cancelled == []
+    assert asked.status is None
+    service.advance(0.2)
+    assert held.cancelled == [0]
+    assert asked.status == 503
+    assert client.ended
+    client.leave()
+    service.settle()
+    assert service.reasons == ["HANDLER_TIMEOUT"]
+    assert service.observer.exchanges[0].status == 503
+
+
+def test_the_body_of_a_request_comes_within_the_time_of_its_handler(connections: ServerProvider) -> None:
+    async def handler(request: Request) -> bytes:
+        return await request.read()
+
+    service = connections(handler, timeouts=Timeouts(handler=7))
+    client = service.connect()
+    asked = client.ask("POST", "/", body=None, length=1000)
+    for _ in range(7):
+        asked.send(b"x")
+        service.advance(0.9)
+    assert asked.status is None
+    service.advance(0.9)
+    assert asked.status == 503
+    service.settle()
+    assert service.observer.exchanges[0].status == 503
+
+
+def test_a_response_that_has_begun_in_time_goes_on(connections: ServerProvider) -> None:
+    def handler(request: Request) -> None:
+        begun.append(request.start(200, length=4))
+
+    begun: list[Any] = []
+    service = connections(handler, timeouts=Timeouts(handler=7))
+    asked = service.ask("GET", "/")
+    service.advance(20)
+    begun[0].write(b"late")
+    begun[0].finish()
+    service.settle()
+    assert asked.body == b"late"
+
+
 def test_a_client_that_has_finished_sending_is_not_kept_for_ever(connections: ServerProvider) -> None:
     """It may be gone: a long poll that was given up looks the same."""
     held = Held()

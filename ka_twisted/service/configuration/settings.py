@@ -39,6 +39,11 @@ TIMERS: tuple[FieldSetting, ...] = (
     timer("write-timeout", "write", "Seconds between two successive writes of a response to the client."),
     timer("send-grace", "sendGrace", "Seconds a response may be sent slower than the minimum rate."),
     timer(
+        "handler-timeout",
+        "handler",
+        "Seconds the application has to begin a response, before the client gets a 503.",
+    ),
+    timer(
         "half-closed-timeout",
         "halfClosed",
         "Seconds to wait for the response to a client that has closed its side.",
