@@ -22,7 +22,7 @@ from tests.service.twistd import PATIENCE, PROJECT, TWISTD, environment
 HAPROXY = programs.find("haproxy")
 CONFIGURATION = PROJECT / "deploy" / "haproxy" / "haproxy.cfg"
 NAMES = ("a", "b", "c")
-TOKEN = "the-operators-own-and-nobody-elses"
+TOKEN = "the-operators-own-token"
 #: Seconds between two looks at what no process tells of.
 _LOOK = 0.05
 

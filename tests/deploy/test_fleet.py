@@ -34,11 +34,11 @@ def replaceAll(servers: Fleet, connections: int, requests: int) -> None:
 
     :param requests: that are asked, at least: before, between and after.
     """
-    farewells: list[Story] = []
+    endings: list[Story] = []
 
     def look(instance: Instance) -> None:
         """A balancer hears that it is not ready, and every client that it lives; an operator is told more."""
-        farewells.append(instance.story())
+        endings.append(instance.story())
         probes = instance.fetch("/readyz", "/healthz", "/metrics", token="")
         assert [status for status, _ in probes] == [503, 200, 401]
 
@@ -52,9 +52,9 @@ def replaceAll(servers: Fleet, connections: int, requests: int) -> None:
     assert result.requests >= requests
     # Not even a connection to the balancer was lost.
     assert (result.connections, result.closedIdle) == (connections, 0)
-    for farewell in farewells:
-        saysFarewell(farewell.metrics, farewell.connections["closed"])
-    assert len({farewell.connections["closed"][0]["pid"] for farewell in farewells}) == 3
+    for ending in endings:
+        saysFarewell(ending.metrics, ending.connections["closed"])
+    assert len({ending.connections["closed"][0]["pid"] for ending in endings}) == 3
 
 
 def saysFarewell(metrics: Mapping[str, float], closed: Sequence[Mapping[str, Any]]) -> None:

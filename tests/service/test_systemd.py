@@ -127,7 +127,7 @@ def test_systemd_is_missed_once_each_time_it_goes(tmp_path: Path, notifier: Noti
         (tmp_path / "notify").unlink()
         notifier.beat()
         notifier.beat()
-        notifier.status("nobody listens")
+        notifier.status("no listener")
         assert log.messages(LogLevel.warn) == ["systemd cannot be told WATCHDOG=1: [Errno 2] No such file or directory"]
         again = Manager(str(tmp_path / "notify"))
         notifier.beat()

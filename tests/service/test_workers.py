@@ -162,7 +162,7 @@ def owner(server: Server, connections: list[socket.socket]) -> tuple[int, list[s
         owned = [inodes[link] for link in links if link in inodes]
         if owned:
             return pid, owned
-    raise AssertionError("nobody has the connections")
+    raise AssertionError("no worker has the connections")
 
 
 def test_sigterm_lets_every_workers_requests_finish(shop: Path) -> None:
