@@ -80,13 +80,6 @@ class Driver(Watch):
         self._waiters: list[tuple[ServerStream, Deferred[None]]] | None = None
         self._handedOver: HandedOver | None = None
 
-    def __getattr__(self, name: str) -> Any:
-        """Only for what is not there: what `connected` sets is missing where an override keeps it from being called."""
-        if name == "hooks":
-            raise AttributeError(name)
-        method = f"{type(self.hooks).__name__}.connectionMade"
-        raise AttributeError(f"the connection has no {name} yet: {method} has to call super().connectionMade()")
-
     # -- what each version does ----------------------------------------------------------------------------------------
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IReactorTime, ISSLTransport
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IReactorTime, ISSLTransport, ITransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -163,6 +163,17 @@ class KeepAliveProtocol(Protocol):
             setTcpKeepAlive(self._driver.transport, setting)
 
     # -- what the transport tells --------------------------------------------------------------------------------------
+
+    def makeConnection(self, transport: ITransport) -> None:
+        """
+        See `IProtocol.makeConnection`.
+
+        :raises RuntimeError: where an override of ``connectionMade`` does not call that of its base class.
+        """
+        super().makeConnection(transport)
+        if not hasattr(self._driver, "output"):
+            transport.loseConnection()
+            raise RuntimeError(f"{type(self).__name__}.connectionMade has to call super().connectionMade()")
 
     def connectionMade(self) -> None:
         """See `IProtocol.connectionMade`."""

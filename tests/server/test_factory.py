@@ -562,6 +562,7 @@ def test_who_forgets_to_call_super_is_told() -> None:
             """It calls nothing."""
 
     protocol = KeepAliveFactory(lambda request: b"", protocol=Forgetful, reactor=Clock()).buildProtocol(None)
-    protocol.makeConnection(StringTransport())
-    with pytest.raises(AttributeError, match=r"Forgetful\.connectionMade has to call super\(\)\.connectionMade\(\)"):
-        protocol.dataReceived(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+    transport = StringTransport()
+    with pytest.raises(RuntimeError, match=r"^Forgetful\.connectionMade has to call super\(\)\.connectionMade\(\)$"):
+        protocol.makeConnection(transport)
+    assert transport.disconnecting
