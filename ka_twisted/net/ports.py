@@ -134,7 +134,7 @@ def welcomeSegments(sock: socket.socket) -> None:
 
 class _SocketPath:
     """
-    The path of a UNIX socket, which its port would remove when it is closed, whoever has a socket there by then.
+    The path of a UNIX socket, which its port would remove when it is closed, also where another has a socket there.
 
     :param port: has just bound it.
     """
@@ -197,7 +197,7 @@ def _emptyAtLast(port: Any) -> None:
     """
     Have a port accept once more immediately before its socket is closed: Twisted closes it in a later turn.
 
-    The way in to a socket that others have too cannot be closed. If they are gone, nobody else serves what has come.
+    The way in to a socket that others have too cannot be closed. If they are gone, no other serves what has come.
     """
     connectionLost = port.connectionLost
 

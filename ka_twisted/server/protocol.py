@@ -99,8 +99,7 @@ class KeepAliveProtocol(Protocol):
     @property
     def peer(self) -> IAddress:
         """Where the client is."""
-        peer = peerOf(self._driver.transport)
-        return peer
+        return peerOf(self._driver.transport)
 
     @property
     def host(self) -> IAddress:

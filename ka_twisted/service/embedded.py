@@ -1,5 +1,5 @@
 """
-A server as a service of somebody's own application: all of the command, without its process.
+A server as a service of a Twisted application: all of the command, without its process.
 
 The package exports it. What serves is imported when a service is made, so that ``import ka_twisted`` stays light.
 """

@@ -40,7 +40,7 @@ REFUSED = {
     "127.0.0.1": " 127.0.0.1 is not an endpoint: "
                  "the port is missing; write 127.0.0.1:PORT",
     "[::1]": " [::1] is not an endpoint: the port is missing; write [::1]:PORT",
-    # An address by itself, or one with a port: nobody can tell.
+    # An address by itself, or one with a port: it cannot be told.
     "::1:8080": " ::1:8080 is not an endpoint: "
                 "an IPv6 address stands in brackets; write [ADDRESS]:PORT",
     "localhost": " localhost is not an endpoint: the port is missing; write localhost:PORT",

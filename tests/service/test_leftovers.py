@@ -1,4 +1,4 @@
-"""What an earlier process has left behind is in nobody's way, and what a live one has is left alone."""
+"""What an earlier process has left behind is in no server's way, and what a live one has is left alone."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def test_while_no_worker_can_start_clients_get_503_and_then_are_served_again(sho
         assert server.end(signal.SIGTERM) == 0
 
 
-def test_a_signal_to_the_whole_group_replaces_nobody(shop: Path) -> None:
+def test_a_signal_to_the_whole_group_replaces_no_worker(shop: Path) -> None:
     with serving(shop, "--app", "shop:handler", "--workers", "2") as server:
         pids = workers(server, 2)
         for pid in pids:

@@ -173,9 +173,17 @@ class Ports:
                 if port is not None:
                     port.startReading()
 
-    def refuseNew(self) -> bool:
-        """Let no more connections begin; whether some that have begun may still come, for `net.ports.QUEUED` s."""
-        return sum(openPort.end is not None and openPort.end.refuseNew() for openPort in self) > 0
+    def refuseNew(self, some: Iterable[OpenPort] | None = None) -> bool:
+        """
+        Let no more connections begin.
+
+        :param some: on these ports; None: on all.
+        :return: whether some that have begun may still come, for `net.ports.QUEUED` seconds.
+        """
+        return (
+            sum(openPort.end is not None and openPort.end.refuseNew() for openPort in (self if some is None else some))
+            > 0
+        )
 
     async def close(self) -> None:
         """Listen on nothing any more, once all that has come so far is accepted."""

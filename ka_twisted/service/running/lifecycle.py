@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
@@ -295,13 +295,13 @@ class LifeCycle(Service):
 
         draining.addBoth(over)
 
-    async def _refuseNew(self) -> None:
+    async def _refuseNew(self, some: Iterable[OpenPort] | None = None) -> None:
         """
-        Let no more connections begin, and wait until those that have are accepted.
+        Let no more connections begin, on these ports or on all, and wait until those that have are accepted.
 
         Not on sockets that others have as well, or that systemd keeps: there they wait for the next process.
         """
-        if self.openPorts.refuseNew():
+        if self.openPorts.refuseNew(some):
             await self._pauses.wait(QUEUED)
 
     def stopService(self) -> Deferred[None]:

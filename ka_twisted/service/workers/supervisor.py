@@ -176,7 +176,7 @@ class Supervisor(Workforce):
         """
         Wait until those who had to leave accept no more, and ports that are given up are closed everywhere.
 
-        From then on whoever connects finds the configuration that is in force, and addresses are free again.
+        From then on every client that connects finds the configuration that is in force, and addresses are free again.
         """
         closing, self._dismissed = self._dismissed, []
         closed = DeferredList([worker.when("closed") for worker in closing])
@@ -187,8 +187,7 @@ class Supervisor(Workforce):
     async def _refuseOn(self, gone: list[OpenPort]) -> None:
         """Let no more connections begin on ports that are to be closed, and wait until those that have are there."""
         self._keepSockets(gone, keep=False)
-        if sum(openPort.end is not None and openPort.end.refuseNew() for openPort in gone):
-            await self._pauses.wait(QUEUED)
+        await self._refuseNew(gone)
 
     async def _rollBack(self, rolled: list[Slot], configuration: Configuration, openPorts: OpenPorts) -> None:
         self._shrink(configuration.workers)
